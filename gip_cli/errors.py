@@ -1,0 +1,69 @@
+"""Everything that a user can cause, each with its exit code.
+
+    GipError                 1  the base; never raised itself
+    ├── CheckFailed          1  a check asked for (--check, --min-captured) did not hold
+    ├── UsageError           2  options that make no sense, or a path that cannot be used
+    ├── InputError           3  a row, or a file of rows, that cannot be read as told
+    ├── MismatchError        4  embeddings and rows do not belong together
+    ├── JudgeError           5  the judge failed on more rows than allowed
+    └── StorageError         6  the system refused to read or write (disk full, permission)
+
+A message is one line: what is wrong, where (``file:line``), and how to mend it. `gip_cli.cli`
+prints it on stderr and exits with `exit_code`; nothing below it prints or exits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class GipError(Exception):
+    """Base of the errors a user can cause.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, in one line.
+    remedy : str
+        How to mend it, in one clause; empty if `what` already says so.
+    path, line : optional
+        Where: printed as ``path:line: what; remedy``.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        remedy: str = "",
+        *,
+        path: Path | str | None = None,
+        line: int | None = None,
+    ) -> None:
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(where + what + (f"; {remedy}" if remedy else ""))
+
+
+class CheckFailed(GipError):  # noqa: N818 - a verdict, not a fault
+    """A check that was asked for did not hold."""
+
+
+class UsageError(GipError):
+    exit_code = 2
+
+
+class InputError(GipError):
+    exit_code = 3
+
+
+class MismatchError(GipError):
+    exit_code = 4
+
+
+class JudgeError(GipError):
+    exit_code = 5
+
+
+class StorageError(GipError):
+    exit_code = 6
