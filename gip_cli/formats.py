@@ -1,0 +1,243 @@
+"""Rows to text: the known record formats, and fields named by dotted paths.
+
+A row is first a list of turns, ``(role, text)``; its text is turns joined by newlines. Which
+format a file has is found from its first row and holds for the rest of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+from gip_cli.errors import UsageError
+from gip_cli.rows import Row
+
+Turn = tuple[str, str]  # (role, text); roles are system, user, assistant, or the row's own word
+Value = dict[str, Any]
+
+KEY_BYTES = 16
+
+
+class Part(StrEnum):
+    """Which turns of a row make its text: the assistant's are its response."""
+
+    both = "both"
+    prompt = "prompt"
+    response = "response"
+
+
+class _NotThisFormat(Exception):  # noqa: N818 - control flow between these functions only
+    """Why a row is not of a format."""
+
+
+def lookup(value: Value, field: str) -> Any:
+    """The member that `field` names: a key as it stands, or keys and list indices by dots.
+
+    None where there is none, as for a member that is null.
+    """
+    if field in value:
+        return value[field]
+    member: Any = value
+    for name in field.split("."):
+        if isinstance(member, dict):
+            member = member.get(name)
+        elif isinstance(member, list) and name.isdecimal() and int(name) < len(member):
+            member = member[int(name)]
+        else:
+            return None
+    return member
+
+
+def _string(value: Value, key: str) -> str:
+    text = value.get(key)
+    if isinstance(text, str):
+        return text
+    raise _NotThisFormat(f"{key!r} is not a string" if key in value else f"no {key!r}")
+
+
+def _alpaca(value: Value) -> list[Turn]:
+    instruction = _string(value, "instruction")
+    extra = _string(value, "input") if value.get("input") is not None else ""
+    prompt = f"{instruction}\n{extra}" if extra else instruction
+    return [("user", prompt), ("assistant", _string(value, "output"))]
+
+
+_QA_KEYS = (("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
+
+
+def _qa(value: Value) -> list[Turn]:
+    for asked, answered in _QA_KEYS:
+        if asked in value and answered in value:
+            return [("user", _string(value, asked)), ("assistant", _string(value, answered))]
+    raise _NotThisFormat("no question/answer, prompt/completion or prompt/response")
+
+
+def _text(value: Value) -> list[Turn]:
+    return [("text", _string(value, "text"))]
+
+
+# The names that ShareGPT files use, and OpenAI's, are made one set.
+_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+
+
+def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]:
+    turns = value.get(key)
+    if not isinstance(turns, list):
+        raise _NotThisFormat(f"{key!r} is not a list")
+    if not turns:
+        raise _NotThisFormat(f"{key!r} is empty")
+    out: list[Turn] = []
+    for number, turn in enumerate(turns, 1):
+        if not (isinstance(turn, dict) and isinstance(turn.get(role), str) and content in turn):
+            raise _NotThisFormat(f"turn {number} of {key!r} lacks {role!r} or {content!r}")
+        name: str = turn[role]
+        out.append((_ROLES.get(name, name), _content(turn[content], number)))
+    return out
+
+
+def _content(content: Any, number: int) -> str:
+    """A turn's text: a string; null (a tool call) as none; parts joined, others by their type."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        return "\n".join(
+            part["text"] if isinstance(part.get("text"), str) else f"[{part.get('type', 'part')}]"
+            for part in content
+        )
+    raise _NotThisFormat(f"turn {number} holds neither text nor a list of parts")
+
+
+@dataclass(frozen=True)
+class _Format:
+    marks: tuple[tuple[str, ...], ...]  # a row with all keys of one of these has the format
+    turns: Callable[[Value], list[Turn]]
+
+
+_FORMATS = {
+    "messages": _Format(
+        (("messages",),), lambda value: _conversation(value, "messages", "role", "content")
+    ),
+    "sharegpt": _Format(
+        (("conversations",),), lambda value: _conversation(value, "conversations", "from", "value")
+    ),
+    "alpaca": _Format((("instruction", "output"),), _alpaca),
+    "qa": _Format(_QA_KEYS, _qa),
+    "text": _Format((("text",),), _text),
+}
+
+FormatName = StrEnum("FormatName", list(_FORMATS))  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Turns rows of one format into text.
+
+    Parameters
+    ----------
+    format : str
+        A name of `FormatName`, or ``"fields"`` when `fields` are given.
+    fields : tuple of str
+        Dotted paths whose texts make the row, instead of a format.
+    part : Part
+        Which turns are rendered by `text`.
+    """
+
+    format: str
+    fields: tuple[str, ...] = ()
+    part: Part = Part.both
+
+    def __post_init__(self) -> None:
+        if self.part is not Part.both and self.format in ("fields", "text"):
+            raise UsageError(
+                f"--part {self.part} needs rows with a prompt and a response",
+                f"rows of format {self.format!r} have one text; leave --part out",
+            )
+
+    @classmethod
+    def for_rows_like(
+        cls, row: Row, format: str | None = None, fields: tuple[str, ...] = (), part: str = "both"
+    ) -> Renderer:
+        """The renderer for a file whose first row is `row`.
+
+        Raises
+        ------
+        InputError
+            The row has no known format.
+        """
+        if fields:
+            return cls("fields", fields, Part(part))
+        if format is None:
+            keys = row.value.keys()
+            format = next(
+                (
+                    name
+                    for name, known in _FORMATS.items()
+                    if any(keys >= set(mark) for mark in known.marks)
+                ),
+                None,
+            )
+        if format is None:
+            shown = ", ".join(printable(key) for key in list(row.value)[:8]) or "none"
+            raise row.error(f"no known format (keys: {shown})", "pass --text-field")
+        return cls(format, (), Part(part))
+
+    def turns(self, row: Row) -> list[Turn]:
+        """The row's turns, roles as system, user, assistant or the row's own word.
+
+        Raises
+        ------
+        InputError
+            The row is not of this format, or has no text at all.
+        """
+        try:
+            turns = (
+                self._fields(row.value) if self.fields else _FORMATS[self.format].turns(row.value)
+            )
+        except _NotThisFormat as error:
+            what = "fields" if self.fields else f"{self.format} row"
+            raise row.error(
+                f"not readable as {what}: {error}", "pass --format or --text-field, or --skip-bad"
+            ) from None
+        if not any(text.strip() for _, text in turns):
+            raise row.error("a row without text", "remove it or pass --skip-bad")
+        return turns
+
+    def text(self, row: Row) -> str:
+        """The text of the row's part, its turns joined by newlines; raises as `turns` does."""
+        turns = self.turns(row)
+        if self.part is not Part.both:
+            response = self.part is Part.response
+            turns = [turn for turn in turns if (turn[0] == "assistant") is response]
+            if not any(text.strip() for _, text in turns):
+                raise row.error(f"a row without a {self.part}", "pass --part both or --skip-bad")
+        return "\n".join(text for _, text in turns)
+
+    def _fields(self, value: Value) -> list[Turn]:
+        texts = []
+        for field in self.fields:
+            member = lookup(value, field)
+            if not isinstance(member, str):
+                raise _NotThisFormat(
+                    f"field {field!r} is {'missing' if member is None else 'not a string'}"
+                )
+            texts.append(("text", member))
+        return texts
+
+
+def key_of(text: str) -> bytes:
+    """BLAKE2b-128 of a row's text: what embeddings and judgments are joined by."""
+    return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
+
+def printable(text: str, width: int = 60) -> str:
+    """A dataset's text made safe for a terminal: escapes for controls, cut to `width`."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text[:width]
+    )
+    return shown if len(text) <= width else shown + "…"

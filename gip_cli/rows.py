@@ -1,0 +1,330 @@
+"""Rows of instruction data as bytes, value and place; files written whole or not at all.
+
+Rows are read as JSONL, gzipped JSONL or one JSON array, and are never re-serialised: what is
+written later is the row's own bytes, found again by offset, so that a pool larger than memory
+costs only its offsets.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+import orjson
+
+from gip_cli.errors import InputError, StorageError, UsageError
+
+_BLANK = b" \t\r\n"
+_BETWEEN = re.compile(r"[ \t\r\n]*")
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its bytes without the line end, its value, and where it stands.
+
+    `offset` counts bytes from the start of the (decompressed) file; `line` from 1.
+    """
+
+    raw: bytes
+    value: dict[str, Any]
+    source: str
+    line: int
+    offset: int
+
+    def error(self, what: str, remedy: str = "") -> InputError:
+        """An `InputError` that names this row's place."""
+        return InputError(what, remedy, path=self.source, line=self.line)
+
+
+class BadRows:
+    """What happens to a row that cannot be used: an error, or, if `skip`, counted and told."""
+
+    def __init__(self, *, skip: bool = False) -> None:
+        self._skip = skip
+        self.count = 0
+        self.first: InputError | None = None
+
+    def refuse(self, error: InputError) -> None:
+        """Raise `error`, or count it when bad rows are to be skipped."""
+        if not self._skip:
+            raise error
+        self.count += 1
+        self.first = self.first or error
+
+
+class RowFile:
+    """A file of rows, or standard input (``-``).
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.jsonl``, gzipped or not (told by content, not by name), or a JSON array.
+    bad : BadRows
+        What to do with rows that are not JSON objects.
+    reread : bool
+        Whether rows are read more than once. What cannot be read twice (a pipe, gzip) is then
+        kept in an unnamed temporary file until `close`.
+
+    Raises
+    ------
+    UsageError
+        No such file, or it is a directory.
+    StorageError
+        The system refuses to read it, or the temporary file to be written.
+    """
+
+    def __init__(self, path: str | Path, bad: BadRows, *, reread: bool = False) -> None:
+        self.name = "<stdin>" if str(path) == "-" else str(path)
+        self.bad = bad
+        self._line = 0  # met so far
+        with storage_errors(self.name):
+            plain = cast(
+                "io.BufferedReader",
+                sys.stdin.buffer if str(path) == "-" else Path(path).open("rb"),
+            )
+            packed = plain.peek(2)[:2] == b"\x1f\x8b"
+            stream = cast("BinaryIO", gzip.open(plain)) if packed else plain
+            if reread and (packed or not plain.seekable()):
+                stream = self._spool(stream)
+        self._stream = stream
+        self._reread = reread
+
+    def _spool(self, stream: BinaryIO) -> BinaryIO:
+        spool = tempfile.TemporaryFile(prefix="gip-")
+        with self._gzip_errors():
+            for chunk in iter(lambda: stream.read(1 << 16), b""):
+                self._line += chunk.count(b"\n")
+                spool.write(chunk)
+        return spool
+
+    @contextmanager
+    def _gzip_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            what = "ends early" if isinstance(error, EOFError) else "is damaged"
+            raise InputError(
+                f"the gzip stream {what} after line {self._line}",
+                "fetch the file again",
+                path=self.name,
+            ) from None
+
+    def __iter__(self) -> Iterator[Row]:
+        """Every row in order; blank lines are passed over.
+
+        Raises
+        ------
+        InputError
+            A line that is not a JSON object (unless bad rows are skipped), a damaged gzip
+            stream, an array that breaks off, or a file without any row.
+        """
+        if self._reread:
+            self._stream.seek(0)
+        found = False
+        for row in self._rows():
+            found = True
+            yield row
+        if not found:
+            raise InputError(
+                "no rows" if not self.bad.count else "no usable rows",
+                "expected JSON objects, one a line",
+                path=self.name,
+            )
+
+    def _rows(self) -> Iterator[Row]:
+        self._line = offset = 0
+        seen = False  # only the first row's place can open an array
+        lines = iter(self._stream)
+        while True:
+            with storage_errors(self.name), self._gzip_errors():
+                raw = next(lines, None)
+            if raw is None:
+                return
+            self._line = line = self._line + 1
+            start, offset = offset, offset + len(raw)
+            if line == 1:
+                if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise InputError(
+                        "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)", path=self.name
+                    )
+                if raw.startswith(_UTF8_BOM):
+                    raw, start = raw[3:], 3
+            text = raw.strip(_BLANK)
+            if not text:
+                continue
+            if text.startswith(b"[") and not seen:
+                with storage_errors(self.name), self._gzip_errors():
+                    rest = self._stream.read()
+                yield from self._array(raw + rest, start, line)
+                return
+            seen = True
+            start += raw.index(text)
+            if row := self._parse(text, line, start):
+                yield row
+
+    def _parse(self, raw: bytes, line: int, offset: int) -> Row | None:
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            at = f"column {error.colno}" if error.pos else "the start"
+            what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
+        else:
+            if isinstance(value, dict):
+                return Row(raw, value, self.name, line, offset)
+            what = f"a JSON {_KIND[type(value)]} where an object was expected"
+            remedy = "mend the line or pass --skip-bad"
+        self.bad.refuse(InputError(what, remedy, path=self.name, line=line))
+        return None
+
+    def _array(self, data: bytes, base: int, line: int) -> Iterator[Row]:
+        # Latin-1 maps every byte to one character, so the decoder's positions are byte offsets;
+        # orjson then reads each element's own bytes and is the judge of their UTF-8.
+        text = data.decode("latin-1")
+        scan = json.JSONDecoder().raw_decode
+        broken = "the JSON array breaks off or is damaged here"
+        remedy = "mend it: --skip-bad cannot tell where the next row begins"
+        counted, end = 0, text.index("[") + 1
+        at = _past_blanks(text, end)
+        while text[at : at + 1] != "]":
+            line += data.count(b"\n", counted, at)
+            counted = at
+            try:
+                end = scan(text, at)[1]
+            except (ValueError, RecursionError):
+                raise InputError(broken, remedy, path=self.name, line=line) from None
+            if row := self._parse(data[at:end], line, base + at):
+                yield row
+            at = _past_blanks(text, end)
+            comma = text[at : at + 1] == ","
+            at = _past_blanks(text, at + comma)
+            if comma == (text[at : at + 1] == "]"):
+                raise InputError(broken, remedy, path=self.name, line=line)
+        if data[at + 1 :].strip(_BLANK):
+            line += data.count(b"\n", counted, at + 1)
+            raise InputError(
+                "text after the end of the JSON array",
+                "give one JSON array, or one object a line",
+                path=self.name,
+                line=line,
+            )
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a row met before, on one line (`reread` files, not while iterating).
+
+        Line breaks inside an array's element can only be white space between its parts, so
+        they are made spaces; nothing else of a row ever changes.
+        """
+        with storage_errors(self.name):
+            self._stream.seek(offset)
+            raw = self._stream.read(length)
+        return one_line(raw)
+
+    def close(self) -> None:
+        if self._stream is not sys.stdin.buffer:
+            self._stream.close()
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_KIND: dict[type, str] = {
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def _past_blanks(text: str, at: int) -> int:
+    return cast("re.Match[str]", _BETWEEN.match(text, at)).end()
+
+
+def one_line(raw: bytes) -> bytes:
+    """`raw` with the line breaks between its JSON parts made spaces."""
+    return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
+
+
+@contextmanager
+def storage_errors(name: str | Path) -> Iterator[None]:
+    """Turn what the system refuses into the one-line errors of `gip_cli.errors`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UsageError("no such file or directory", path=name) from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        what = "a directory" if isinstance(error, IsADirectoryError) else "not below a directory"
+        raise UsageError(f"{what} where a file was expected", path=name) from None
+    except BrokenPipeError:
+        raise  # the reader of our output has gone: the command line ends quietly
+    except OSError as error:
+        raise StorageError((error.strerror or str(error)).lower(), path=name) from None
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` when the block ends well.
+
+    It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
+    the whole new one. On an error nothing is left. What is not a regular file (``/dev/stdout``,
+    a pipe) is written to directly.
+
+    Raises
+    ------
+    UsageError
+        `path` is a directory or its directory is missing.
+    StorageError
+        The system refuses (disk full, permission, read-only).
+    """
+    target = Path(path).resolve()
+    with storage_errors(path):
+        if target.is_dir():
+            raise IsADirectoryError
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                yield stream
+            return
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb", buffering=1 << 20) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).chmod(_mode(target))
+            Path(name).replace(target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file to be replaced, or those that a new file would get."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
