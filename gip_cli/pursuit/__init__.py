@@ -1,0 +1,20 @@
+"""Greedy Information Projection (arXiv 2603.13790): arrays in, picked rows out.
+
+The numerical core. It imports numpy alone (torch only when a torch device is asked for), reads
+no file and prints nothing.
+"""
+
+from gip_cli.pursuit.noise import default_noise, effective_rank
+from gip_cli.pursuit.results import Diagnostics, Progress, Selection
+from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.solver import select
+
+__all__ = [
+    "Diagnostics",
+    "Progress",
+    "Rules",
+    "Selection",
+    "default_noise",
+    "effective_rank",
+    "select",
+]

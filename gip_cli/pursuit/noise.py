@@ -1,0 +1,35 @@
+"""The default noise: design 2.4."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def effective_rank(K: NDArray[np.floating]) -> float:
+    """Effective rank of a query, tr(K)^2 / tr(K^2), between 1 and d.
+
+    Parameters
+    ----------
+    K : (d, d)
+        Query covariance, symmetric and positive semidefinite, of any trace > 0.
+    """
+    return float(np.trace(K) ** 2 / np.vdot(K, K))
+
+
+def default_noise(k: int, weights: NDArray[np.floating] | None, K: NDArray[np.floating]) -> float:
+    """Noise variance at which budget, dimension and scale of the weights need no tuning.
+
+    s2 = 0.5 k mean(w^2) / r, with r the query's effective rank (design 2.4).
+
+    Parameters
+    ----------
+    k : int
+        Number of picks to be made.
+    weights : (m,) or None
+        Quality of each row in (0, 1]; NaN rows cannot be picked and do not count. None is 1.
+    K : (d, d)
+        Query covariance.
+    """
+    mean_square = 1.0 if weights is None else float(np.nanmean(np.square(weights, dtype=float)))
+    return 0.5 * k * mean_square / effective_rank(K)

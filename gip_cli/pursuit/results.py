@@ -1,0 +1,105 @@
+"""What a pursuit returns, and what it tells on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stopped = Literal["budget", "captured", "exhausted", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """How the work went; nothing here changes what was picked.
+
+    Attributes
+    ----------
+    blocks : int
+        Verifications over the whole pool.
+    drafted, accepted : int
+        Picks proposed by the drafts, and those that the pool confirmed.
+    near_ties : int
+        Rows whose gain came within rounding of the best and was settled in float64.
+    seconds : mapping of str to float
+        Wall-clock time by stage.
+    """
+
+    blocks: int
+    drafted: int
+    accepted: int
+    near_ties: int
+    seconds: Mapping[str, float]
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the drafted picks that were confirmed, in [0, 1]."""
+        return self.accepted / self.drafted if self.drafted else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows in the order they were picked.
+
+    Attributes
+    ----------
+    indices : (n,) int64
+        Row of each pick. The first j of them are the selection for a budget of j at this noise.
+    gains : (n,) float64
+        What the pursuit maximised, as it was at each pick: for `projection` the share of the
+        query's energy that the pick captured, for `information` the log-determinant ratio in
+        nats, for `residual` the squared residual score over noise and norm.
+    captured : (n,) float64
+        Share of the query's energy captured by the picks so far, 1 - tr(K Sigma) / tr(K), in
+        [0, 1). For `projection` it is `captured_given` plus the cumulative sum of the gains.
+    captured_given : float
+        What the rows given beforehand had captured before the first pick.
+    noise : float
+        The noise variance used; given again, it makes smaller budgets a prefix of this one.
+    stopped : str
+        "budget" (k picks made), "captured" (`stop_at` reached), "exhausted" (no row may be
+        picked any more) or "interrupted" (a partial selection, see `Progress`).
+    duplicates : int
+        Rows that could no longer be picked because a pick was closer than `max_cosine`.
+    diagnostics : Diagnostics
+    """
+
+    indices: NDArray[np.int64]
+    gains: NDArray[np.float64]
+    captured: NDArray[np.float64]
+    captured_given: float
+    noise: float
+    stopped: Stopped
+    duplicates: int
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a pursuit stands between two blocks of picks.
+
+    Attributes
+    ----------
+    budget : int
+        Most picks that the pursuit will make.
+    selection : Selection
+        Everything picked so far, `stopped="interrupted"`. Its arrays are read-only views that
+        stay valid, so a callback that raises can leave it behind as a partial selection.
+    """
+
+    budget: int
+    selection: Selection
+
+    @property
+    def picks(self) -> int:
+        """Picks made so far."""
+        return len(self.selection.indices)
+
+    @property
+    def captured(self) -> float:
+        """Share of the query's energy captured so far, in [0, 1)."""
+        captured = self.selection.captured
+        return float(captured[-1]) if len(captured) else self.selection.captured_given
