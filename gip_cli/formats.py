@@ -6,14 +6,14 @@ format a file has is found from its first row and holds for the rest of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
-from gip_cli.errors import UsageError
-from gip_cli.rows import Row
+from gip_cli.errors import InputError, UsageError
+from gip_cli.rows import Row, RowFile
 
 Turn = tuple[str, str]  # (role, text); roles are system, user, assistant, or the row's own word
 Value = dict[str, Any]
@@ -133,6 +133,20 @@ _FORMATS = {
 FormatName = StrEnum("FormatName", list(_FORMATS))  # type: ignore[misc]
 
 
+class Rendered(NamedTuple):
+    """A row, all its turns, and the text of the part that is embedded."""
+
+    row: Row
+    turns: list[Turn]
+    text: str
+
+    @property
+    def response_length(self) -> int:
+        """Characters that the assistant says; of the whole text where nobody else speaks."""
+        spoken = [text for role, text in self.turns if role == "assistant"]
+        return sum(map(len, spoken)) if spoken else len(self.text)
+
+
 @dataclass(frozen=True)
 class Renderer:
     """Turns rows of one format into text.
@@ -159,32 +173,43 @@ class Renderer:
             )
 
     @classmethod
-    def for_rows_like(
-        cls, row: Row, format: str | None = None, fields: tuple[str, ...] = (), part: str = "both"
+    def sniff(
+        cls,
+        rows: RowFile,
+        format: str | None = None,
+        fields: Sequence[str] = (),
+        part: Part = Part.both,
     ) -> Renderer:
-        """The renderer for a file whose first row is `row`.
+        """The renderer for a file: what `format` or `fields` say, else found from its first row.
 
         Raises
         ------
         InputError
-            The row has no known format.
+            The first row has no known format (with bad rows skipped: no row has one).
         """
         if fields:
-            return cls("fields", fields, Part(part))
-        if format is None:
+            return cls("fields", tuple(fields), part)
+        if format is not None:
+            return cls(format, (), part)
+        for row in rows:
             keys = row.value.keys()
-            format = next(
-                (
-                    name
-                    for name, known in _FORMATS.items()
-                    if any(keys >= set(mark) for mark in known.marks)
-                ),
-                None,
-            )
-        if format is None:
+            for name, known in _FORMATS.items():
+                if any(keys >= set(mark) for mark in known.marks):
+                    return cls(name, (), part)
             shown = ", ".join(printable(key) for key in list(row.value)[:8]) or "none"
-            raise row.error(f"no known format (keys: {shown})", "pass --text-field")
-        return cls(format, (), Part(part))
+            rows.bad.refuse(row.error(f"no known format (keys: {shown})", "pass --text-field"))
+        raise InputError("no row of a known format", "pass --text-field", path=rows.name)
+
+    def read(self, rows: RowFile) -> Iterator[Rendered]:
+        """Every row with its text; rows without one are refused through ``rows.bad``."""
+        for row in rows:
+            try:
+                turns = self.turns(row)
+                text = self._text(row, turns)
+            except InputError as error:
+                rows.bad.refuse(error)
+            else:
+                yield Rendered(row, turns, text)
 
     def turns(self, row: Row) -> list[Turn]:
         """The row's turns, roles as system, user, assistant or the row's own word.
@@ -207,9 +232,7 @@ class Renderer:
             raise row.error("a row without text", "remove it or pass --skip-bad")
         return turns
 
-    def text(self, row: Row) -> str:
-        """The text of the row's part, its turns joined by newlines; raises as `turns` does."""
-        turns = self.turns(row)
+    def _text(self, row: Row, turns: list[Turn]) -> str:
         if self.part is not Part.both:
             response = self.part is Part.response
             turns = [turn for turn in turns if (turn[0] == "assistant") is response]

@@ -55,6 +55,10 @@ class BadRows:
 
     def __init__(self, *, skip: bool = False) -> None:
         self._skip = skip
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted: each pass over a file counts anew."""
         self.count = 0
         self.first: InputError | None = None
 
@@ -134,6 +138,7 @@ class RowFile:
         """
         if self._reread:
             self._stream.seek(0)
+        self.bad.reset()
         found = False
         for row in self._rows():
             found = True

@@ -1,0 +1,76 @@
+"""The command line: options in, one library call, messages out. Nothing below knows it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from gip_cli.cli.console import fail
+from gip_cli.cli.embed import embed
+from gip_cli.cli.score import score
+from gip_cli.cli.select import select
+from gip_cli.errors import GipError
+
+HELP = """Pick the few instruction-tuning rows that carry the information.
+
+\b
+    gip embed  pool.jsonl   -o pool.npy
+    gip score  pool.jsonl   -o scored.jsonl --metadata q=meta.rating
+    gip select scored.jsonl -e pool.npy -k 1000 -o small.jsonl
+\b
+    gip select pool.jsonl -k 1000 > small.jsonl     # the same in one step
+"""
+
+EPILOG = """Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 3 bad input data,
+4 embeddings and rows do not belong together, 5 too many judge failures, 6 the system refused to
+read or write, 130 interrupted, 141 the reader of the output went away, 143 terminated."""
+
+app = typer.Typer(
+    name="gip",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (embed, score, select):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"gip {version('gip-cli')}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP, epilog=EPILOG)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> NoReturn:
+    """Run the command line; the only place that turns errors into exit codes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
+    try:
+        code = app(standalone_mode=False) or 0
+    except GipError as error:
+        code = fail(error, error.exit_code)
+    except typer.TyperException as error:
+        code = fail(error.format_message().replace("\n", " "), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:  # `| head` has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    if code == 130:
+        fail("interrupted", 130)
+    sys.exit(code)

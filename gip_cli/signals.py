@@ -1,0 +1,168 @@
+"""Quality signals: read from metadata, carried in the row's own line, mapped to [0, 1].
+
+A scored row has one more member, spliced in before the closing brace so that every other byte
+of the line stays as it was::
+
+    {"instruction": ..., "gip":{"signals":{"helpfulness":4.0},"ranges":{"helpfulness":[1,5]}}}
+
+``ranges`` holds the declared ranges and ``lower`` the names for which less is better; both are
+left out when empty. The line carries them so that scored files can be cut, shuffled and joined.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from gip_cli.rows import Row
+
+Array = npt.NDArray[np.float64]
+
+MEMBER = "gip"
+WEIGHT_FLOOR = 0.05  # of a row's mean signal: no row is so bad that it cannot be compared
+
+
+def attach(
+    row: Row,
+    signals: Mapping[str, float | None],
+    ranges: Mapping[str, tuple[float, float]],
+    lower: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The row's bytes with `signals` among its signals; those of other names are kept.
+
+    `extra` holds further members of ``"gip"`` (a judge's probabilities, a pick's rank).
+    """
+    old = attached(row)
+    new: dict[str, Any] = {**old, **(extra or {})}
+    new["signals"] = {**old.get("signals", {}), **signals}
+    new["ranges"] = {
+        **{name: ends for name, ends in old.get("ranges", {}).items() if name not in signals},
+        **{name: _plain(ends) for name, ends in ranges.items()},
+    }
+    new["lower"] = [name for name in old.get("lower", ()) if name not in signals] + list(lower)
+    return splice(strip(row.raw, row.value), {name: part for name, part in new.items() if part})
+
+
+def _plain(ends: tuple[float, float]) -> list[float]:
+    return [int(end) if float(end).is_integer() else end for end in ends]
+
+
+def attached(row: Row) -> dict[str, Any]:
+    """The row's ``"gip"`` member, checked; empty if it has none.
+
+    Raises
+    ------
+    InputError
+        The member is there but is not what `gip` writes.
+    """
+    member = row.value.get(MEMBER)
+    if member is None:
+        return {}
+    well_formed = (
+        isinstance(member, dict)
+        and isinstance(signals := member.get("signals", {}), dict)
+        and all(value is None or _is_real(value) for value in signals.values())
+        and isinstance(ranges := member.get("ranges", {}), dict)
+        and all(
+            isinstance(ends, list)
+            and len(ends) == 2
+            and all(map(_is_real, ends))
+            and ends[0] < ends[1]
+            for ends in ranges.values()
+        )
+        and isinstance(lower := member.get("lower", []), list)
+        and all(isinstance(name, str) for name in lower)
+    )
+    if not well_formed:
+        raise row.error(
+            f'the member "{MEMBER}" is not one that gip writes', "rename or remove that member"
+        )
+    return dict(member)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def splice(raw: bytes, member: Mapping[str, Any]) -> bytes:
+    """`raw` with a last member ``"gip"``; every other byte stays. Empty members add nothing."""
+    if not member:
+        return raw
+    body = raw[: raw.rindex(b"}")]
+    comma = b"" if body.rstrip().endswith(b"{") else b","
+    return body + comma + b'"%s":' % MEMBER.encode() + orjson.dumps(member) + raw[len(body) :]
+
+
+# What can stand at a place where structure matters: a string, a bracket, or a separator.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
+
+
+def strip(raw: bytes, value: Mapping[str, Any]) -> bytes:
+    """`raw` without its ``"gip"`` members, wherever another tool has moved them."""
+    if MEMBER not in value:
+        return raw
+    kept = [raw[start:end] for name, start, end in _members(raw) if name != MEMBER]
+    opening, closing = raw.index(b"{") + 1, raw.rindex(b"}")
+    return raw[:opening] + b",".join(kept) + raw[closing:]
+
+
+def _members(raw: bytes) -> Iterator[tuple[str | None, int, int]]:
+    """The members of an object: name, and where it starts and ends between the commas."""
+    name: str | None = None
+    depth = start = 0
+    for token in _TOKEN.finditer(raw):
+        mark = token[0][:1]
+        if mark in b"{[":
+            depth += 1
+            if depth == 1:
+                start = token.end()
+        elif depth == 1 and mark in b",}":
+            yield name, start, token.start()
+            name, start = None, token.end()
+        elif depth == 1 and mark == b'"' and name is None:
+            name = orjson.loads(token[0])
+        if mark in b"}]":
+            depth -= 1
+
+
+def to_unit(
+    values: Array, ranges: Sequence[tuple[float, float] | None], lower: Sequence[bool]
+) -> Array:
+    """Map signals to [0, 1], 1 being best (design 2.2).
+
+    Parameters
+    ----------
+    values : (m, a)
+        NaN where missing; stays NaN.
+    ranges : a pairs or None
+        Declared ranges; None takes the column's own minimum and maximum. A column without
+        spread maps to 1: it says nothing against any row.
+    lower : a flags
+        Whether less is better.
+    """
+    unit = np.empty_like(values)
+    for column, (declared, less) in enumerate(zip(ranges, lower, strict=True)):
+        one = values[:, column]
+        known = one[~np.isnan(one)]
+        low, high = declared or ((known.min(), known.max()) if known.size else (0.0, 0.0))
+        if high == low:
+            unit[:, column] = np.where(np.isnan(one), np.nan, 1.0)
+        else:
+            unit[:, column] = (high - one if less else one - low) / (high - low)
+    return unit
+
+
+def quality_weights(unit: Array, shares: Sequence[float], power: float) -> Array:
+    """Weights w (m,) in (0, 1] from unit signals (m, a): weighted mean, floored, to a power.
+
+    A row with any signal missing gets NaN: it cannot be picked (design 2.2).
+    """
+    mean = unit @ (np.asarray(shares, dtype=np.float64) / np.sum(shares))
+    floored: Array = np.maximum(mean, WEIGHT_FLOOR) ** power
+    return floored
