@@ -1,0 +1,111 @@
+"""What the task asks for: signals, targets and the pool itself as one covariance K (d, d).
+
+Design 2.1: K is a sum of sources, each of unit trace, weighted by the user; this is the same as
+putting the columns of several query matrices Q side by side, K = Q Qᵀ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.signals import quality_weights
+
+Matrix = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.floating[Any]]
+
+_BLOCK = 1 << 13  # rows widened at a time
+
+
+@dataclass(frozen=True)
+class Query:
+    """Query covariance K (d, d) of unit trace, and weights w (m,), NaN for rows not pickable.
+
+    `sources` holds each source's share of K.
+    """
+
+    covariance: Matrix
+    weights: Matrix
+    sources: dict[str, float]
+
+
+def build_query(
+    vectors: Vectors,
+    *,
+    unit_signals: Matrix | None = None,
+    signal_shares: Sequence[float] = (),
+    targets: Vectors | None = None,
+    self_weight: float | None = None,
+    signal_weight: float | None = None,
+    target_weight: float = 1.0,
+    quality_power: float = 2.0,
+) -> Query:
+    """Mix the sources that are there.
+
+    Parameters
+    ----------
+    vectors : (m, d)
+        The pool's unit embeddings F.
+    unit_signals : (m, a), optional
+        Signals in [0, 1], NaN where missing; K gets ``sum_a share_a Fᵀ diag(s_a²) F``.
+    targets : (t, d), optional
+        Embeddings T of target-task examples; K gets ``Tᵀ T``.
+    self_weight, signal_weight, target_weight
+        Shares of the sources. By default signals count 1 if there are any, else the pool itself
+        does, and targets as much as that.
+    quality_power : float
+        Exponent of the weights (design 2.2): larger leans to quality.
+
+    Raises
+    ------
+    ValueError
+        No source has a positive share or any energy.
+    """
+    scored = unit_signals is not None
+    wanted = {
+        "self": float(not scored) if self_weight is None else self_weight,
+        "signals": (1.0 if signal_weight is None else signal_weight) * scored,
+        "targets": target_weight * (targets is not None),
+    }
+    m, d = vectors.shape
+    covariance = np.zeros((d, d))
+    total = sum(wanted.values())
+    if not total > 0:
+        raise ValueError("no query source has a positive weight")
+    for name, share in wanted.items():
+        if share > 0:
+            if name == "targets":
+                assert targets is not None
+                part = gram(targets)
+            elif name == "self":
+                part = gram(vectors)
+            else:
+                assert unit_signals is not None
+                shares = np.asarray(signal_shares) / np.sum(signal_shares)
+                part = gram(vectors, np.nan_to_num(unit_signals) ** 2 @ shares)
+            if not np.trace(part) > 0:
+                raise ValueError(f"the {name} of the query have no energy: all are zero")
+            covariance += share / total * part / np.trace(part)
+    weights = (
+        np.ones(m)
+        if unit_signals is None
+        else quality_weights(unit_signals, signal_shares, quality_power)
+    )
+    return Query(covariance, weights, {name: s / total for name, s in wanted.items() if s > 0})
+
+
+def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:
+    """``Fᵀ diag(row_weights) F`` (d, d): products in float32 by blocks, summed in float64."""
+    total = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK].astype(np.float32)
+        if row_weights is None:
+            total += block.T @ block
+        else:
+            scaled = block * row_weights[start : start + _BLOCK, None].astype(np.float32)
+            total += block.T @ scaled
+    return (total + total.T) / 2
