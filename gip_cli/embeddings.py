@@ -174,7 +174,7 @@ def open_embeddings(path: str | Path) -> Embeddings:
     paths = Paths.of(path)
     if not paths.current(paths.npy).exists():
         raise UsageError("no such embeddings", "make them with gip embed", path=paths.npy)
-    description = _read_json(paths.current(paths.json))
+    description = read_description(paths.current(paths.json))
     vectors = read_array(paths.current(paths.npy), ("float32", "float16"), 2)
     keys = read_array(paths.current(paths.keys), ("uint8",), 2)
     tokens = read_array(paths.current(paths.tokens), ("int64",), 1)
@@ -201,7 +201,8 @@ def open_embeddings(path: str | Path) -> Embeddings:
     return Embeddings(paths, settings, vectors, np.asarray(keys), np.asarray(tokens))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """What ``NAME.json`` says; raises MismatchError if it is not one of ours."""
     remedy = "embeddings are joined by key: make them with gip embed"
     if not path.exists():
         raise MismatchError("missing", remedy, path=path)

@@ -33,6 +33,7 @@ from gip_cli.embeddings import (
     join_keys,
     keys_digest,
     open_embeddings,
+    read_description,
 )
 from gip_cli.encoder import Encoder
 from gip_cli.errors import MismatchError, UsageError
@@ -137,12 +138,16 @@ def _locked(paths: Paths, note: Notes) -> Iterator[None]:
 
 def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | None:
     """The store that is there, if its vectors mean the same."""
-    if not paths.npy.exists():
+    present = [path for path in paths.all if path.exists()]
+    if not present:
         return None
-    if not paths.json.exists():
+    try:
+        read_description(paths.json)
+    except MismatchError:  # NAME.json may well be somebody's pool
+        foreign = paths.json if paths.json in present else present[0]
         raise UsageError(
-            "exists and was not written by gip embed", "choose another name", path=paths.npy
-        )
+            "exists and was not written by gip embed", "choose another NAME.npy", path=foreign
+        ) from None
     try:
         old = open_embeddings(paths.npy)
     except MismatchError as error:
