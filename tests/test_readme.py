@@ -1,0 +1,118 @@
+"""Every command that the README shows is run, and prints what the README says.
+
+In a ``console`` block, lines after ``$`` are commands and the others their output, of which
+digits may differ from machine to machine and ``...`` stands for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def examples() -> Iterator[tuple[str, list[str]]]:
+    """Commands with the lines that they are said to print, in the README's order."""
+    for block in blocks("console"):
+        lines = block.replace("\\\n", "").splitlines()
+        for at, line in enumerate(lines):
+            if line.startswith("$ "):
+                shown = takewhile(lambda text: not text.startswith("$ "), lines[at + 1 :])
+                yield line[2:], list(shown)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a fresh clone's root, in which the commands run one after the other."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    (folder / "build").mkdir()
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-uo", "pipefail", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def masked(line: str) -> str:
+    return re.sub(r"\d+", "#", line.rstrip())
+
+
+@pytest.mark.parametrize(("command", "shown"), list(examples()))
+def test_a_shown_command_prints_what_is_shown(
+    command: str, shown: list[str], workplace: Path
+) -> None:
+    done = run(command, workplace)
+    assert done.returncode == 0, done.stdout
+    pattern = "\n".join(re.escape(masked(line)).replace(r"\.\.\.", ".*") for line in shown)
+    printed = "\n".join(masked(line) for line in done.stdout.splitlines())
+    assert re.fullmatch(pattern, printed, flags=re.S), f"the command printed:\n{done.stdout}"
+
+
+def test_the_first_screen_names_the_two_commands_and_they_are_targets() -> None:
+    commands = [line.split("#")[0].split() for line in blocks("sh")[0].splitlines()]
+    assert commands == [["make", "demo"], ["make", "test"]]
+    makefile = (ROOT / "Makefile").read_text()
+    for _, target in commands:
+        assert re.search(rf"^{target}:", makefile, flags=re.M)
+    assert README[: README.index("## Install")].count("\n") < 45
+
+
+def test_the_python_example_runs(workplace: Path) -> None:
+    (code,) = blocks("python")
+    done = run(f"python - <<'END'\n{code}\nEND", workplace)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("[")
+
+
+def test_the_make_example_makes_a_selection_once(workplace: Path, tmp_path: Path) -> None:
+    (rules,) = blocks("make")
+    (tmp_path / "Makefile").write_text(rules.replace("-k 1000", "-k 10"))
+    (tmp_path / "pool.jsonl").write_bytes((ROOT / "sample_data/alpaca.jsonl").read_bytes())
+    for suffix in ("npy", "keys.npy", "tokens.npy", "json"):  # spare the model's start
+        (tmp_path / f"pool.{suffix}").write_bytes(
+            (workplace / f"build/alpaca.{suffix}").read_bytes()
+        )
+    done = run("make small.jsonl && make small.jsonl", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert len((tmp_path / "small.jsonl").read_bytes().splitlines()) == 10
+    assert "is up to date" in done.stdout
+
+
+def test_every_command_is_documented() -> None:
+    from gip_cli.cli import app
+
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert f"`gip {command.callback.__name__}`" in README
+
+
+def test_every_exit_code_is_documented() -> None:
+    from gip_cli import errors
+
+    table = README[README.index("| exit code |") : README.index("## Rows and files")]
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.GipError):
+            assert f"| {kind.exit_code} |" in table
