@@ -1,0 +1,23 @@
+"""What several modules' tests share: the sample pool, embedded once by the real model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``alpaca.npy`` of the sample pool by the default model; read it, do not change it."""
+    from gip_cli.encoder import load_encoder
+    from gip_cli.formats import Renderer
+    from gip_cli.rows import BadRows, RowFile
+    from gip_cli.store import write_embeddings
+
+    target = tmp_path_factory.mktemp("store") / "alpaca.npy"
+    with RowFile(ROOT / "sample_data/alpaca.jsonl", BadRows(), reread=True) as rows:
+        write_embeddings(rows, target, load_encoder(), Renderer.sniff(rows))
+    return target
