@@ -12,6 +12,7 @@ Vectors = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
 
 _BLOCK = 1 << 11
+_STEPS = 256  # rows of an order that are conditioned on together
 _SAMPLE = 4096  # rows whose neighbours are looked up, where there are more
 
 
@@ -30,6 +31,107 @@ def captured_energy(
     precision = np.eye(vectors.shape[1]) + atoms.T @ atoms / noise
     left = np.trace(np.linalg.solve(precision, covariance))
     return float(1 - left / np.trace(covariance))
+
+
+def captured_gains(
+    vectors: Vectors,
+    weights: Matrix,
+    order: Rows,
+    covariance: Matrix,
+    noise: float,
+    given: Matrix | None = None,
+) -> Matrix:
+    """Share of the query's energy that each row adds to those before it (n,).
+
+    Their cumulative sum is `captured_energy` of every prefix of `order`. By blocks: for atoms X
+    and ``noise I + X Sigma Xᵀ = L Lᵀ``, row t of ``U = L⁻¹ X Sigma`` is the greedy step's
+    ``u / sqrt(den)`` (design 2), so that Sigma loses ``u uᵀ / den`` and the gain is
+    ``U_t K U_tᵀ / tr(K)``.
+
+    Parameters
+    ----------
+    vectors : (m, d) unit embeddings; weights : (m,); order : (n,) rows; covariance : K (d, d);
+    given : (g, d) atoms observed beforehand, optional.
+    """
+    sigma: Matrix = np.eye(vectors.shape[1])
+    if given is not None and len(given):
+        sigma = np.linalg.inv(sigma + given.T @ given / noise).astype(np.float64, copy=False)
+    gains = np.empty(len(order))
+    for start in range(0, len(order), _STEPS):
+        rows = order[start : start + _STEPS]
+        atoms = vectors[rows].astype(np.float64) * weights[rows, None]
+        seen = atoms @ sigma
+        steps = np.linalg.cholesky(noise * np.eye(len(rows)) + seen @ atoms.T)
+        moved = np.linalg.solve(steps, seen)
+        gains[start : start + _STEPS] = np.einsum("ij,ij->i", moved @ covariance, moved)
+        sigma -= moved.T @ moved
+    scaled: Matrix = gains / np.trace(covariance)
+    return scaled
+
+
+def knee(captured: Matrix) -> int:
+    """Number of picks at which a curve of captured energy (n,) bends most.
+
+    The point farthest above the chord from no picks to all of them, both axes scaled to 1
+    (Satopää et al., "Finding a Kneedle in a Haystack", 2011, without smoothing). 0 if empty.
+    """
+    if not len(captured):
+        return 0
+    taken = np.arange(1, len(captured) + 1) / len(captured)
+    return int(np.argmax(captured / captured[-1] - taken)) + 1
+
+
+def best_cosines(vectors: Vectors, rows: Rows, picks: Rows) -> tuple[Matrix, Rows]:
+    """Each row's cosine with its nearest pick (r,), and that pick's position in `picks` (r,).
+
+    Blockwise: never an r x n matrix. A pick's nearest pick is itself.
+    """
+    best = np.full(len(rows), -np.inf)
+    which = np.zeros(len(rows), dtype=np.int64)
+    for start in range(0, len(picks), _BLOCK):
+        block = vectors[picks[start : start + _BLOCK]].astype(np.float32)
+        for low in range(0, len(rows), _BLOCK):
+            part = slice(low, low + _BLOCK)
+            cosines = vectors[rows[part]].astype(np.float32) @ block.T
+            nearest = cosines.argmax(axis=1)
+            found = cosines[np.arange(len(nearest)), nearest]
+            closer = found > best[part]
+            best[part] = np.where(closer, found, best[part])
+            which[part] = np.where(closer, nearest + start, which[part])
+    return best, which
+
+
+def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Matrix]:
+    """The pairs of picks with the largest cosines: positions (c, 2) in `picks`, cosines (c,).
+
+    Blockwise and exact over all pairs; c is `count` or the number of pairs.
+    """
+    pairs, cosines = np.empty((0, 2), dtype=np.int64), np.empty(0)
+    for low in range(0, len(picks), _BLOCK):
+        ours = vectors[picks[low : low + _BLOCK]].astype(np.float32)
+        for high in range(low, len(picks), _BLOCK):
+            near = ours @ vectors[picks[high : high + _BLOCK]].astype(np.float32).T
+            if high == low:
+                near[np.tril_indices(len(near))] = -np.inf
+            at = np.argpartition(near, -min(count, near.size), axis=None)[-count:]
+            first, second = np.unravel_index(at[np.isfinite(near.ravel()[at])], near.shape)
+            pairs = np.concatenate([pairs, np.stack([first + low, second + high], axis=1)])
+            cosines = np.concatenate([cosines, near[first, second]])
+        best = np.argsort(-cosines, kind="stable")[:count]
+        pairs, cosines = pairs[best], cosines[best]
+    return pairs, cosines
+
+
+def mean_shift(sample: Matrix, reference: Matrix) -> float | None:
+    """Difference of means in standard deviations of `reference` (Glass's Delta); NaN is unknown.
+
+    None where either has no known value; 0 where `reference` has no spread.
+    """
+    ours, theirs = sample[~np.isnan(sample)], reference[~np.isnan(reference)]
+    if not (ours.size and theirs.size):
+        return None
+    spread = float(theirs.std())
+    return float((ours.mean() - theirs.mean()) / spread) if spread > 0 else 0.0
 
 
 def nearest_cosines(vectors: Vectors, picks: Rows, seed: int = 0) -> Matrix:
