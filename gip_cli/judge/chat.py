@@ -1,0 +1,177 @@
+"""Chat completions, for servers that know no typed questions: one integer an attribute.
+
+The reply is read with tolerance for what stands around the one JSON object, and none for what
+stands in it: 4.5, "4/5", 7 of 5 and two objects that disagree are no answers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gip_cli.judge.answers import REFUSED, UNPARSED, Answer, Unanswered, Usage, Verdict
+from gip_cli.judge.rubric import Attribute, Rubric
+
+if TYPE_CHECKING:
+    from gip_cli.judge.http import Http
+
+_THOUGHTS = re.compile(r".*</think>", re.DOTALL)  # some templates open the tag in the prompt
+_UNSUPPORTED = (400, 422)  # what servers say to a parameter that they do not know
+
+
+class Chat:
+    """Asks ``POST {base_url}/chat/completions``.
+
+    `response_format` and `temperature` are left out for the rest of the run once the server has
+    refused them and answered without them; `notice` is told.
+    """
+
+    api = "chat"
+
+    def __init__(
+        self, http: Http, model: str, rubric: Rubric, notice: Callable[[str], None]
+    ) -> None:
+        self._http = http
+        self._model = model
+        self._rubric = rubric
+        self._notice = notice
+        self._options: dict[str, Any] = {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "grades", "strict": True, "schema": schema(rubric)},
+            },
+            "temperature": 0,
+        }
+
+    async def ask(self, state: str) -> Answer:
+        options = dict(self._options)
+        while True:
+            try:
+                reply = await self._ask(state, options)
+            except Unanswered as failure:
+                if failure.status not in _UNSUPPORTED or not options:
+                    raise
+                named = [name for name in options if name in failure.detail]
+                del options[(named or list(options))[0]]
+            else:
+                break
+        if refused := self._options.keys() - options.keys():
+            self._options = options
+            self._notice(f"the server does not take {', '.join(sorted(refused))}: left out")
+        choice = _first(reply.get("choices"))
+        message = choice.get("message")
+        return Answer(
+            reply,
+            verdicts(
+                self._rubric,
+                message if isinstance(message, Mapping) else {},
+                filtered=choice.get("finish_reason") == "content_filter",
+            ),
+            Usage.of(reply.get("usage")),
+        )
+
+    async def _ask(self, state: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._http.reply(
+            self._http.client.chat.completions.with_raw_response.create(
+                model=self._model,
+                messages=[{"role": "user", "content": prompt(self._rubric, state)}],
+                **options,
+            )
+        )
+
+
+def prompt(rubric: Rubric, state: str) -> str:
+    """The one message: the rubric, the fenced row, then the question, so that it has the last word.
+
+    It is one user message because some chat templates know no system role.
+    """
+    shown = "\n\n".join(
+        f"{one.name}: {one.instructions}\n"
+        + "\n".join(f"{rank} = {level}" for rank, level in enumerate(one.levels, 1))
+        for one in rubric.attributes
+    )
+    example = ", ".join(f'"{one.name}": <1-{len(one.levels)}>' for one in rubric.attributes)
+    return (
+        f"You grade training data. The rubric:\n\n{shown}\n\n{state}\n\n"
+        "The row ends here. Grade it by the rubric, each attribute by the level that fits best. "
+        f"Answer with one JSON object of integers and nothing else: {{{example}}}"
+    )
+
+
+def schema(rubric: Rubric) -> dict[str, Any]:
+    """The JSON Schema of the object asked for."""
+    names = [one.name for one in rubric.attributes]
+    return {
+        "type": "object",
+        "properties": {
+            one.name: {"type": "integer", "enum": list(range(1, len(one.levels) + 1))}
+            for one in rubric.attributes
+        },
+        "required": names,
+        "additionalProperties": False,
+    }
+
+
+def verdicts(
+    rubric: Rubric, message: Mapping[str, Any], *, filtered: bool = False
+) -> dict[str, Verdict]:
+    """Read a reply's message."""
+    if filtered or message.get("refusal"):
+        return {one.name: Verdict(None, REFUSED) for one in rubric.attributes}
+    content = message.get("content")
+    grades = _grades(rubric, content) if isinstance(content, str) else None
+    return {one.name: _verdict(one, grades or {}) for one in rubric.attributes}
+
+
+def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:
+    grade = grades.get(attribute.name)
+    if isinstance(grade, str) and grade.strip().isdecimal():
+        grade = int(grade)
+    if isinstance(grade, float) and grade.is_integer():
+        grade = int(grade)
+    if isinstance(grade, bool) or not isinstance(grade, int):
+        return Verdict(None, UNPARSED)
+    if not 1 <= grade <= len(attribute.levels):
+        return Verdict(None, UNPARSED)
+    return Verdict(float(grade))
+
+
+def _grades(rubric: Rubric, text: str) -> dict[str, Any] | None:
+    """The object in `text` that holds grades, wherever it stands; None if there is not just one.
+
+    The same object twice is one answer; two that differ are none.
+    """
+    names = {one.name for one in rubric.attributes}
+    text = _THOUGHTS.sub("", text)
+    found: list[dict[str, Any]] = []
+    at = text.find("{")
+    while at >= 0:
+        try:
+            value, end = _OBJECT.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if names & value.keys():
+                found.append(value)
+            else:  # an envelope: what it holds may be the answer
+                end = at + 1
+        at = text.find("{", end)
+    return found[0] if found and all(value == found[0] for value in found) else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key given twice has no value")
+    return value
+
+
+_OBJECT = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def _first(choices: Any) -> Mapping[str, Any]:
+    if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
+        return choices[0]
+    return {}

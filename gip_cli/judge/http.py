@@ -1,0 +1,162 @@
+"""HTTP through the `openai` package: its retries, backoff and Retry-After, none of our own.
+
+Three things are added to its client, each where every attempt passes, a retry too: the requests
+a minute, a deadline for the whole answer (its own timeout is one of silence: a server that
+dribbles would hold a request for ever), and the check that a success is a JSON object, without
+which a proxy's error page or half an answer would not be asked for again.
+
+The API key is known here only. It is taken out of every answer and message before they leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+import httpx2
+import openai
+from aiolimiter import AsyncLimiter
+
+from gip_cli.formats import printable
+from gip_cli.judge.answers import TIMED_OUT, Unanswered
+
+_SHORTEST_SECRET = 8  # a shorter key is a placeholder ("none"), and may be part of any word
+
+
+class _NotJSON(httpx2.DecodingError):
+    """A success whose body is not a JSON object; as a request error it is asked for again."""
+
+
+class _RawResponse(Protocol):
+    @property
+    def http_response(self) -> httpx2.Response: ...
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=lambda name: None)
+
+
+def _json_object(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        value = _DECODER.decode(response.text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise _NotJSON("not a JSON object", request=response.request)
+    return value
+
+
+class _Client(openai.DefaultAsyncHttpxClient):
+    def __init__(self, seconds: float, limiter: AsyncLimiter | None) -> None:
+        super().__init__(timeout=seconds)
+        self._seconds = seconds
+        self._limiter = limiter
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        try:
+            async with asyncio.timeout(self._seconds):
+                response = await super().send(request, **options)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
+        if response.status_code == 501:  # "not implemented" will not be implemented in a second
+            response.headers["x-should-retry"] = "false"
+        elif response.is_success:
+            _json_object(response)
+        return response
+
+
+class Http:
+    """An open client for one server.
+
+    Parameters
+    ----------
+    base_url : str or None
+        None is OpenAI's own.
+    key : str or None
+        None sends a placeholder, which local servers do not look at.
+    timeout : float
+        Seconds for one attempt, from the request to the answer's last byte.
+    requests_per_minute : float or None
+        Attempts are spaced evenly, so that no window of a minute ever holds more.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None,
+        key: str | None,
+        *,
+        timeout: float,
+        max_retries: int,
+        requests_per_minute: float | None,
+    ) -> None:
+        limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
+        self._secret = key if key and len(key) >= _SHORTEST_SECRET else None
+        self.client = openai.AsyncOpenAI(
+            api_key=key or "none",
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=_Client(timeout, limiter),
+        )
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that ``POST {base_url}{path}`` answers; raises Unanswered."""
+        try:
+            return self._object(
+                await self.client.post(path, cast_to=httpx2.Response, body=dict(body))
+            )
+        except openai.APIError as error:
+            raise self._unanswered(error) from None
+
+    async def reply(self, call: Awaitable[_RawResponse]) -> dict[str, Any]:
+        """The JSON object behind one of the client's own methods; raises Unanswered."""
+        try:
+            return self._object((await call).http_response)
+        except openai.APIError as error:
+            raise self._unanswered(error) from None
+
+    def _object(self, response: httpx2.Response) -> dict[str, Any]:
+        if self._secret and self._secret in response.text:
+            response = httpx2.Response(
+                response.status_code,
+                text=self._without_secret(response.text),
+                request=response.request,
+            )
+        value = _json_object(response)
+        if value.get("error"):  # OpenRouter reports an upstream's failure with status 200
+            raise Unanswered("error with status 200", self._said(value["error"]))
+        return value
+
+    def _unanswered(self, error: openai.APIError) -> Unanswered:
+        if isinstance(error, openai.APITimeoutError):
+            return Unanswered(TIMED_OUT)
+        if isinstance(error, openai.APIConnectionError):
+            if isinstance(error.__cause__, _NotJSON):
+                return Unanswered("not JSON")
+            return Unanswered("no connection", self._said(str(error.__cause__ or "")))
+        if isinstance(error, openai.APIStatusError):
+            return Unanswered(
+                f"HTTP {error.status_code}", self._said(error.body), error.status_code
+            )
+        return Unanswered("error", self._said(error.message))
+
+    def _said(self, body: object) -> str:
+        """A server's own words, in one line."""
+        if isinstance(body, Mapping):
+            body = body.get("message") or body.get("detail") or body
+        return printable(self._without_secret(" ".join(str(body or "").split())), 200)
+
+    def _without_secret(self, text: str) -> str:
+        return text.replace(self._secret, "[key]") if self._secret else text
+
+    async def aclose(self) -> None:
+        await self.client.close()

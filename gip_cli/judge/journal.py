@@ -1,0 +1,230 @@
+"""The judge's journal: every answer, appended as it comes, safe from a kill at any byte.
+
+A line of JSON an answer, after one line that says what the file is. A line is written by one
+call without a buffer, so that the death of the process costs nothing but a torn last line, and
+synced to disk every few seconds and at the end, so that a power cut costs no more than those.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from gip_cli.errors import InputError, UsageError
+from gip_cli.judge.answers import Answer, Usage, Verdict
+from gip_cli.judge.rubric import Rubric
+from gip_cli.rows import storage_errors
+
+_HEADER = b'{"gip": "judge journal", "version": 1}\n'
+_SYNC_SECONDS = 5.0
+
+
+@dataclass
+class Known:
+    """The answers of one api in a journal: where each key's begins, and where the whole ends."""
+
+    api: str | None
+    at: dict[bytes, int]
+    end: int
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.at
+
+
+def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
+    """What the journal at `path` knows, without touching it; raises as `Journal` does."""
+    by_api: dict[str, dict[bytes, int]] = {}
+    api, digest, end = None, rubric.digest, 0
+    with storage_errors(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1 and line != _HEADER and not _HEADER.startswith(line):
+                raise UsageError("exists and is not a judge's journal", "choose another", path=path)
+            if not line.endswith(b"\n"):
+                break  # torn
+            if number > 1:
+                entry = _entry(line, path, number)
+                ours = entry["model"] == model and entry["rubric"] == digest
+                if ours and entry["api"] in apis:
+                    api = entry["api"]
+                    by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
+            end += len(line)
+    return Known(api, by_api.get(api or "", {}), end)
+
+
+def _entry(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError("not an object")
+        for name in ("model", "rubric", "api", "key"):
+            if not isinstance(entry[name], str):
+                raise ValueError(f"{name} is not a text")
+        bytes.fromhex(entry["key"])
+        verdicts_of(entry)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(
+            "not an answer that gip wrote",
+            "delete the line, and its row will be asked again",
+            path=path,
+            line=number,
+        ) from None
+    return entry
+
+
+class Journal:
+    """Answers by key, of one model, rubric and api; those of others are kept and not used.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is not there; held against other writers until `close`.
+    model : str
+        The judge that is asked.
+    rubric : Rubric
+        What it is asked.
+    apis : sequence of str
+        The kinds of answers that will do. If the file has several, the last one's are used:
+        see `api`.
+
+    Raises
+    ------
+    UsageError
+        `path` is something else than a journal.
+    InputError
+        A line in the middle is damaged.
+    StorageError
+        The system refuses to read or write it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: str,
+        rubric: Rubric,
+        apis: Sequence[str],
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.path = Path(path)
+        self._model = model
+        self._digest = rubric.digest
+        self._synced = time.monotonic()
+        with ExitStack() as opened:
+            opened.callback(self._locked(notice).release)
+            with storage_errors(self.path):
+                self._file = opened.enter_context(self.path.open("a+b", buffering=0))
+                self._reader = opened.enter_context(self.path.open("rb"))
+                self._known = look(self.path, model, rubric, apis)
+                self._file.truncate(self._known.end)
+            if not self._known.end:
+                self._write(_HEADER)
+            self._opened = opened.pop_all()
+
+    @property
+    def api(self) -> str | None:
+        """The kind of answers that it holds, None before the first."""
+        return self._known.api
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._known.at
+
+    def _locked(self, notice: Callable[[str], None]) -> filelock.BaseFileLock:
+        """One writer a journal. The lock dies with its process and lies where nobody looks."""
+        place = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
+        lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"gip-{place}.lock", mode=0o666)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            notice(f"another run is writing {self.path}; waiting for it")
+            lock.acquire()
+        return lock
+
+    def get(self, key: bytes) -> tuple[dict[str, Verdict], Usage]:
+        """The answer under `key` and what it cost; raises KeyError."""
+        with storage_errors(self.path):
+            self._reader.seek(self._known.at[key])
+            entry = json.loads(self._reader.readline())
+        return verdicts_of(entry), Usage(**entry["usage"])
+
+    def append(self, key: bytes, api: str, answer: Answer, seconds: float) -> None:
+        """Keep an answer; it is on its way to the disk when this returns."""
+        entry = {
+            "key": key.hex(),
+            "model": self._model,
+            "rubric": self._digest,
+            "api": api,
+            "scores": {name: _plain(verdict) for name, verdict in answer.verdicts.items()},
+            "usage": {
+                "input_tokens": answer.usage.input_tokens,
+                "output_tokens": answer.usage.output_tokens,
+            },
+            "seconds": round(seconds, 3),
+            "raw": answer.raw,
+        }
+        # The standard library's encoder: a model can answer half a surrogate pair or an integer
+        # of fifty digits, and what it said has to be kept all the same.
+        self._known.at[key] = self._write(json.dumps(entry).encode() + b"\n")
+        self._known.api = api
+
+    def _write(self, line: bytes) -> int:
+        """Append `line` whole or not at all; where it begins."""
+        start = self._known.end
+        try:
+            with storage_errors(self.path):
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except BaseException:
+            self._file.truncate(start)
+            raise
+        self._known.end += len(line)
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            self._sync()
+        return start
+
+    def _sync(self) -> None:
+        with storage_errors(self.path):
+            os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        with self._opened:
+            self._sync()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    if verdict.score is None:
+        return {"score": None, "cause": verdict.cause}
+    return {
+        "score": verdict.score,
+        "probabilities": verdict.probabilities,
+        "confidence": verdict.confidence,
+    }
+
+
+def verdicts_of(entry: dict[str, Any]) -> dict[str, Verdict]:
+    """The verdicts of a journal's line; raises KeyError, TypeError or AttributeError."""
+    return {
+        name: Verdict(
+            one["score"],
+            one.get("cause"),
+            tuple(one["probabilities"]) if one.get("probabilities") else None,
+            one.get("confidence"),
+        )
+        for name, one in entry["scores"].items()
+    }

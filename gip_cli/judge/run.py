@@ -1,0 +1,204 @@
+"""Asking a judge about many rows: each once, several at a time, nothing lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from gip_cli.errors import JudgeError
+from gip_cli.judge.answers import Transport, Unanswered, Usage, Verdict
+from gip_cli.judge.item import JudgeItem
+from gip_cli.judge.journal import Journal
+from gip_cli.judge.rubric import Rubric
+
+_GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
+_HOPELESS = (401, 402, 404, 405, 501)  # no later row will fare better than the first
+_BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
+
+Connect = Callable[[], AbstractAsyncContextManager[Transport]]
+
+
+@dataclass
+class Tally:
+    """Counts of distinct rows so far, `causes` of those without all scores among them."""
+
+    rows: int = 0
+    asked: int = 0  # with an answer or without
+    reused: int = 0
+    cut: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)  # of what was asked in this run
+
+    @property
+    def failures(self) -> int:
+        return self.causes.total()
+
+    @property
+    def failure_rate(self) -> float:
+        return self.failures / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ended with; the answers themselves stay in the journal."""
+
+    tally: Tally
+    api: str | None
+    _rubric: Rubric
+    _journal: Journal
+    _failed: dict[bytes, str]
+
+    def verdicts(self, key: bytes) -> dict[str, Verdict]:
+        """An attribute's verdict by name, for the key of a row that was asked about."""
+        if key in self._failed:
+            return {one.name: Verdict(None, self._failed[key]) for one in self._rubric.attributes}
+        return self._journal.get(key)[0]
+
+
+def judge(
+    items: Iterable[JudgeItem],
+    connect: Connect,
+    rubric: Rubric,
+    journal: Journal,
+    *,
+    max_concurrent: int = 8,
+    max_failure_rate: float = 0.01,
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+) -> Outcome:
+    """Ask about every item that the journal lacks, identical ones once.
+
+    Memory is a few hundred bytes an item: texts and answers are not kept.
+
+    Parameters
+    ----------
+    connect : callable
+        Opens the transport; called within the event loop that it is used in.
+    max_concurrent : int
+        Requests under way at a time.
+    max_failure_rate : float
+        The share of distinct rows that may end without all scores. At 1 nothing but a refused
+        key or a missing endpoint stops the run.
+
+    Raises
+    ------
+    JudgeError
+        More failures than allowed, or a judge that plainly will not answer. What was answered
+        is in the journal.
+    """
+    run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
+    asyncio.run(run.all(items, connect))
+    tally = run.tally
+    if tally.failures > max_failure_rate * tally.rows:
+        raise JudgeError(
+            f"{tally.failures:,} of {tally.rows:,} rows ({tally.failure_rate:.1%}) have no score "
+            f"({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
+            f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
+            f"kept in {journal.path}: run again to ask for what is missing",
+        )
+    return Outcome(tally, journal.api, rubric, journal, run.failed)
+
+
+def told(causes: Counter[str]) -> str:
+    """Causes and their counts, most frequent first."""
+    return ", ".join(f"{count:,} {cause}" for cause, count in causes.most_common())
+
+
+class _Run:
+    def __init__(
+        self,
+        rubric: Rubric,
+        journal: Journal,
+        max_concurrent: int,
+        max_failure_rate: float,
+        on_progress: Callable[[Tally], None],
+    ) -> None:
+        self.tally = Tally()
+        self.failed: dict[bytes, str] = {}
+        self.last = ""  # what the server said to the last failure
+        self._rubric = rubric
+        self._journal = journal
+        self._max_concurrent = max_concurrent
+        self._patient = max_failure_rate >= 1
+        self._on_progress = on_progress
+        self._in_a_row = 0
+        self._answered = False
+
+    async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
+        """Workers that share one iterator: no more than their number is ever in memory."""
+        async with connect() as transport:
+            pending = self._pending(items)
+            workers = [
+                asyncio.create_task(self._work(pending, transport))
+                for _ in range(self._max_concurrent)
+            ]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+
+    def _pending(self, items: Iterable[JudgeItem]) -> Iterator[JudgeItem | None]:
+        """Items to ask; None now and then, so that passing over many does not block."""
+        seen: set[bytes] = set()
+        for number, item in enumerate(items, 1):
+            if item.key not in seen:
+                seen.add(item.key)
+                self.tally.rows += 1
+                self.tally.cut += bool(item.cut)
+                if item.key in self._journal:
+                    self.tally.reused += 1
+                    self._count(self._journal.get(item.key)[0])
+                else:
+                    yield item
+            if number % _BREATH == 0:
+                yield None
+
+    async def _work(self, pending: Iterator[JudgeItem | None], transport: Transport) -> None:
+        for item in pending:
+            if item is None:
+                await asyncio.sleep(0)
+            else:
+                await self._ask(item, transport)
+                self.tally.asked += 1
+                self._on_progress(self.tally)
+
+    async def _ask(self, item: JudgeItem, transport: Transport) -> None:
+        started = time.monotonic()
+        try:
+            answer = await transport.ask(item.state)
+        except Unanswered as failure:
+            self._fail(item.key, failure)
+            return
+        self._journal.append(item.key, transport.api, answer, time.monotonic() - started)
+        self._answered = True
+        self._in_a_row = 0
+        self.tally.usage += answer.usage
+        self._count(answer.verdicts)
+
+    def _count(self, verdicts: dict[str, Verdict]) -> None:
+        cause = next((one.cause for one in verdicts.values() if one.cause), None)
+        if cause:
+            self.tally.causes[cause] += 1
+
+    def _fail(self, key: bytes, failure: Unanswered) -> None:
+        self.failed[key] = failure.cause
+        self.tally.causes[failure.cause] += 1
+        self.last = failure.detail or self.last
+        self._in_a_row += 1
+        said = f" ({failure.detail})" if failure.detail else ""
+        if failure.status in _HOPELESS and not self._answered:
+            raise JudgeError(
+                f"the judge's server answers {failure.cause}{said}",
+                "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key",
+            )
+        if self._in_a_row >= max(_GIVE_UP_AFTER, 2 * self._max_concurrent) and not self._patient:
+            raise JudgeError(
+                f"{self._in_a_row} requests in a row had no answer, the last: "
+                f"{failure.cause}{said}",
+                f"answers are kept in {self._journal.path}: run again to go on",
+            )

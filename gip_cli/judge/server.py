@@ -1,0 +1,183 @@
+"""Which server is asked, in which of its dialects."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gip_cli.errors import UsageError
+from gip_cli.judge.answers import Answer, Transport, Unanswered
+from gip_cli.judge.rubric import Rubric
+
+if TYPE_CHECKING:
+    from gip_cli.judge.http import Http
+
+DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+_NO_SUCH_ENDPOINT = (404, 405, 501)
+
+Notice = Callable[[str], None]
+
+
+class Api(StrEnum):
+    """How a server is asked; `auto` tries systemone and falls back to chat."""
+
+    auto = "auto"
+    systemone = "systemone"
+    openai = "openai"
+    chat = "chat"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A judge behind HTTP.
+
+    Parameters
+    ----------
+    model : str
+        The name that the server knows.
+    base_url : str or None
+        Up to and with ``/v1``; None is OpenAI's own, or ``OPENAI_BASE_URL``.
+    key_variable : str
+        The environment variable that holds the API key. Unless it is named, a server at a
+        `base_url` may do without.
+    requests_per_minute : float or None
+        Attempts, retries among them.
+    timeout : float
+        Seconds for one attempt, to the answer's last byte.
+    max_retries : int
+        Further attempts after a failure that may pass; backoff and Retry-After are `openai`'s.
+
+    Raises
+    ------
+    UsageError
+        A URL that is none.
+    """
+
+    model: str
+    api: Api = Api.auto
+    base_url: str | None = None
+    key_variable: str = DEFAULT_KEY_VARIABLE
+    requests_per_minute: float | None = None
+    timeout: float = 120.0
+    max_retries: int = 5
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None:
+            _check_url(self.base_url)
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """The kinds of answers that asking this server can give."""
+        return (Api.systemone, Api.chat) if self.api is Api.auto else (self.api,)
+
+    @property
+    def place(self) -> str:
+        """The server's address as messages show it, without user name and password."""
+        parts = urlsplit(self.base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def key(self) -> str | None:
+        """The API key, None where it can do without; raises UsageError."""
+        key = os.environ.get(self.key_variable, "").strip()
+        if key and not (key.isascii() and key.isprintable()):
+            raise UsageError(f"what {self.key_variable} holds is no API key", "export it again")
+        if key:
+            return key
+        hosted = self.base_url is None and not os.environ.get("OPENAI_BASE_URL")
+        if hosted or self.key_variable != DEFAULT_KEY_VARIABLE:
+            raise UsageError(
+                f"no API key: {self.key_variable} is not in the environment",
+                "export it, name another variable with --api-key-env, or give a local server's "
+                "--judge-url",
+            )
+        return None
+
+    @asynccontextmanager
+    async def connect(
+        self, rubric: Rubric, notice: Notice, settled: str | None = None
+    ) -> AsyncIterator[Transport]:
+        """Open a transport; `settled` is the api that a journal's answers came through."""
+        from gip_cli.judge.http import Http
+
+        http = Http(
+            self.base_url,
+            self.key(),
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            requests_per_minute=self.requests_per_minute,
+        )
+        try:
+            yield self._transport(http, rubric, notice, settled or self.api)
+        finally:
+            await http.aclose()
+
+    def _transport(self, http: Http, rubric: Rubric, notice: Notice, api: str) -> Transport:
+        from gip_cli.judge.chat import Chat
+        from gip_cli.judge.decisions import Decisions
+        from gip_cli.judge.systemone import SystemOne
+
+        if api == Api.systemone:
+            return SystemOne(http, self.model, rubric)
+        if api == Api.openai:
+            return Decisions(http, self.model, rubric)
+        chat = Chat(http, self.model, rubric, notice)
+        if api == Api.chat:
+            return chat
+        return _Auto(SystemOne(http, self.model, rubric), chat, notice)
+
+
+_OPENAI = "https://api.openai.com/v1"
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            "--judge-url is not the address of a server", "give one like http://127.0.0.1:8000/v1"
+        )
+
+
+class _Auto:
+    """System One if the server has it, else chat: the first request that is answered decides."""
+
+    def __init__(self, first: Transport, second: Transport, notice: Notice) -> None:
+        self._first = first
+        self._second = second
+        self._notice = notice
+        self._chosen: Transport | None = None
+        self._deciding = asyncio.Lock()
+
+    @property
+    def api(self) -> str:
+        return (self._chosen or self._first).api
+
+    async def ask(self, state: str) -> Answer:
+        if self._chosen is None:
+            async with self._deciding:
+                if self._chosen is None:
+                    try:
+                        answer = await self._first.ask(state)
+                    except Unanswered as failure:
+                        if failure.status not in _NO_SUCH_ENDPOINT:
+                            raise
+                        self._chosen = self._second
+                        said = f" ({failure.detail})" if failure.detail else ""
+                        self._notice(
+                            f"the server has no /systemone: {failure.cause}{said}; asking through "
+                            "/chat/completions, which gives no probabilities"
+                        )
+                    else:
+                        self._chosen = self._first
+                        return answer
+        return await self._chosen.ask(state)

@@ -1,0 +1,198 @@
+"""Reading answers: a number on the scale, or null with its cause; never a guess."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from gip_cli.judge import chat, decisions, systemone
+from gip_cli.judge.answers import Usage, Verdict, on_levels
+from gip_cli.judge.rubric import BUILT_IN, Rubric
+
+RUBRIC = Rubric.choose(["helpfulness", "accuracy"])
+NULL = Verdict(None, "unparsed")
+HELP = BUILT_IN["helpfulness"]
+
+
+@pytest.mark.parametrize(
+    ("content", "help", "accuracy"),
+    [
+        ('{"helpfulness": 4, "accuracy": 1}', 4.0, 1.0),
+        ('```json\n{"helpfulness": 4, "accuracy": 1}\n```', 4.0, 1.0),
+        ('Here you are:\n{"accuracy": 5, "helpfulness": 3} as asked', 3.0, 5.0),
+        ('{"grades": {"helpfulness": 2, "accuracy": 2}}', 2.0, 2.0),
+        ('{"helpfulness": 4.0, "accuracy": "3"}', 4.0, 3.0),
+        ('{"helpfulness": 4, "accuracy": 1, "note": "fine"}', 4.0, 1.0),
+        (
+            '<think>{"helpfulness": 1, "accuracy": 1}?</think>{"helpfulness": 5, "accuracy": 4}',
+            5,
+            4,
+        ),
+        ('or {"helpfulness": 1}?</think>{"helpfulness": 5, "accuracy": 4}', 5, 4),
+        ('{"helpfulness": 4, "accuracy": 1} {"helpfulness": 4, "accuracy": 1}', 4.0, 1.0),
+        # half an answer is half an answer
+        ('{"helpfulness": 4}', 4.0, None),
+        ('{"helpfulness": 4.5, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": "4/5", "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": "4.5", "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": 6, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": 0, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": -1, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": true, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": null, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": [4], "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": NaN, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": 1e999, "accuracy": 2}', None, 2.0),
+        ('{"helpfulness": "five", "accuracy": 2}', None, 2.0),
+        # none at all
+        ("Score: 4.5", None, None),
+        ("4", None, None),
+        ("helpfulness: 4, accuracy: 5", None, None),
+        ("[4, 5]", None, None),
+        ("", None, None),
+        ('{"helpfulness": 4, "accuracy":', None, None),
+        ('{"Helpfulness": 4, "ACCURACY": 5}', None, None),
+        ('{"helpfulness": 4, "accuracy": 1} or {"helpfulness": 5, "accuracy": 1}', None, None),
+        ('{"helpfulness": 2, "helpfulness": 5, "accuracy": 1}', None, None),
+        ("{" * 5000, None, None),
+    ],
+)
+def test_chat_replies(content: str, help: float | None, accuracy: float | None) -> None:
+    read = chat.verdicts(RUBRIC, {"content": content})
+    assert [one.score for one in read.values()] == [help, accuracy]
+    assert [one.cause for one in read.values()] == [
+        None if score is not None else "unparsed" for score in (help, accuracy)
+    ]
+
+
+def test_chat_refusals_and_empty_messages() -> None:
+    refused = {"helpfulness": Verdict(None, "refused"), "accuracy": Verdict(None, "refused")}
+    assert chat.verdicts(RUBRIC, {"content": None, "refusal": "I cannot."}) == refused
+    assert chat.verdicts(RUBRIC, {"content": '{"helpfulness": 4}'}, filtered=True) == refused
+    for message in ({}, {"content": None}, {"content": [{"type": "text"}]}):
+        assert set(chat.verdicts(RUBRIC, message).values()) == {NULL}
+
+
+def test_chat_prompt_shows_every_level_and_asks_after_the_row() -> None:
+    shown = chat.prompt(RUBRIC, "THE ROW")
+    for attribute in RUBRIC.attributes:
+        for level in attribute.levels:
+            assert shown.index(level) < shown.index("THE ROW")
+    assert shown.endswith('{"helpfulness": <1-5>, "accuracy": <1-5>}')
+
+
+def systemone_answer(**change: Any) -> dict[str, Any]:
+    shares = {"0": 0.1, "1": 0.1, "2": 0.2, "3": 0.2, "4": 0.4}
+    return {"type": "score", "score": 2.7, "confidence": 0.3, "probabilities": shares, **change}
+
+
+@pytest.mark.parametrize(
+    ("change", "score", "has_shares"),
+    [
+        ({}, 3.7, True),
+        ({"score": 0}, 1.0, True),
+        ({"score": 4.0000001}, 5.0, True),
+        ({"score": -1e-9}, 1.0, True),
+        ({"probabilities": None}, 3.7, False),
+        ({"probabilities": {"0": 0.5, "4": 0.5}}, 3.7, False),
+        ({"probabilities": dict.fromkeys("01234", 0.9)}, 3.7, False),
+        ({"probabilities": {"0": -1, "1": 1, "2": 1, "3": 0, "4": 0}}, 3.7, False),
+        ({"probabilities": {"0": 0.33, "1": 0.33, "2": 0.33, "3": 0, "4": 0}}, 3.7, True),
+        ({"score": 4.2}, None, False),
+        ({"score": -0.1}, None, False),
+        ({"score": math.nan}, None, False),
+        ({"score": "2.7"}, None, False),
+        ({"score": True}, None, False),
+        ({"score": None}, None, False),
+        ({"score": 10**400}, None, False),
+        ({"type": "choice"}, None, False),
+    ],
+)
+def test_systemone_answers(change: dict[str, Any], score: float | None, has_shares: bool) -> None:
+    read = systemone.verdicts(RUBRIC, {"helpfulness": systemone_answer(**change)})
+    assert read["helpfulness"].score == (None if score is None else pytest.approx(score))
+    assert (read["helpfulness"].probabilities is not None) is has_shares
+    assert (read["helpfulness"].cause is None) is (score is not None)
+    assert read["accuracy"] == NULL  # missing
+
+
+def test_systemone_refusal_and_nonsense() -> None:
+    assert systemone.verdicts(RUBRIC, {"accuracy": {"type": "refusal"}})["accuracy"] == Verdict(
+        None, "refused"
+    )
+    for nonsense in (None, [], "no", {"helpfulness": 3, "accuracy": [4]}):
+        assert set(systemone.verdicts(RUBRIC, nonsense).values()) == {NULL}
+
+
+def test_the_legend_alone_is_left_out_of_what_is_kept() -> None:
+    answer = systemone_answer()
+    assert systemone.without_legend({"a": {**answer, "legend": {"0": "x"}}}) == {"a": answer}
+    assert systemone.without_legend([1]) == [1]
+
+
+def decision(name: str | None = "helpfulness", **change: Any) -> dict[str, Any]:
+    shares = [
+        {"label": str(rank), "value": rank - 1, "probability": share}
+        for rank, share in enumerate((0.1, 0.1, 0.2, 0.2, 0.4), 1)
+    ]
+    answer = {"type": "score", "name": name, "score": 2.7, "confidence": 0.3}
+    return {**answer, "probabilities": shares, **change}
+
+
+def test_decisions_answers_stand_in_order() -> None:
+    read = decisions.verdicts(RUBRIC, [decision(), decision("accuracy", score=0.0)])
+    assert read["helpfulness"] == Verdict(3.7, None, (0.1, 0.1, 0.2, 0.2, 0.4), 0.3)
+    assert read["accuracy"].score == 1.0
+    assert decisions.verdicts(RUBRIC, [decision(None)])["helpfulness"].score == 3.7
+
+
+def test_decisions_refusal_is_its_questions_alone() -> None:
+    read = decisions.verdicts(RUBRIC, [{"type": "refusal", "name": None}, decision("accuracy")])
+    assert read["helpfulness"] == Verdict(None, "refused")
+    assert read["accuracy"].score == 3.7
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        None,
+        [],
+        {},
+        ["x"],
+        [decision("accuracy")],  # out of order
+        [decision(score=5)],
+        [decision(type="predicate")],
+    ],
+)
+def test_decisions_nonsense_is_null(answers: Any) -> None:
+    assert decisions.verdicts(RUBRIC, answers)["helpfulness"] == NULL
+
+
+def test_a_users_scale_has_its_own_top() -> None:
+    three = type(HELP)("x", "q", ("a", "b", "c"))
+    assert on_levels(three, 2, [0, 0, 1], 1).score == 3.0
+    assert on_levels(three, 2.5, [0, 0, 1], 1).score is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"input_tokens": 3, "output_tokens": 1}, (3, 1)),
+        ({"prompt_tokens": 3, "completion_tokens": 1}, (3, 1)),
+        ({"input_tokens": "3"}, (0, 0)),
+        ({"input_tokens": -3}, (0, 0)),
+        (None, (0, 0)),
+    ],
+)
+def test_usage_in_either_spelling(usage: Any, tokens: tuple[int, int]) -> None:
+    assert Usage.of(usage) == Usage(*tokens)
+
+
+def test_schema_allows_the_levels_and_nothing_else() -> None:
+    schema = chat.schema(RUBRIC)
+    assert schema["required"] == ["helpfulness", "accuracy"]
+    assert schema["properties"]["accuracy"]["enum"] == [1, 2, 3, 4, 5]
+    json.dumps(schema)

@@ -1,0 +1,215 @@
+"""A real server that fails in every way: nothing lost, nothing invented, nothing asked twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gip_cli.judge import Api
+from tests.judge.conftest import Run, causes, items, scores, unchanged
+from tests.judge.server import Asked, Handler, JudgeServer, answer, completion
+
+APIS = [Api.systemone, Api.openai, Api.chat]
+
+
+def retry_after(handler: Handler, asked: Asked) -> None:
+    handler.json({"error": {"message": "slow down"}}, 429, retry_after="0.05")
+
+
+def internal(handler: Handler, asked: Asked) -> None:
+    handler.json({"error": {"message": "oh"}}, 500, retry_after="0.05")
+
+
+def hang(handler: Handler, asked: Asked) -> None:
+    handler.hang()
+
+
+def close(handler: Handler, asked: Asked) -> None:
+    handler.drop()
+
+
+def garbage(handler: Handler, asked: Asked) -> None:
+    handler.raw(b"<html>bad gateway</html>", content_type="text/html")
+
+
+def not_an_object(handler: Handler, asked: Asked) -> None:
+    handler.raw(b'["fine"]')
+
+
+def truncated(handler: Handler, asked: Asked) -> None:
+    handler.close_connection = True
+    handler.raw(b'{"answers": {"helpfulness": {"sc', length=900)
+
+
+# What may pass, and what it is counted as if it does not.
+TRANSIENT: dict[Callable[[Handler, Asked], None], str] = {
+    retry_after: "HTTP 429",
+    internal: "HTTP 500",
+    hang: "timed out",
+    close: "no connection",
+    garbage: "not JSON",
+    not_an_object: "not JSON",
+    truncated: "no connection",
+}
+
+
+def number(asked: Asked) -> int:
+    return int(asked.turns[0].removeprefix("question "))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_fault_that_passes_leaves_no_trace(api: Api, tmp_path: Path) -> None:
+    faults = list(TRANSIENT)
+
+    def once(handler: Handler, asked: Asked) -> bool:
+        if asked.before or number(asked) >= len(faults):
+            return False
+        faults[number(asked)](handler, asked)
+        return True
+
+    rows = items(len(faults) + 2)
+    with JudgeServer() as server:
+        clean = Run(server.url, tmp_path / "clean", api)(rows)
+    with JudgeServer(once) as server:
+        run = Run(server.url, tmp_path / "faulty", api, timeout=0.5)
+        assert run(rows) == clean
+        assert all(score for row in scores(clean) for score in row)
+        assert run.tally.failures == 0
+        assert len(server.requests) == len(rows) + len(faults)
+        with unchanged(run.path):
+            assert run(rows) == clean
+        assert len(server.requests) == len(rows) + len(faults)
+        assert (run.tally.asked, run.tally.reused) == (0, len(rows))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_fault_that_stays_is_null_and_is_asked_again(api: Api, tmp_path: Path) -> None:
+    faults = list(TRANSIENT)
+    broken = True
+
+    def always(handler: Handler, asked: Asked) -> bool:
+        if not broken or number(asked) >= len(faults):
+            return False
+        faults[number(asked)](handler, asked)
+        return True
+
+    rows = items(len(faults) + 2)
+    with JudgeServer(always) as server:
+        run = Run(server.url, tmp_path / "j", api, timeout=0.4, max_retries=1)
+        first = run(rows)
+        assert causes(first) == [[cause] * 2 for cause in TRANSIENT.values()] + [[None] * 2] * 2
+        assert scores(first)[: len(faults)] == [[None, None]] * len(faults)
+        assert run.tally.causes == {
+            cause: list(TRANSIENT.values()).count(cause) for cause in TRANSIENT.values()
+        }
+        before, broken = len(server.requests), False
+        second = run(rows)
+        assert second[len(faults) :] == first[len(faults) :]
+        assert all(score for row in scores(second) for score in row)
+        assert {number(asked) for asked in server.requests[before:]} == set(range(len(faults)))
+        assert len(server.requests) == before + len(faults)
+
+
+def test_one_request_in_five_failing_at_random_changes_nothing(tmp_path: Path) -> None:
+    rows = items(150)
+    with JudgeServer() as server:
+        clean = Run(server.url, tmp_path / "clean")(rows)
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    dice = random.Random(seed)
+
+    def unlucky(handler: Handler, asked: Asked) -> bool:
+        if dice.random() >= 0.2:
+            return False
+        dice.choice(list(TRANSIENT))(handler, asked)
+        return True
+
+    with JudgeServer(unlucky) as server:
+        run = Run(server.url, tmp_path / "j", timeout=0.5, max_retries=8, max_concurrent=16)
+        assert run(rows) == clean
+        assert len(server.requests) > len(rows)
+
+
+def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Handler, Asked], None]:
+    def fault(handler: Handler, asked: Asked) -> None:
+        value = answer(asked)
+        change(value)
+        handler.json(value)
+
+    return fault
+
+
+def grades(text: str, **message: Any) -> Callable[[Handler, Asked], None]:
+    return lambda handler, asked: handler.json(completion(text, **message))
+
+
+# Answers that came whole but do not say what was asked: (fault, cause of each attribute).
+BAD_ANSWERS: dict[Api, list[tuple[Callable[[Handler, Asked], None], list[str | None]]]] = {
+    Api.systemone: [
+        (edit(lambda v: v["answers"].pop("accuracy")), [None, "unparsed"]),
+        (edit(lambda v: v["answers"]["accuracy"].update(score=4.7)), [None, "unparsed"]),
+        (edit(lambda v: v["answers"].update(accuracy={"type": "refusal"})), [None, "refused"]),
+        (edit(lambda v: v.pop("answers")), ["unparsed", "unparsed"]),
+    ],
+    Api.openai: [
+        (edit(lambda v: v["answers"].pop()), [None, "unparsed"]),
+        (edit(lambda v: v["answers"].pop(0)), ["unparsed", "unparsed"]),
+        (edit(lambda v: v["answers"][1].update(score=-1)), [None, "unparsed"]),
+        (
+            edit(lambda v: v["answers"].__setitem__(0, {"type": "refusal", "name": "helpfulness"})),
+            ["refused", None],
+        ),
+    ],
+    Api.chat: [
+        (grades('{"helpfulness": 3}'), [None, "unparsed"]),
+        (grades('{"helpfulness": 3, "accuracy": 9}'), [None, "unparsed"]),
+        (grades("Score: 4.5"), ["unparsed", "unparsed"]),
+        (grades('{"helpfulness": 3, "accu'), ["unparsed", "unparsed"]),
+        (grades("", refusal="I cannot judge this."), ["refused", "refused"]),
+        (edit(lambda v: v["choices"].clear()), ["unparsed", "unparsed"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_bad_answer_is_null_counted_kept_and_not_asked_again(api: Api, tmp_path: Path) -> None:
+    cases = BAD_ANSWERS[api]
+
+    def bad(handler: Handler, asked: Asked) -> bool:
+        if number(asked) >= len(cases):
+            return False
+        cases[number(asked)][0](handler, asked)
+        return True
+
+    rows = items(len(cases) + 1)
+    with JudgeServer() as server:
+        clean = Run(server.url, tmp_path / "clean", api)(rows)
+    with JudgeServer(bad) as server:
+        run = Run(server.url, tmp_path / "j", api)
+        got = run(rows)
+        assert causes(got) == [cause for _, cause in cases] + [[None, None]]
+        assert [[score is None for score in row] for row in scores(got)] == [
+            [cause is not None for cause in row] for row in causes(got)
+        ]
+        assert got[-1] == clean[-1]
+        assert run.tally.failures == len(cases)  # a row counts once
+        with unchanged(run.path):
+            assert run(rows) == got
+        assert len(server.requests) == len(rows)
+        assert run.tally.failures == len(cases)  # also when it comes from the journal
+
+
+def test_an_error_with_status_200_is_no_answer(tmp_path: Path) -> None:
+    def upstream(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"code": 502, "message": "provider down"}})
+        return True
+
+    with JudgeServer(upstream) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat)
+        assert causes(run(items(1))) == [["error with status 200"] * 2]
+        server.fault = None
+        assert causes(run(items(1))) == [[None, None]]

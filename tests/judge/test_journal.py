@@ -1,0 +1,199 @@
+"""The journal: whole lines are kept whatever happens, and never used for another question."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from gip_cli.errors import InputError, StorageError, UsageError
+from gip_cli.judge.answers import Answer, Usage, Verdict
+from gip_cli.judge.journal import Journal, look
+from gip_cli.judge.rubric import Rubric
+
+RUBRIC = Rubric.choose(["helpfulness", "accuracy"])
+OTHER = Rubric.choose(["helpfulness"])
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def answer(number: int) -> Answer:
+    verdicts = {
+        "helpfulness": Verdict(1 + number / 10, None, (0.25, 0.25, 0.5), 0.4),
+        "accuracy": Verdict(None, "refused"),
+    }
+    return Answer({"said": number}, verdicts, Usage(10, 2))
+
+
+def write(path: Path, numbers: range, model: str = "m", api: str = "chat") -> None:
+    with Journal(path, model, RUBRIC, [api]) as journal:
+        for number in numbers:
+            journal.append(key(number), api, answer(number), 0.25)
+
+
+def test_what_is_appended_comes_back_now_and_later(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        assert key(3) not in journal
+        assert journal.api is None
+        journal.append(key(3), "chat", answer(3), 0.25)
+        assert journal.get(key(3)) == (answer(3).verdicts, Usage(10, 2))
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        assert key(3) in journal
+        assert journal.get(key(3)) == (answer(3).verdicts, Usage(10, 2))
+        assert journal.api == "chat"
+        with pytest.raises(KeyError):
+            journal.get(key(4))
+
+
+def test_a_line_holds_what_a_person_would_look_for(tmp_path: Path) -> None:
+    write(tmp_path / "j", range(1))
+    line = json.loads((tmp_path / "j").read_text().splitlines()[1])
+    assert line == {
+        "key": key(0).hex(),
+        "model": "m",
+        "rubric": RUBRIC.digest,
+        "api": "chat",
+        "scores": {
+            "helpfulness": {"score": 1.0, "probabilities": [0.25, 0.25, 0.5], "confidence": 0.4},
+            "accuracy": {"score": None, "cause": "refused"},
+        },
+        "usage": {"input_tokens": 10, "output_tokens": 2},
+        "seconds": 0.25,
+        "raw": {"said": 0},
+    }
+
+
+def test_cut_off_at_any_byte_it_keeps_every_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(3))
+    whole = path.read_bytes()
+    ends = [end for end in range(len(whole) + 1) if whole[:end].endswith(b"\n")]
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        kept = max(sum(end <= size for end in ends) - 1, 0)
+        known = look(path, "m", RUBRIC, ["chat"])
+        assert [key(number) in known for number in range(3)] == [n < kept for n in range(3)]
+        if size % 29:
+            continue  # opening to write syncs to disk, which takes its time
+        with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+            assert [key(number) in journal for number in range(3)] == [
+                number < kept for number in range(3)
+            ]
+            journal.append(key(9), "chat", answer(9), 0.25)
+        with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+            assert journal.get(key(9))[0] == answer(9).verdicts
+
+
+def test_another_model_rubric_or_api_never_reuses_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(2))
+    for model, rubric, apis in (
+        ("m2", RUBRIC, ["chat"]),
+        ("m", OTHER, ["chat"]),
+        ("m", RUBRIC, ["systemone"]),
+    ):
+        with Journal(path, model, rubric, apis) as journal:
+            assert key(0) not in journal
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:  # and the others' lines are kept
+        assert key(0) in journal
+
+
+def test_of_two_apis_the_last_ones_answers_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(2), api="systemone")
+    write(path, range(1, 3), api="chat")
+    with Journal(path, "m", RUBRIC, ["systemone", "chat"]) as journal:
+        assert journal.api == "chat"
+        assert [key(number) in journal for number in range(3)] == [False, True, True]
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(2))
+    torn = path.read_bytes() + b'{"key": "00'
+    path.write_bytes(torn)
+    known = look(path, "m", RUBRIC, ["chat"])
+    assert key(1) in known
+    assert key(2) not in known
+    assert path.read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    "text", ['{"instruction": "a"}\n{"instruction": "b"}', "x", '{"gip": "judge journal"}\n', "\n"]
+)
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"pool.jsonl: exists and is not a judge's journal"):
+        Journal(path, "m", RUBRIC, ["chat"])
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("damage", ["{}", "[]", "x", '{"key": "zz"}', "\0\0\0"])
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "j"
+    write(path, range(2))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], damage, *lines[2:]]) + "\n")
+    with pytest.raises(InputError, match=r"j:3: not an answer that gip wrote; delete the line"):
+        Journal(path, "m", RUBRIC, ["chat"])
+
+
+def test_what_a_model_says_is_kept_however_odd(tmp_path: Path) -> None:
+    odd = {"half a pair": "\ud800", "big": 10**60, "deep": [[["é\u2028"]]]}
+    with Journal(tmp_path / "j", "m", RUBRIC, ["chat"]) as journal:
+        journal.append(key(0), "chat", Answer(odd, answer(0).verdicts, Usage()), 0)
+    write(tmp_path / "j", range(1, 2))
+    lines = (tmp_path / "j").read_bytes().split(b"\n")
+    assert json.loads(lines[1])["raw"] == odd
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    notices: list[str] = []
+    opened = threading.Event()
+
+    def second() -> None:
+        with Journal(path, "m", RUBRIC, ["chat"], notices.append) as journal:
+            assert key(0) in journal
+            opened.set()
+
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not opened.wait(0.2)
+        journal.append(key(0), "chat", answer(0), 0)
+    thread.join(5)
+    assert opened.is_set()
+    assert notices == [f"another run is writing {path}; waiting for it"]
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "j"
+    write(path, range(2))
+    size = path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
+        try:
+            with pytest.raises(StorageError):
+                journal.append(key(2), "chat", answer(2), 0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert path.stat().st_size == size
+        journal.append(key(3), "chat", answer(3), 0)
+        assert journal.get(key(3))[0] == answer(3).verdicts
+
+
+def test_no_folder_and_no_permission_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or directory"):
+        Journal(tmp_path / "none" / "j", "m", RUBRIC, ["chat"])
+    with pytest.raises(UsageError, match="a directory"):
+        Journal(tmp_path, "m", RUBRIC, ["chat"])

@@ -1,0 +1,398 @@
+"""Running a judge: each row once, limits kept, dialects found out, and when to give up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gip_cli.errors import InputError, JudgeError, UsageError
+from gip_cli.judge import Api, Journal, JudgeItem, Rubric, Server, Usage, Verdict, judge
+from gip_cli.judge.answers import Answer
+from gip_cli.judge.estimate import CHARS_PER_TOKEN, estimate
+from tests.judge.conftest import RUBRIC, Run, causes, items, scores
+from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+
+KEY = "sk-test-5Zp0t9QwErTyUiOp"
+
+
+def endpoints(server: JudgeServer) -> list[str]:
+    return [asked.path.removeprefix("/v1") for asked in server.requests]
+
+
+@pytest.mark.parametrize("api", [Api.systemone, Api.openai])
+def test_score_is_the_expected_level_from_one(api: Api, tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", api)
+        (row,) = run([JudgeItem.of([("user", "q"), ("assistant", "a")])])
+    for name, verdict in row.items():
+        turns = ("q", "a")
+        assert verdict.score == pytest.approx(1 + expected_index(turns, name))
+        assert verdict.probabilities == pytest.approx(tuple(distribution(turns, name)))
+        assert verdict.confidence == 0.5
+    assert run.tally.usage == Usage(100, 0)
+    assert len(server.requests) == 1  # all attributes at once
+
+
+def test_chat_gives_integers_without_probabilities(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", Api.chat)
+        (row,) = run([JudgeItem.of([("user", "q"), ("assistant", "a")])])
+    assert row["accuracy"] == Verdict(float(round(expected_index(("q", "a"), "accuracy")) + 1))
+    assert run.tally.usage == Usage(100, 9)
+    body = server.requests[0].body
+    assert body["temperature"] == 0
+    assert body["response_format"]["json_schema"]["strict"] is True
+
+
+def test_identical_rows_are_asked_once_and_counted_once(tmp_path: Path) -> None:
+    rows = items(3) * 4
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j")
+        got = run(rows)
+    assert len(server.requests) == 3
+    assert got[:3] * 4 == got
+    assert (run.tally.rows, run.tally.asked) == (3, 3)
+
+
+def test_a_longer_pool_asks_only_for_what_is_new(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j")
+        run(items(5))
+        run(items(9))
+        assert len(server.requests) == 9
+        assert (run.tally.reused, run.tally.asked) == (5, 4)
+        Run(server.url, run.path, model="another")(items(9))
+        Run(server.url, run.path, rubric=Rubric.choose(["accuracy"]))(items(9))
+        Run(server.url, run.path, Api.chat)(items(9))
+        assert len(server.requests) == 36
+
+
+def test_no_more_rows_are_held_than_are_under_way(tmp_path: Path) -> None:
+    pulled = 0
+
+    def stream() -> Iterator[JudgeItem]:
+        nonlocal pulled
+        for item in items(60):
+            pulled += 1
+            assert pulled - len(run.tallies) <= run.max_concurrent
+            yield item
+
+    with JudgeServer(delay=0.01) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=4)
+        run(stream())
+        assert pulled == 60
+        assert server.most_at_once == 4
+
+
+def test_requests_a_minute_count_retries_too(tmp_path: Path) -> None:
+    def first_fails(handler: Handler, asked: Asked) -> bool:
+        if asked.before:
+            return False
+        handler.json({}, 503, retry_after="0.001")
+        return True
+
+    with JudgeServer(first_fails) as server:
+        run = Run(server.url, tmp_path / "j", requests_per_minute=1200)
+        run(items(6))
+    times = sorted(asked.at for asked in server.requests)
+    assert len(times) == 12
+    assert times[-1] - times[0] >= 11 * 0.05 - 0.02
+    assert all(times[n + 4] - times[n] >= 4 * 0.05 - 0.03 for n in range(8))
+
+
+def test_retry_after_is_honoured(tmp_path: Path) -> None:
+    def busy(handler: Handler, asked: Asked) -> bool:
+        if asked.before:
+            return False
+        handler.json({}, 429, retry_after="0.9")
+        return True
+
+    with JudgeServer(busy) as server:
+        Run(server.url, tmp_path / "j")(items(1))
+    first, second = (asked.at for asked in server.requests)
+    assert second - first >= 0.9
+
+
+def test_a_server_that_dribbles_times_out_as_a_whole(tmp_path: Path) -> None:
+    def dribble(handler: Handler, asked: Asked) -> bool:
+        handler.close_connection = True
+        handler.raw(b"{", length=1000)
+        for _ in range(40):
+            time.sleep(0.05)
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+        return True
+
+    with JudgeServer(dribble) as server:
+        started = time.monotonic()
+        run = Run(server.url, tmp_path / "j", timeout=0.3, max_retries=0)
+        assert causes(run(items(1))) == [["timed out", "timed out"]]
+        assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_auto_falls_back_to_chat_and_says_so(status: int, tmp_path: Path) -> None:
+    def no_systemone(handler: Handler, asked: Asked) -> bool:
+        if not asked.path.endswith("systemone"):
+            return False
+        handler.json({"error": {"message": "no such route"}}, status)
+        return True
+
+    with JudgeServer(no_systemone) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto)
+        got = run(items(5))
+        assert causes(got) == [[None, None]] * 5
+        assert endpoints(server).count("/systemone") == 1
+        assert endpoints(server).count("/chat/completions") == 5
+        assert len(run.notices) == 1
+        assert "no /systemone" in run.notices[0]
+        assert "no such route" in run.notices[0]
+        assert run.outcome is not None
+        assert run.outcome.api == "chat"
+        run(items(6))  # what the journal holds says how to go on
+        assert endpoints(server)[6:] == ["/chat/completions"]
+
+
+def test_auto_stays_with_systemone_where_there_is_one(tmp_path: Path) -> None:
+    def shaky(handler: Handler, asked: Asked) -> bool:
+        if asked.before:
+            return False
+        handler.json({}, 500, retry_after="0.01")
+        return True
+
+    with JudgeServer(shaky) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto)
+        run(items(5))
+        assert set(endpoints(server)) == {"/systemone"}
+        assert run.notices == []
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "refused"),
+    [
+        (400, "'response_format' of type json_schema is not supported", {"response_format"}),
+        (422, "extra fields not permitted", {"response_format"}),
+        (400, "temperature does not support 0 with this model", {"temperature"}),
+        (400, "no", {"response_format", "temperature"}),
+    ],
+)
+def test_chat_leaves_out_what_the_server_does_not_take(
+    status: int, message: str, refused: set[str], tmp_path: Path
+) -> None:
+    def strict(handler: Handler, asked: Asked) -> bool:
+        if not refused & asked.body.keys():
+            return False
+        handler.json({"error": {"message": message}}, status)
+        return True
+
+    with JudgeServer(strict) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1)
+        assert causes(run(items(4))) == [[None, None]] * 4
+        assert len(server.requests) == 4 + len(refused)
+        assert run.notices == [f"the server does not take {', '.join(sorted(refused))}: left out"]
+
+
+def test_chat_does_not_learn_from_a_row_that_is_refused_either_way(tmp_path: Path) -> None:
+    def too_long(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 0":
+            return False
+        handler.json({"error": {"message": "context length exceeded"}}, 400)
+        return True
+
+    with JudgeServer(too_long) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1)
+        assert causes(run(items(2))) == [["HTTP 400"] * 2, [None] * 2]
+        assert "response_format" in server.requests[-1].body
+        assert run.notices == []
+
+
+def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -> None:
+    def some(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] not in ("question 1", "question 2"):
+            return False
+        handler.json({"error": {"message": "too long"}}, 400)
+        return True
+
+    with JudgeServer(some) as server:
+        run = Run(server.url, tmp_path / "j", max_failure_rate=0.19)
+        with pytest.raises(JudgeError) as caught:
+            run(items(10))
+        assert caught.value.exit_code == 5
+        said = str(caught.value)
+        assert "2 of 10 rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
+        assert str(run.path) in said
+        run.max_failure_rate = 0.2  # not above
+        assert scores(run(items(10)))[1] == [None, None]
+        assert run.tally.reused == 8
+
+
+def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        url = server.url
+    run = Run(url, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
+    with pytest.raises(JudgeError, match=r"20 requests in a row had no answer.*no connection"):
+        run(items(1000))
+    run.max_failure_rate = 1.0
+    assert causes(run(items(30))) == [["no connection"] * 2] * 30
+
+
+@pytest.mark.parametrize("status", [401, 402, 404])
+def test_a_wrong_key_or_address_ends_the_run_at_once(status: int, tmp_path: Path) -> None:
+    def no(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": "who are you?"}}, status)
+        return True
+
+    with JudgeServer(no) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1)
+        with pytest.raises(JudgeError, match=rf"HTTP {status} \(who are you\?\); see to"):
+            run(items(100))
+        assert len(server.requests) == 1
+
+
+def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:
+    def stream() -> Iterator[JudgeItem]:
+        yield from items(3)
+        raise InputError("not JSON", path="pool.jsonl", line=4)
+
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1)
+        with pytest.raises(InputError, match=r"pool\.jsonl:4"):
+            run(stream())
+        run(items(3))
+        assert len(server.requests) == 3
+
+
+def test_the_key_is_sent_and_stands_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def tattle(handler: Handler, asked: Asked) -> bool:
+        sent = asked.headers["authorization"]
+        assert sent == f"Bearer {KEY}"
+        if asked.turns[0] == "question 0":
+            handler.json({"error": {"message": f"odd key {sent}"}}, 400)
+        elif asked.turns[0] == "question 1":
+            handler.json({"answers": {"helpfulness": {"score": 1.5, "type": "score"}}, "you": sent})
+        elif asked.turns[0] == "question 2":
+            handler.json({"error": sent})
+        else:
+            handler.raw(sent.encode(), 403, content_type="text/plain")
+        return True
+
+    with JudgeServer(tattle) as server:
+        run = Run(server.url, tmp_path / "j", max_failure_rate=0.0)
+        with pytest.raises(JudgeError) as caught:
+            run(items(4))
+        assert len(server.requests) == 4
+    assert "[key]" in str(caught.value)
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert "[key]" in "".join(written)
+    for text in (
+        str(caught.value),
+        repr(caught.value),
+        *run.notices,
+        *written,
+        *capfd.readouterr(),
+    ):
+        assert KEY not in text
+
+
+def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Server("m", base_url="http://127.0.0.1:1/v1").key() is None
+    with pytest.raises(UsageError, match="OPENAI_API_KEY is not in the environment"):
+        Server("m").key()
+    with pytest.raises(UsageError, match="MY_KEY is not in the environment"):
+        Server("m", base_url="http://127.0.0.1:1/v1", key_variable="MY_KEY").key()
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")
+    assert Server("m", key_variable="MY_KEY").key() == KEY
+    monkeypatch.setenv("MY_KEY", "a\nb")
+    with pytest.raises(UsageError, match="what MY_KEY holds is no API key"):
+        Server("m", key_variable="MY_KEY").key()
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://x:99999/v1", ""]
+)
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(UsageError, match="not the address of a server"):
+        Server("m", base_url=url)
+
+
+def test_the_address_is_shown_without_its_password() -> None:
+    assert Server("m", base_url="http://me:secret@[::1]:8000/v1").place == "http://[::1]:8000/v1"
+    assert Server("m").place == "https://api.openai.com/v1"
+
+
+def test_many_known_rows_do_not_hold_up_those_under_way(tmp_path: Path) -> None:
+    """With everything known but the first row, its answer arrives before the pass is over."""
+    rows = items(6000)
+    done_at: list[int] = []
+    passed = 0
+
+    class Quick:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            await asyncio.sleep(0)
+            done_at.append(passed)
+            return Answer({}, {"helpfulness": Verdict(3.0), "accuracy": Verdict(3.0)}, Usage())
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Quick]:
+        yield Quick()
+
+    def stream() -> Iterator[JudgeItem]:
+        nonlocal passed
+        for passed, item in enumerate(rows):  # noqa: B007
+            yield item
+
+    with Journal(tmp_path / "j", "m", RUBRIC, ["local"]) as journal:
+        judge(rows[1:], connect, RUBRIC, journal)
+        done_at.clear()
+        outcome = judge(stream(), connect, RUBRIC, journal)
+    assert outcome.tally.reused == len(rows) - 1
+    assert done_at[0] < 3000
+
+
+def test_estimate_counts_without_asking(tmp_path: Path) -> None:
+    rows = [*items(6), *items(2)]
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j")
+        run(rows[:2])
+        with Journal(run.path, "m", RUBRIC, ["systemone"]) as journal:
+            plain = estimate(rows, RUBRIC, journal, "systemone")
+        assert len(server.requests) == 2
+    assert (plain.rows, plain.distinct, plain.reused, plain.requests) == (8, 6, 2, 4)
+    assert plain.chars_per_token == CHARS_PER_TOKEN
+    assert not plain.measured
+    assert plain.dollars(2.0) == pytest.approx(plain.input_tokens * 2e-6)
+    nothing: set[bytes] = set()
+    more = estimate(rows, RUBRIC, nothing, "systemone")
+    assert more.input_tokens / 6 == pytest.approx(plain.input_tokens / 4, rel=0.01)
+    counted = estimate(rows, RUBRIC, nothing, "local", lambda state: 700)
+    assert counted.measured
+    assert counted.input_tokens == pytest.approx(6 * 700, rel=0.01)
+
+
+def test_progress_tells_tokens_failures_and_rows(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j")
+        run(items(7))
+    assert len(run.tallies) == 7
+    assert run.tally.usage.input_tokens == 700
+
+
+def test_journal_lines_are_json_for_other_tools(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        Run(server.url, tmp_path / "j")(items(3))
+    head, *lines = (tmp_path / "j").read_text().splitlines()
+    assert json.loads(head) == {"gip": "judge journal", "version": 1}
+    assert {json.loads(line)["key"] for line in lines} == {one.key.hex() for one in items(3)}
+    assert all("legend" not in line for line in lines)
