@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from pathlib import Path
+from contextlib import suppress
+from glob import escape
+from hashlib import blake2b
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gip_cli.embeddings import Keys, Settings
+from gip_cli.embedding_files import Paths, Settings
+from gip_cli.embeddings import Keys
 from gip_cli.formats import KEY_BYTES
 
 _SYNC_SECONDS = 20.0  # what a power cut can cost at most
@@ -22,11 +25,14 @@ class Journal:
     """Encoded texts in the order they came: a line of settings, then records of one size.
 
     A record's checksum tells whether it is whole; whatever follows the last whole one is cut.
+    Every settings have a journal of their own, so that a run with others does not cost the
+    work of this one.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
+    def __init__(self, paths: Paths, settings: Settings) -> None:
+        self._paths = paths
         self._header = orjson.dumps(settings.to_json()) + b"\n"
+        self.path = paths.hidden(blake2b(self._header, digest_size=4).hexdigest() + ".journal")
         self._record = np.dtype(
             [
                 ("key", "u1", KEY_BYTES),
@@ -39,26 +45,35 @@ class Journal:
         self._file = self._open()
 
     def _open(self) -> BinaryIO:
-        file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
+        file = self.path.open("r+b" if self.path.exists() else "w+b")
+        try:
+            self._cut(file)
+        except BaseException:
+            with suppress(OSError):  # it is the one being raised
+                file.close()
+            self._remove_if_empty()
+            raise
+        return file
+
+    def _cut(self, file: BinaryIO) -> None:
+        """Leave `file` open at the end of its last whole record."""
         if file.read(len(self._header)) == self._header:
             whole = len(self._header)
-            while record := file.read(self._record.itemsize):
-                if len(record) < self._record.itemsize:
-                    break
+            while len(record := file.read(self._record.itemsize)) == self._record.itemsize:
                 if zlib.crc32(record[:-4]) != int.from_bytes(record[-4:], "little"):
                     break
                 whole += len(record)
-            file.truncate(whole)
-        else:  # another model's or another part's: of no use here
-            file.truncate(0)
+            file.seek(whole)
+        else:  # cut off in its first line
             file.seek(0)
             file.write(self._header)
-        file.seek(0, os.SEEK_END)
-        return file
+        file.truncate()
+        file.flush()
 
     def append(
         self, keys: list[bytes], tokens: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]
     ) -> None:
+        """Add one batch; it survives the process, and after 20 seconds the machine."""
         records = np.zeros(len(keys), dtype=self._record)
         records["key"] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
         records["tokens"] = tokens
@@ -66,6 +81,7 @@ class Journal:
         for number, record in enumerate(records):
             records["checksum"][number] = zlib.crc32(record.tobytes()[:-4])
         self._file.write(records.tobytes())
+        self._file.flush()
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
@@ -73,20 +89,31 @@ class Journal:
     @property
     def records(self) -> npt.NDArray[Any]:
         """All whole records (n,), memory-mapped, with fields key, tokens and vector."""
-        size = self.path.stat().st_size - len(self._header)
-        if not size:
+        count = (self.path.stat().st_size - len(self._header)) // self._record.itemsize
+        if count < 1:
             return np.empty(0, dtype=self._record)
-        return np.memmap(self.path, dtype=self._record, mode="r", offset=len(self._header))
+        return np.memmap(
+            self.path, dtype=self._record, mode="r", offset=len(self._header), shape=count
+        )
 
     @property
     def keys(self) -> Keys:
         return np.ascontiguousarray(self.records["key"])
 
     def remove(self) -> None:
-        self.path.unlink()
+        """Remove it, and those of other settings: their target has been replaced."""
+        for path in self._paths.npy.parent.glob(escape(f".{self._paths.npy.name}.") + "*.journal"):
+            path.unlink(missing_ok=True)
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        finally:
+            self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        if self.path.exists() and not len(self.records):
+            self.path.unlink()

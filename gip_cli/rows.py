@@ -1,4 +1,4 @@
-"""Rows of instruction data as bytes, value and place; files written whole or not at all.
+"""Rows of instruction data as bytes, value and place.
 
 Rows are read as JSONL, gzipped JSONL or one JSON array, and are never re-serialised: what is
 written later is the row's own bytes, found again by offset, so that a pool larger than memory
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,8 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from gip_cli.errors import InputError, StorageError, UsageError
+from gip_cli.errors import InputError, UsageError
+from gip_cli.storage import storage_errors
 
 _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
@@ -92,28 +93,42 @@ class RowFile:
     """
 
     def __init__(self, path: str | Path, bad: BadRows, *, reread: bool = False) -> None:
-        self.name = "<stdin>" if str(path) == "-" else str(path)
+        # A name that is not UTF-8 is shown, and kept in receipts, with its bytes escaped.
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        self.name = "<stdin>" if shown == "-" else shown
         self.bad = bad
         self._line = 0  # met so far
-        with storage_errors(self.name):
-            plain = cast(
-                "io.BufferedReader",
-                sys.stdin.buffer if str(path) == "-" else Path(path).open("rb"),
-            )
-            packed = plain.peek(2)[:2] == b"\x1f\x8b"
-            stream = cast("BinaryIO", gzip.open(plain)) if packed else plain
-            if reread and (packed or not plain.seekable()):
-                stream = self._spool(stream)
-        self._stream = stream
+        self._start = 0  # where the first row's bytes are counted from
         self._reread = reread
+        with ExitStack() as opened, storage_errors(self.name):
+            plain = _stdin() if shown == "-" else opened.enter_context(Path(path).open("rb"))
+            packed = plain.peek(2)[:2] == b"\x1f\x8b"
+            self._stream = cast("BinaryIO", plain)
+            if packed:
+                self._stream = cast("BinaryIO", opened.enter_context(gzip.open(plain)))
+            if reread and (packed or not plain.seekable()):
+                self._stream = opened.enter_context(self._spool(self._stream))
+            elif plain.seekable():
+                self._start = plain.tell()
+            self._state = _state(self._stream) if reread else None
+            self._opened = opened.pop_all()
 
     def _spool(self, stream: BinaryIO) -> BinaryIO:
-        spool = tempfile.TemporaryFile(prefix="gip-")
-        with self._gzip_errors():
-            for chunk in iter(lambda: stream.read(1 << 16), b""):
+        with ExitStack() as opened:
+            with storage_errors(tempfile.gettempdir()):
+                spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
+            while chunk := self._chunk(stream):
                 self._line += chunk.count(b"\n")
-                spool.write(chunk)
-        return spool
+                with storage_errors(tempfile.gettempdir()):
+                    spool.write(chunk)
+            with storage_errors(tempfile.gettempdir()):
+                spool.flush()
+            opened.pop_all()
+        return cast("BinaryIO", spool)
+
+    def _chunk(self, stream: BinaryIO) -> bytes:
+        with storage_errors(self.name), self._gzip_errors():
+            return stream.read(1 << 16)
 
     @contextmanager
     def _gzip_errors(self) -> Iterator[None]:
@@ -137,12 +152,13 @@ class RowFile:
             stream, an array that breaks off, or a file without any row.
         """
         if self._reread:
-            self._stream.seek(0)
+            self._stream.seek(self._start)
         self.bad.reset()
         found = False
         for row in self._rows():
             found = True
             yield row
+        self._check_unchanged()
         if not found:
             raise InputError(
                 "no rows" if not self.bad.count else "no usable rows",
@@ -197,9 +213,9 @@ class RowFile:
 
     def _array(self, data: bytes, base: int, line: int) -> Iterator[Row]:
         # Latin-1 maps every byte to one character, so the decoder's positions are byte offsets;
-        # orjson then reads each element's own bytes and is the judge of their UTF-8.
+        # orjson then reads each element's own bytes and is the judge of all but their ends.
         text = data.decode("latin-1")
-        scan = json.JSONDecoder().raw_decode
+        scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
         broken = "the JSON array breaks off or is damaged here"
         remedy = "mend it: --skip-bad cannot tell where the next row begins"
         counted, end = 0, text.index("[") + 1
@@ -234,13 +250,21 @@ class RowFile:
         they are made spaces; nothing else of a row ever changes.
         """
         with storage_errors(self.name):
-            self._stream.seek(offset)
+            self._check_unchanged()
+            self._stream.seek(self._start + offset)
             raw = self._stream.read(length)
         return one_line(raw)
 
+    def _check_unchanged(self) -> None:
+        if self._reread and _state(self._stream) != self._state:
+            raise self.changed()
+
+    def changed(self) -> InputError:
+        """The error for a file that is not what it was when it was opened."""
+        return InputError("changed while it was read", "run again", path=self.name)
+
     def close(self) -> None:
-        if self._stream is not sys.stdin.buffer:
-            self._stream.close()
+        self._opened.close()
 
     def __enter__(self) -> RowFile:
         return self
@@ -264,6 +288,18 @@ _KIND: dict[type, str] = {
 }
 
 
+def _stdin() -> io.BufferedReader:
+    if sys.stdin is None:  # started with it closed
+        raise UsageError("standard input is closed", "give a file", path="<stdin>")
+    return cast("io.BufferedReader", sys.stdin.buffer)
+
+
+def _state(stream: BinaryIO) -> tuple[int, int] | None:
+    """What changes when somebody writes to a file; None where that means nothing."""
+    status = os.fstat(stream.fileno())
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
 def _past_blanks(text: str, at: int) -> int:
     return cast("re.Match[str]", _BETWEEN.match(text, at)).end()
 
@@ -271,65 +307,3 @@ def _past_blanks(text: str, at: int) -> int:
 def one_line(raw: bytes) -> bytes:
     """`raw` with the line breaks between its JSON parts made spaces."""
     return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
-
-
-@contextmanager
-def storage_errors(name: str | Path) -> Iterator[None]:
-    """Turn what the system refuses into the one-line errors of `gip_cli.errors`."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UsageError("no such file or directory", path=name) from None
-    except (IsADirectoryError, NotADirectoryError) as error:
-        what = "a directory" if isinstance(error, IsADirectoryError) else "not below a directory"
-        raise UsageError(f"{what} where a file was expected", path=name) from None
-    except BrokenPipeError:
-        raise  # the reader of our output has gone: the command line ends quietly
-    except OSError as error:
-        raise StorageError((error.strerror or str(error)).lower(), path=name) from None
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` when the block ends well.
-
-    It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
-    the whole new one. On an error nothing is left. What is not a regular file (``/dev/stdout``,
-    a pipe) is written to directly.
-
-    Raises
-    ------
-    UsageError
-        `path` is a directory or its directory is missing.
-    StorageError
-        The system refuses (disk full, permission, read-only).
-    """
-    target = Path(path).resolve()
-    with storage_errors(path):
-        if target.is_dir():
-            raise IsADirectoryError
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:
-                yield stream
-            return
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb", buffering=1 << 20) as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).chmod(_mode(target))
-            Path(name).replace(target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(name).unlink()
-            raise
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file to be replaced, or those that a new file would get."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask

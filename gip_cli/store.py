@@ -1,44 +1,32 @@
 """Writing a store of embeddings: only new keys are encoded, and no finished batch is lost.
 
 Every batch goes to a journal beside the target as soon as it is encoded; a run that was cut off
-goes on from there. The finished files are laid in a folder that is renamed when all are whole,
-then moved to their places: whoever comes next, reader or writer, finds old or new, never both.
+goes on from there.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
-from importlib.metadata import version
+from itertools import compress, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import filelock
 import numpy as np
 import numpy.typing as npt
-import orjson
 
+from gip_cli.embedding_commit import commit, finish_commit, unseen
+from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
-from gip_cli.embeddings import (
-    FORMAT_VERSION,
-    Embeddings,
-    Keys,
-    Paths,
-    Settings,
-    join_keys,
-    keys_digest,
-    open_embeddings,
-    read_description,
-)
+from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
-from gip_cli.rows import RowFile, storage_errors
+from gip_cli.rows import RowFile
+from gip_cli.storage import storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -84,7 +72,7 @@ def write_embeddings(
     rows : RowFile
         Opened with ``reread=True``: keys first, then the texts whose key is new.
     note : callable
-        Told what a person should know: waiting for another run, starting anew.
+        Told what a person should know: waiting for another run, resuming, starting anew.
 
     Raises
     ------
@@ -95,71 +83,125 @@ def write_embeddings(
     StorageError
         The disk is full, or the place not writable.
     """
-    paths = Paths.of(target)
     settings = Settings(encoder.card, renderer, dtype)
-    with storage_errors(paths.npy), _locked(paths, note):
-        _finish_commit(paths)
+    with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
-        keys = _keys(rows, renderer)
+        keys = row_keys(rows, renderer)
         in_old = join_keys(old.keys if old else keys[:0], keys)
-        with Journal(paths.hidden("journal"), settings) as journal:
-            resumed = join_keys(journal.keys, keys)
-            new = _first_of_each(keys, (in_old < 0) & (resumed < 0))
+        with Journal(paths, settings) as journal:
+            resumed = (join_keys(journal.keys, keys) >= 0) & (in_old < 0)
+            if resumed.any():
+                note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
+            new = _first_of_each(keys, (in_old < 0) & ~resumed)
             _encode(rows, renderer, encoder, journal, new, batch_size, on_progress)
             in_journal = join_keys(journal.keys, keys)
-            tokens = _commit(paths, settings, keys, old, in_old, journal, in_journal)
+            if ((in_old < 0) & (in_journal < 0)).any():
+                raise rows.changed()
+            records = journal.records
+            tokens = _merged(
+                slice(None), in_old, old.tokens if old else None, in_journal, records["tokens"]
+            )
+            blocks = (
+                _merged(
+                    slice(start, start + _BLOCK),
+                    in_old,
+                    old.vectors if old else None,
+                    in_journal,
+                    records["vector"],
+                )
+                for start in range(0, len(keys), _BLOCK)
+            )
+            commit(paths, settings, keys, tokens, blocks)
         journal.remove()
-    cut = _cut(tokens, settings)
+    cut = unseen(tokens, settings)
     return Written(
         rows=len(keys),
         encoded=int(np.count_nonzero(new)),
         reused=int(np.count_nonzero(in_old >= 0)),
-        resumed=int(np.count_nonzero((resumed >= 0) & (in_old < 0))),
+        resumed=int(np.count_nonzero(resumed)),
         truncated=cut["truncated_rows"],
         tokens_unseen=cut["tokens_unseen"],
     )
 
 
 @contextmanager
-def _locked(paths: Paths, note: Notes) -> Iterator[None]:
-    """One writer a target. The lock dies with its process and lies where nobody looks."""
-    place = blake2b(os.fsencode(paths.npy.resolve()), digest_size=8).hexdigest()
-    lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"gip-{place}.lock", mode=0o666)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        note(f"another gip embed is writing {paths.npy}; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def writing_store(target: str | Path, note: Notes) -> Iterator[Paths]:
+    """One writer a target, whose files are gip's own and whole.
+
+    The lock dies with its process; its file is removed while it is still held, which waiters
+    notice (filelock opens the path anew when the file it locked is gone).
+    """
+    paths = check_target(target)
+    with storage_errors(paths.npy):
+        lock = filelock.FileLock(paths.hidden("lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            note(f"another gip embed is writing {paths.npy}; waiting for it")
+            lock.acquire()
+        try:
+            check_target(target)
+            finish_commit(paths)
+            yield paths
+        finally:
+            paths.hidden("lock").unlink(missing_ok=True)
+            lock.release()
+
+
+def check_target(target: str | Path) -> Paths:
+    """Refuse a place where a store cannot or must not be written, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        Not named ``NAME.npy``, no such directory, or a file there is not a store's.
+    MismatchError
+        The store there was written by a newer gip.
+    StorageError
+        The store there is write-protected.
+    """
+    paths = Paths.of(target)
+    with storage_errors(paths.npy):
+        if not paths.npy.parent.is_dir():
+            raise UsageError("no such directory", "make it first", path=paths.npy.parent)
+        if paths.npy.is_dir():
+            raise IsADirectoryError
+        present = [path for path in paths.all if path.exists()]
+        if not present or paths.hidden("commit").exists():
+            return paths
+        try:
+            read_description(paths.json)
+        except NewerFormatError:
+            raise
+        except MismatchError:  # NAME.json may well be somebody's pool
+            foreign = paths.json if paths.json in present else present[0]
+            raise UsageError(
+                "exists and was not written by gip embed", "choose another NAME.npy", path=foreign
+            ) from None
+        for path in present:
+            if not os.access(path, os.W_OK):
+                raise PermissionError(0, "write-protected")
+    return paths
 
 
 def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | None:
-    """The store that is there, if its vectors mean the same."""
-    present = [path for path in paths.all if path.exists()]
-    if not present:
+    """The store that is there, if it is sound and its vectors mean the same."""
+    if not paths.json.exists():
         return None
-    try:
-        read_description(paths.json)
-    except MismatchError:  # NAME.json may well be somebody's pool
-        foreign = paths.json if paths.json in present else present[0]
-        raise UsageError(
-            "exists and was not written by gip embed", "choose another NAME.npy", path=foreign
-        ) from None
     try:
         old = open_embeddings(paths.npy)
-    except MismatchError as error:
+        if old.settings != settings:
+            note(f"{paths.npy} was made with other settings; encoding every row anew")
+            return None
+        old.check_rows()
+    except (MismatchError, UsageError) as error:
         note(f"not reusing what is there: {error}")
-        return None
-    if old.settings != settings:
-        note(f"{paths.npy} was made with other settings; encoding every row anew")
         return None
     return old
 
 
-def _keys(rows: RowFile, renderer: Renderer) -> Keys:
+def row_keys(rows: RowFile, renderer: Renderer) -> Keys:
+    """The key of every row's text, in their order (m, 16)."""
     keys = bytearray()
     for one in renderer.read(rows):
         keys += key_of(one.text)
@@ -189,8 +231,8 @@ def _encode(
     if not total:
         return
     done = 0
-    texts = (one.text for one, wanted in zip(renderer.read(rows), new, strict=True) if wanted)
-    while window := [text for text, _ in zip(texts, range(_WINDOW * batch_size), strict=False)]:
+    texts = (one.text for one in compress(renderer.read(rows), new))
+    while window := list(islice(texts, _WINDOW * batch_size)):
         window.sort(key=len, reverse=True)
         for start in range(0, len(window), batch_size):
             batch = window[start : start + batch_size]
@@ -200,82 +242,17 @@ def _encode(
             on_progress(Progress(done, total))
 
 
-def _commit(
-    paths: Paths,
-    settings: Settings,
-    keys: Keys,
-    old: Embeddings | None,
+def _merged(
+    block: slice,
     in_old: npt.NDArray[np.int64],
-    journal: Journal,
+    old: npt.NDArray[Any] | None,
     in_journal: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Lay out the new files, make them current together; the rows' token counts (m,)."""
-    staging = paths.hidden("staging")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        tokens = np.empty(len(keys), dtype=np.int64)
-        records = journal.records
-        shape = (len(keys), settings.card.dimension)
-        header = {"descr": np.dtype(settings.dtype).str, "fortran_order": False, "shape": shape}
-        with (staging / paths.npy.name).open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(keys), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                ours, theirs = in_old[block], in_journal[block]
-                vectors = np.empty((len(ours), shape[1]), dtype=settings.dtype)
-                if old:
-                    vectors[ours >= 0] = old.vectors[ours[ours >= 0]]
-                    tokens[block][ours >= 0] = old.tokens[ours[ours >= 0]]
-                fresh = ours < 0
-                vectors[fresh] = records["vector"][theirs[fresh]]
-                tokens[block][fresh] = records["tokens"][theirs[fresh]]
-                file.write(vectors.data)
-            _sync(file)
-        for path, array in ((paths.keys, keys), (paths.tokens, tokens)):
-            with (staging / path.name).open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-                _sync(file)
-        description = {
-            "version": FORMAT_VERSION,
-            "gip": version("gip-cli"),
-            **settings.to_json(),
-            "rows": len(keys),
-            "keys": keys_digest(keys),
-            **_cut(tokens, settings),
-        }
-        with (staging / paths.json.name).open("wb") as file:
-            file.write(orjson.dumps(description, option=orjson.OPT_INDENT_2) + b"\n")
-            _sync(file)
-        staging.replace(paths.hidden("commit"))
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    _finish_commit(paths)
-    return tokens
-
-
-def _finish_commit(paths: Paths) -> None:
-    """Move the files of a commit to their places, also where an earlier run was cut off."""
-    commit = paths.hidden("commit")
-    if commit.exists():
-        for path in paths.all:
-            if (commit / path.name).exists():
-                (commit / path.name).replace(path)
-        commit.rmdir()
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _cut(tokens: npt.NDArray[np.int64], settings: Settings) -> dict[str, Any]:
-    """How much of the text the model never saw."""
-    card = settings.card
-    room = card.max_length - card.overhead if card.max_length else np.iinfo(np.int64).max
-    beyond = np.maximum(tokens - room, 0)
-    return {
-        "truncated_rows": int(np.count_nonzero(beyond)),
-        "tokens_unseen": round(float(beyond.sum() / max(tokens.sum(), 1)), 6),
-    }
+    fresh: npt.NDArray[Any],
+) -> npt.NDArray[Any]:
+    """A block of rows, each from the old store where it stands there, else from the journal."""
+    ours, theirs = in_old[block], in_journal[block]
+    if old is None:
+        return fresh[theirs]
+    merged = old[np.maximum(ours, 0)]
+    merged[ours < 0] = fresh[theirs[ours < 0]]
+    return merged

@@ -12,7 +12,8 @@ import typer
 
 from gip_cli.cli.console import note
 from gip_cli.errors import UsageError
-from gip_cli.rows import BadRows, replacing
+from gip_cli.rows import BadRows
+from gip_cli.storage import replacing
 
 Input = Annotated[
     str,

@@ -19,9 +19,10 @@ from gip_cli.pool import Pool, Signals, load_pool
 from gip_cli.pursuit import select as pursue
 from gip_cli.query import Query, build_query
 from gip_cli.receipt import receipt as make_receipt
-from gip_cli.rows import BadRows, RowFile, replacing
+from gip_cli.rows import BadRows, RowFile
 from gip_cli.selection import picked_lines
 from gip_cli.signals import to_unit
+from gip_cli.storage import replacing
 
 Order = StrEnum("Order", ["rank", "input"])
 

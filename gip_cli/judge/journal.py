@@ -23,7 +23,7 @@ import filelock
 from gip_cli.errors import InputError, UsageError
 from gip_cli.judge.answers import Answer, Usage, Verdict
 from gip_cli.judge.rubric import Rubric
-from gip_cli.rows import storage_errors
+from gip_cli.storage import storage_errors
 
 _HEADER = b'{"gip": "judge journal", "version": 1}\n'
 _SYNC_SECONDS = 5.0

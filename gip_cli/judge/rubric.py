@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from gip_cli.errors import UsageError
-from gip_cli.rows import storage_errors
+from gip_cli.storage import storage_errors
 
 # What the typed-question servers take: TypeSafe, OpenAI and llama.cpp stop at ten levels.
 MIN_LEVELS, MAX_LEVELS = 2, 10

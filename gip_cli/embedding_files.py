@@ -1,0 +1,132 @@
+"""The four files of a store of embeddings: their names, and what ``NAME.json`` says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gip_cli.encoder import ModelCard
+from gip_cli.errors import GipError, MismatchError, UsageError
+from gip_cli.formats import Part, Renderer
+from gip_cli.storage import storage_errors
+
+FORMAT_VERSION = 1
+
+
+class NewerFormatError(MismatchError):
+    """The store is gip's own, but a newer gip's."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of a store, named by the first."""
+
+    npy: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.npy.with_name(self._stem + ".keys.npy")
+
+    @property
+    def tokens(self) -> Path:
+        return self.npy.with_name(self._stem + ".tokens.npy")
+
+    @property
+    def json(self) -> Path:
+        return self.npy.with_name(self._stem + ".json")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.npy, self.keys, self.tokens, self.json
+
+    def hidden(self, suffix: str) -> Path:
+        """A file or folder of the writer's own, beside the store."""
+        return self.npy.with_name(f".{self.npy.name}.{suffix}")
+
+    def current(self, path: Path) -> Path:
+        """`path`, or its successor where a commit was cut off before the last rename."""
+        successor = self.hidden("commit") / path.name
+        return successor if successor.exists() else path
+
+    @property
+    def _stem(self) -> str:
+        return self.npy.name.removesuffix(".npy")
+
+    @classmethod
+    def of(cls, path: str | Path) -> Paths:
+        if not str(path).endswith(".npy"):
+            raise UsageError("embeddings are named NAME.npy", path=path)
+        return cls(Path(path))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What must be the same for a key to mean the same vector: ``NAME.json``'s core."""
+
+    card: ModelCard
+    renderer: Renderer
+    dtype: str
+
+    def to_json(self) -> dict[str, Any]:
+        renderer = self.renderer
+        return {
+            **asdict(self.card),
+            "format": renderer.format,
+            "fields": list(renderer.fields),
+            "part": str(renderer.part),
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Settings:
+        """The inverse of `to_json`; raises KeyError, TypeError, ValueError or UsageError."""
+        renderer = Renderer(value["format"], tuple(value["fields"]), Part(value["part"]))
+        card = ModelCard(**{field.name: value[field.name] for field in fields(ModelCard)})
+        numbers = (card.dimension, card.max_length, card.overhead)
+        texts = (card.model, card.weights, card.prompt_prefix, *renderer.fields)
+        if not all(type(one) is int and one >= 0 for one in numbers):
+            raise ValueError("a number is not one")
+        if not all(isinstance(one, str) for one in texts):
+            raise TypeError("a text is not one")
+        return cls(card, renderer, value["dtype"])
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``NAME.json`` says: the settings, how many rows, and the digest of their keys."""
+
+    settings: Settings
+    rows: int
+    keys: str
+
+
+def read_description(path: Path) -> Description:
+    """Read ``NAME.json``.
+
+    Raises
+    ------
+    MismatchError
+        Missing, not what `gip embed` writes, or written by a newer one.
+    """
+    remedy = "embeddings are joined by key: make them with gip embed"
+    with storage_errors(path):
+        data = path.read_bytes() if path.exists() else None
+    if data is None:
+        raise MismatchError("missing", remedy, path=path)
+    try:
+        value = orjson.loads(data)
+        version = value["version"]
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise NewerFormatError(
+                f"written by a newer gip (format {version}, this one reads {FORMAT_VERSION})",
+                "upgrade gip",
+                path=path,
+            )
+        return Description(Settings.from_json(value), value["rows"], value["keys"])
+    except NewerFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, GipError):
+        raise MismatchError("not a description of embeddings", remedy, path=path) from None

@@ -1,0 +1,82 @@
+"""What the system may refuse, as one-line errors; files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from gip_cli.errors import StorageError, UsageError
+
+
+@contextmanager
+def storage_errors(name: str | Path) -> Iterator[None]:
+    """Turn what the system refuses into the one-line errors of `gip_cli.errors`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UsageError("no such file or directory", path=name) from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        what = "a directory" if isinstance(error, IsADirectoryError) else "not below a directory"
+        raise UsageError(f"{what} where a file was expected", path=name) from None
+    except BrokenPipeError:
+        raise  # the reader of our output has gone: the command line ends quietly
+    except OSError as error:
+        raise StorageError((error.strerror or str(error)).lower(), path=name) from None
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` when the block ends well.
+
+    It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
+    the whole new one. On an error nothing is left. What is not a regular file (``/dev/stdout``,
+    a pipe) is written to directly.
+
+    Raises
+    ------
+    UsageError
+        `path` is a directory or its directory is missing.
+    StorageError
+        The system refuses (disk full, permission), or the old file is write-protected.
+    """
+    with storage_errors(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError
+        if not target.parent.is_dir():
+            raise UsageError("no such directory", "make it first", path=Path(path).parent)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                yield stream
+            return
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(0, "write-protected")
+        # Not the target's name in full, which may be as long as names can be.
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".tmp"
+        )
+        try:
+            with os.fdopen(handle, "wb", buffering=1 << 20) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).chmod(_mode(target))
+            Path(name).replace(target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file to be replaced, or those that a new file would get."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
