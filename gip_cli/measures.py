@@ -81,10 +81,13 @@ def knee(captured: Matrix) -> int:
     return int(np.argmax(captured / captured[-1] - taken)) + 1
 
 
-def best_cosines(vectors: Vectors, rows: Rows, picks: Rows) -> tuple[Matrix, Rows]:
+def best_cosines(
+    vectors: Vectors, rows: Rows, picks: Rows, *, others: bool = False
+) -> tuple[Matrix, Rows]:
     """Each row's cosine with its nearest pick (r,), and that pick's position in `picks` (r,).
 
-    Blockwise: never an r x n matrix. A pick's nearest pick is itself.
+    Blockwise: never an r x n matrix. A pick's nearest pick is itself, or with `others` another
+    (-inf where there is none).
     """
     best = np.full(len(rows), -np.inf)
     which = np.zeros(len(rows), dtype=np.int64)
@@ -93,6 +96,8 @@ def best_cosines(vectors: Vectors, rows: Rows, picks: Rows) -> tuple[Matrix, Row
         for low in range(0, len(rows), _BLOCK):
             part = slice(low, low + _BLOCK)
             cosines = vectors[rows[part]].astype(np.float32) @ block.T
+            if others:
+                cosines[rows[part, None] == picks[None, start : start + _BLOCK]] = -np.inf
             nearest = cosines.argmax(axis=1)
             found = cosines[np.arange(len(nearest)), nearest]
             closer = found > best[part]

@@ -9,8 +9,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
 from gip_cli.cli.embed import embed
+from gip_cli.cli.report import report
 from gip_cli.cli.score import score
 from gip_cli.cli.select import select
 from gip_cli.errors import GipError
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (embed, score, select):
+for command in (embed, score, select, report, compare):
     app.command()(command)
 
 

@@ -1,0 +1,57 @@
+"""Selections and their pool opened together: what `report` and `compare` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from gip_cli.cli.console import note
+from gip_cli.cli.options import tell_skipped
+from gip_cli.cli.sources import embeddings_for, vectors_of
+from gip_cli.errors import UsageError
+from gip_cli.pool import load_pool
+from gip_cli.report.case import Case, open_case
+from gip_cli.report.selections import read_selection
+from gip_cli.rows import BadRows, RowFile
+
+PoolEmbeddings = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        "-e",
+        metavar="NAME.npy",
+        help="From gip embed; default: the pool's sibling .npy, else made for this run.",
+    ),
+]
+GroupFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-field", metavar="FIELD", help="Show shares of this field, by dots; repeatable."
+    ),
+]
+
+
+@contextmanager
+def opened(
+    pool: str,
+    embeddings: str | None,
+    selections: list[str],
+    group_fields: list[str] | None,
+    *,
+    skip_bad: bool,
+) -> Iterator[Case]:
+    """The case of these selections; whatever its figures depend on is told on stderr."""
+    if repeated := [name for name in selections if selections.count(name) > 1]:
+        raise UsageError(f"{repeated[0]} is given twice")
+    bad = BadRows(skip=skip_bad)
+    with RowFile(pool, bad, reread=True) as rows, embeddings_for(rows, pool, embeddings) as store:
+        loaded = load_pool(rows, store.settings.renderer, group_fields or ())
+        picked = [read_selection(path, loaded) for path in selections]
+        case = open_case(loaded, store, picked, lambda sources: vectors_of(sources, store))
+        tell_skipped(bad)
+        for text in case.notes:
+            note(text)
+        yield case

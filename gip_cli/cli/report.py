@@ -1,0 +1,64 @@
+"""`gip report`: a page that shows what was picked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
+from gip_cli.cli.console import note
+from gip_cli.cli.options import SkipBad, writing
+from gip_cli.report.layout import Method
+
+
+def report(
+    pool: Annotated[
+        str, typer.Argument(metavar="POOL", help="The rows that were selected from, with signals.")
+    ],
+    selection: Annotated[
+        list[str],
+        typer.Option(
+            "--selection", "-s", metavar="FILE.jsonl", help="What was picked; repeatable."
+        ),
+    ],
+    embeddings: PoolEmbeddings = None,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The page; - is standard output."),
+    ] = "-",
+    group_field: GroupFields = None,
+    map: Annotated[
+        Method, typer.Option(help="How rows are laid out; umap needs umap-learn.")
+    ] = Method.pca,
+    figures: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
+    ] = None,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Show what was picked, what was lost, and how small it can go: one HTML file.
+
+    \b
+    gip report scored.jsonl -e pool.npy --selection small.jsonl -o report.html
+    gip report scored.jsonl -s small.jsonl -s other.jsonl --group-field source -o report.html
+
+    The file needs no network and no other file. Query and noise are those of the first selection
+    that has a receipt beside it, else the defaults of gip select.
+    """
+    from gip_cli.report.content import content
+    from gip_cli.report.figures import write_figures
+    from gip_cli.report.page import page, plotly_script
+
+    plotly_script()  # what is missing is told before the work
+    with opened(pool, embeddings, selection, group_field, skip_bad=skip_bad) as case:
+        data = content(case, map)
+    html = page(data)
+    with writing(output, pool) as out:
+        out.write(html)
+    for one in data["selections"]:
+        for text in one["warnings"]:
+            note(f"{one['name']}: {text}")
+    if output != "-":
+        note(f"{output}: {len(html) / 1e6:.1f} MB")
+    if figures is not None:
+        note(f"{figures}: {len(write_figures(data, figures))} figures")

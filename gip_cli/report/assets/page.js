@@ -1,0 +1,238 @@
+// The page: unpack, fill, and keep map, table and pinned card together.
+
+function hasWebgl() {
+  return document.createElement("canvas").getContext("webgl") !== null;
+}
+
+function fill(id, ...children) {
+  byId(id).replaceChildren(...children);
+}
+
+function answer(question, figure, ...lines) {
+  return el("div", { className: "answer" }, el("h2", {}, question), el("div", { className: "figure" }, figure), ...lines.map((line) => el("p", {}, ...line)));
+}
+
+const strong = (text) => el("strong", {}, text);
+
+function showAnswers(data, selection) {
+  const { curve, coverage } = selection;
+  const { random, knee } = curve;
+  const captured = curve.captured.at(-1);
+  const ahead = captured - random.mean.at(-1);
+  const better = captured > random.high.at(-1);
+  const needs = random.needed === null
+    ? [`Even `, strong(`${count(random.searched)} random rows`), " capture less."]
+    : ["Random takes ", strong(`${count(random.needed)} rows`), " for as much."];
+  document.title = `gip report: ${selection.name}`;
+  byId("headline").textContent = `${count(selection.size)} of ${count(data.pool.rows)} rows`;
+  byId("from").textContent = `${selection.name}, picked from ${data.pool.name}`;
+  fill("answers",
+    answer("What did I get?", percent(captured),
+      ["of the query’s energy. All rows that could be picked have ", strong(percent(curve.pool)), "."],
+      ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
+    answer("Is it better than random?", el("span", { className: better ? "picks-ink" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : "No"),
+      ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
+      curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : ["The pool has no signals to rank by."]),
+    answer("How small can I go?", `${count(knee.n)} rows`,
+      ["keep ", strong(percent(knee.captured / captured, 0)), ` of that: the curve bends here.`]));
+  fill("warnings",
+    ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
+    ...data.notes.map((text) => el("li", {}, text)));
+}
+
+function showKeep(selection) {
+  const totals = [];
+  selection.curve.gains.reduce((sum, gain) => (totals.push(sum + gain), sum + gain), 0);
+  const slider = byId("keep");
+  const number = byId("keep-number");
+  slider.max = number.max = selection.size;
+  const show = (value) => {
+    const rows = Math.min(selection.size, Math.max(1, Math.round(value) || 1));
+    slider.value = number.value = rows;
+    const random = selection.curve.random.mean[selection.curve.n.findIndex((n) => n >= rows)];
+    byId("kept").textContent = `captures ${percent(totals[rows - 1])} (random ${percent(random)})`;
+    fill("commands", ...selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows))));
+  };
+  slider.oninput = number.onchange = (event) => show(event.target.valueAsNumber);
+  show(selection.curve.knee.n);
+}
+
+function commandLine(text) {
+  const button = el("button", { type: "button" }, "Copy");
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  });
+  return el("div", { className: "command" }, el("code", { tabIndex: 0 }, text), button);
+}
+
+function effect(shift) {
+  const size = Math.abs(shift);
+  return size < 0.2 ? "negligible" : size < 0.5 ? "small" : size < 0.8 ? "medium" : "large";
+}
+
+function showChanges(selection) {
+  const measures = selection.changes.measures.map((one) => {
+    const { mean, shift, random_shift: random } = one;
+    const node = el("div", { className: "chart" });
+    const means = `mean ${short(mean.picks)} · pool ${short(mean.pool)} · random ${short(mean.random)}`;
+    const moved = shift === null || random === null ? [] : [
+      el("span", { className: "badge" }, `${signed(shift)} SD, ${effect(shift)}`),
+      ` (random ${signed(random[0])} to ${signed(random[1])})`];
+    const tail = one.tail === null ? "" : `last bar: ${short(one.tail)} and more`;
+    const unknown = one.unknown ? ` · ${count(one.unknown)} rows have none` : "";
+    queueMicrotask(() => drawBars(node, one, tail, `${one.name}: ${means}`));
+    return el("figure", {}, el("h3", {}, one.name), el("p", {}, ...moved), el("p", {}, means + unknown), node);
+  });
+  const groups = selection.changes.groups.map((group) => {
+    const node = el("div", { className: "chart" });
+    const most = group.h.reduce((best, h, at) => (Math.abs(h) > Math.abs(group.h[best]) ? at : best), 0);
+    const moved = `largest change: ${cut(group.labels[most], 40)}, ${percent(group.pool[most])} → ${percent(group.picks[most])} (Cohen’s h ${signed(group.h[most])})`;
+    const more = group.labels.length > GROUPS_SHOWN ? ` · the largest ${GROUPS_SHOWN} of ${count(group.labels.length)} groups` : "";
+    const absent = group.absent ? ` · ${count(group.absent)} groups without a pick` : "";
+    queueMicrotask(() => drawGroups(node, group));
+    return el("figure", { className: "wide" }, el("h3", {}, group.field), el("p", {}, moved + more + absent), node);
+  });
+  fill("changes", ...measures, ...groups);
+}
+
+function showRedundancy(selection, rows, pin) {
+  const { near, coverage } = selection;
+  byId("near-about").textContent = near.picks === null
+    ? "One pick alone has no neighbour."
+    : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average; among random rows ${near.random.toFixed(3)}.` +
+      (coverage.sampled < rows.data.pool.rows ? ` Coverage is measured on a seeded sample of ${count(coverage.sampled)} rows.` : "");
+  byId("near").hidden = near.picks === null;
+  if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);
+  const quote = (row) => {
+    const rank = rows.ranks.get(row);
+    const button = el("button", { type: "button", className: "link" }, rank === undefined ? `line ${count(rows.data.rows.line[row])}` : `pick ${count(rank + 1)}`);
+    button.addEventListener("click", () => pin(row, true));
+    return el("p", { dir: "auto" }, button, " ", rows.text[row]);
+  };
+  const item = (cosine, ...members) => el("li", {}, el("b", {}, `cosine ${cosine.toFixed(3)}`), ...members.filter((row) => row >= 0).map(quote));
+  fill("pairs", ...selection.pairs.map(({ ranks, cosine }) => item(cosine, ...ranks.map((rank) => selection.picks[rank]))));
+  fill("worst", ...selection.worst.map(({ row, nearest, cosine }) => item(cosine, row, selection.picks[nearest])));
+}
+
+function showRun(data, selection) {
+  const { receipt } = selection;
+  const facts = {
+    "pool": `${data.pool.name}, ${count(data.pool.rows)} rows, ${count(data.pool.pickable)} of which could be picked`,
+    "query": Object.entries(data.query).map(([name, share]) => `${name} ${percent(share, 0)}`).join(", "),
+    "noise": short(data.noise),
+    "report by": `gip ${data.gip}`,
+  };
+  if (receipt) {
+    facts["selected by"] = `gip ${receipt.gip}, numpy ${receipt.numpy}`;
+    facts["embeddings"] = `${receipt.embeddings.path}: ${receipt.embeddings.model}, ${receipt.embeddings.dimension} dimensions`;
+    facts["input digest"] = `BLAKE2b ${receipt.input.blake2b}`;
+    for (const [name, value] of Object.entries(receipt.options))
+      if (value !== null && value !== false && (typeof value !== "object" || Object.keys(value).length))
+        facts[name.replaceAll("_", " ")] = typeof value === "object" ? JSON.stringify(value) : String(value);
+    byId("receipt").querySelector("pre").textContent = JSON.stringify(receipt, null, 2);
+  }
+  byId("receipt").hidden = !receipt;
+  fill("run", ...Object.entries(facts).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+class Page {
+  constructor(data) {
+    this.data = data;
+    this.webgl = data.webgl && hasWebgl();
+    this.pinned = null;
+    this.rows = new Rows(data, (row) => this.pin(row));
+    this.map = byId("map");
+    data.selections.forEach((selection, at) => byId("selection").append(el("option", { value: at }, selection.name)));
+    byId("switch").hidden = data.selections.length < 2;
+    const { shown, all } = { shown: data.map.x.length, all: data.pool.rows };
+    byId("map-about").textContent = `${data.map.about}. Pool in grey, picks by rank. Click a point to pin its row; a lasso or a search narrows the table below.` +
+      (shown < all ? ` Shown are the picks and a seeded sample, ${count(shown)} of ${count(all)} rows.` : "");
+    this.listen();
+  }
+
+  listen() {
+    byId("selection").addEventListener("change", (event) => this.show(event.target.value));
+    byId("theme").addEventListener("click", () => (theme.set(!theme.dark()), this.show()));
+    byId("search").addEventListener("input", (event) => this.narrow({ query: event.target.value.toLowerCase() }));
+    byId("scope").addEventListener("change", (event) => this.narrow({ scope: event.target.value }));
+    byId("clear").addEventListener("click", () => this.narrow({ lasso: null }));
+    byId("previous").addEventListener("click", () => this.narrow({ page: this.rows.page - 1 }));
+    byId("next").addEventListener("click", () => this.narrow({ page: this.rows.page + 1 }));
+    for (const button of document.querySelectorAll("[data-drag]"))
+      button.addEventListener("click", () => {
+        for (const one of document.querySelectorAll("[data-drag]")) one.setAttribute("aria-pressed", one === button);
+        Plotly.relayout(this.map, { dragmode: button.dataset.drag });
+      });
+    byId("reset").addEventListener("click", () => {
+      Plotly.relayout(this.map, { "xaxis.autorange": true, "yaxis.autorange": true, selections: [] });
+      this.narrow({ lasso: null });
+    });
+  }
+
+  /** Everything, for the selection at `at`, or anew for the one shown. */
+  async show(at = this.at ?? 0) {
+    this.at = Number(at);
+    const selection = (this.selection = this.data.selections[this.at]);
+    showAnswers(this.data, selection);
+    showKeep(selection);
+    showRun(this.data, selection);
+    this.rows.show(selection);
+    drawCurve(byId("curve"), this.data.selections, selection);
+    showChanges(selection);
+    showRedundancy(selection, this.rows, (row) => this.pin(row, true));
+    await drawMap(this.map, this.data, { ...selection, drag: this.map.layout?.dragmode }, this.webgl);
+    this.hearMap();
+    this.pin(this.pinned ?? selection.picks[0]);
+  }
+
+  hearMap() {
+    if (this.heard) return;
+    this.heard = true;
+    const tip = byId("tip");
+    const row = (event) => event.points.find((point) => point.customdata !== undefined)?.customdata;
+    this.map.on("plotly_hover", (event) => {
+      if (row(event) === undefined) return;
+      tip.replaceChildren(...this.rows.tip(row(event)));
+      tip.hidden = false;
+      const { clientX: x, clientY: y } = event.event;
+      tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
+      tip.style.top = `${y + 14 + tip.offsetHeight > innerHeight ? Math.max(8, y - 14 - tip.offsetHeight) : y + 14}px`;
+    });
+    this.map.on("plotly_unhover", () => (tip.hidden = true));
+    this.map.on("plotly_click", (event) => row(event) !== undefined && this.pin(row(event)));
+    this.map.on("plotly_selected", (event) => event && this.narrow({ lasso: new Set(event.points.map((point) => point.customdata)) }));
+    this.map.on("plotly_deselect", () => this.narrow({ lasso: null }));
+  }
+
+  /** Narrow the table, and dim on the map what it leaves out. */
+  narrow(change) {
+    Object.assign(this.rows, { page: 0, ...change });
+    this.rows.list();
+    markMap(this.map, this.data, this.pinned, this.rows.chosen());
+  }
+
+  pin(row, scroll = false) {
+    this.pinned = row;
+    fill("pinned", ...this.rows.card(row));
+    markMap(this.map, this.data, row, this.rows.chosen());
+    if (scroll) byId("pinned").scrollIntoView({ block: "nearest" });
+  }
+}
+
+async function start() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  theme.set(dark.matches);
+  const [data, plotly] = await Promise.all([unpack("data"), unpack("plotly")]);
+  document.head.append(el("script", { textContent: plotly })); // allowed by its hash
+  const page = new Page(JSON.parse(data));
+  dark.addEventListener("change", () => (theme.set(dark.matches), page.show()));
+  document.querySelector("main").hidden = false;
+  await page.show();
+  byId("loading").hidden = true;
+}
+
+start().catch((error) => {
+  byId("loading").textContent = `This browser cannot show the report: ${error.message}. It needs one from 2023 or later.`;
+  throw error;
+});

@@ -1,0 +1,138 @@
+"""What changed: signals, length and groups of the picks against the pool and random picks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.measures import mean_shift
+from gip_cli.report.case import Case
+from gip_cli.report.comparison import group_shares, known_mean
+from gip_cli.report.selections import Rows
+
+_BINS = 24
+_DISTINCT = 12  # values up to which each has a bar of its own
+_TAIL = 0.995  # quantile of the pool beyond which values share the last bar
+_SMALL_EFFECT = 0.2  # Cohen's convention, in standard deviations
+_EXPECTED = 3.0  # random picks of a group below which its absence says nothing (P(0) = 5 %)
+_TOKENS = "tokens"
+
+Matrix = npt.NDArray[np.float64]
+
+
+def changes(case: Case, rows: Rows) -> dict[str, Any]:
+    """Distributions with effect sizes, and the warnings that follow from them.
+
+    ``measures`` is tokens, then every signal: bars, means, and the shift of the mean in standard
+    deviations of the pool (Glass's Delta) with the range that random picks show. ``groups`` has
+    each field's shares with Cohen's h, ``2 asin(sqrt(p)) - 2 asin(sqrt(q))``.
+    """
+    draws = case.draws(len(rows))
+    signals = case.pool.signals
+    columns = [(_TOKENS, case.tokens.astype(np.float64))]
+    columns += [(name, signals.values[:, at]) for at, name in enumerate(signals.names)]
+    measures = [_measure(name, values, rows, draws) for name, values in columns]
+    groups = [_groups(case, field, rows, draws) for field in case.groups]
+    lower = dict(zip(signals.names, signals.lower, strict=True))
+    return {
+        "measures": measures,
+        "groups": groups,
+        "warnings": [
+            text
+            for text in (*(_shifted(one, lower) for one in measures), *map(_dropped, groups))
+            if text
+        ],
+    }
+
+
+def _measure(name: str, values: Matrix, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
+    shifts = [shift for draw in draws if (shift := mean_shift(values[draw], values)) is not None]
+    random = values[np.concatenate(draws)]
+    return {
+        "name": name,
+        "mean": {
+            "pool": known_mean(values),
+            "picks": known_mean(values[rows]),
+            "random": known_mean(random),
+        },
+        "shift": mean_shift(values[rows], values),
+        "random_shift": [min(shifts), max(shifts)] if shifts else None,
+        "unknown": int(np.count_nonzero(np.isnan(values))),
+        **bars({"pool": values, "picks": values[rows], "random": random}),
+    }
+
+
+def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
+    """Each sample's shares in common bins; the first decides the bins.
+
+    Where it has few distinct values each is a bar (``at`` holds them); else ``at`` holds the
+    middles of bins of equal width, the last of which takes the tail beyond the 99.5th percentile.
+    """
+    first = next(iter(samples.values()))
+    known = first[~np.isnan(first)]
+    distinct = np.unique(known)
+    if len(distinct) <= _DISTINCT:
+        at = distinct if len(distinct) else np.zeros(1)
+        edges = np.concatenate([[-np.inf], (at[1:] + at[:-1]) / 2, [np.inf]])
+        width, tail = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
+    else:
+        tail = float(np.quantile(known, _TAIL))
+        edges = np.linspace(known.min(), tail, _BINS + 1)
+        at, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
+        edges[0], edges[-1] = -np.inf, np.inf
+    shares = {}
+    for name, values in samples.items():
+        counts = np.histogram(values[~np.isnan(values)], edges)[0]
+        shares[name] = np.round(counts / max(counts.sum(), 1), 5).tolist()
+    return {
+        "at": at.tolist(),
+        "width": width,
+        "tail": tail if tail is not None and known.max() > tail else None,
+        "shares": shares,
+    }
+
+
+def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
+    labels, of = case.groups[field]
+    pool = group_shares(of, np.arange(len(of)), len(labels))
+    picks = group_shares(of, rows, len(labels))
+    return {
+        "field": field,
+        "labels": labels,
+        "pool": pool,
+        "picks": picks,
+        "random": group_shares(of, np.concatenate(draws), len(labels)),
+        "h": (2 * np.arcsin(np.sqrt(picks)) - 2 * np.arcsin(np.sqrt(pool))).round(4).tolist(),
+        "dropped": [
+            label
+            for label, have, share in zip(labels, picks, pool, strict=True)
+            if not have and share * len(rows) >= _EXPECTED
+        ],
+        "absent": sum(not have for have in picks),
+    }
+
+
+def _shifted(measure: dict[str, Any], lower: dict[str, bool]) -> str:
+    """A warning where length has moved, or a signal for the worse, more than random picks do."""
+    shift, random, name = measure["shift"], measure["random_shift"], measure["name"]
+    if shift is None or random is None or random[0] <= shift <= random[1]:
+        return ""
+    worse = shift > 0 if lower.get(name) else shift < 0
+    if abs(shift) < _SMALL_EFFECT or not (name == _TOKENS or worse):
+        return ""
+    picks, pool = measure["mean"]["picks"], measure["mean"]["pool"]
+    if name == _TOKENS:
+        return (
+            f"The picks are {'longer' if shift > 0 else 'shorter'} than the pool: {picks:,.0f} "
+            f"tokens on average against {pool:,.0f}. Length alone can change what a model learns."
+        )
+    return f"{name} is worse among the picks than in the pool: {picks:.3g} against {pool:.3g}."
+
+
+def _dropped(group: dict[str, Any]) -> str:
+    if not group["dropped"]:
+        return ""
+    names = ", ".join(group["dropped"][:5]) + (", …" if len(group["dropped"]) > 5 else "")
+    return f"No pick from {group['field']}: {names}. Random picks would have some."

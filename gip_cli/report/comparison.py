@@ -1,0 +1,107 @@
+"""Subsets side by side: what each is worth, beside random and top-k rows of the same size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.measures import best_cosines, captured_energy, nearest_cosines
+from gip_cli.report.case import Case
+from gip_cli.report.selections import Rows
+
+_SEEDS = 5  # random subsets behind each reference
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A subset in numbers. Means are over its rows; None where nothing is known.
+
+    `coverage_*` are of the pool: each row's best cosine with the subset, mean and 10th
+    percentile. `shares` holds each group's share of the subset, by field.
+    """
+
+    size: int
+    captured: float
+    coverage_mean: float
+    coverage_p10: float
+    nearest_cosine: float | None
+    tokens: float
+    signals: dict[str, float | None]
+    shares: dict[str, dict[str, float]]
+
+
+def worth(case: Case, rows: Rows) -> Worth:
+    """Measure the subset `rows` (n,) of the case's pool."""
+    coverage = best_cosines(case.vectors, case.sampled(), rows)[0]
+    signals = case.pool.signals
+    return Worth(
+        size=len(rows),
+        captured=captured_energy(
+            case.vectors, case.weights, rows, case.query.covariance, case.noise
+        ),
+        coverage_mean=float(coverage.mean()),
+        coverage_p10=float(np.quantile(coverage, 0.1)),
+        nearest_cosine=known_mean(nearest_cosines(case.vectors, rows)),
+        tokens=float(case.tokens[rows].mean()),
+        signals={
+            name: known_mean(signals.values[rows, at]) for at, name in enumerate(signals.names)
+        },
+        shares={
+            field: dict(zip(labels, group_shares(of, rows, len(labels)), strict=True))
+            for field, (labels, of) in case.groups.items()
+        },
+    )
+
+
+def group_shares(of: Rows, rows: Rows, count: int) -> list[float]:
+    """Share of `rows` that each of `count` groups has, `of` being each pool row's group."""
+    shares: list[float] = (np.bincount(of[rows], minlength=count) / len(rows)).tolist()
+    return shares
+
+
+def known_mean(values: npt.NDArray[np.float64]) -> float | None:
+    """The mean of what is not NaN; None where nothing is known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def compare(case: Case) -> dict[str, Any]:
+    """All selections of a case, references of the same sizes, and every two's overlap."""
+    references: dict[str, Any] = {}
+    for size in sorted({len(one.rows) for one in case.picked}):
+        drawn = [asdict(worth(case, draw)) for draw in case.draws(size, _SEEDS)]
+        references[f"random {size:,}"] = _mean_of(drawn)
+        if case.ranked is not None:
+            references[f"top-k {size:,}"] = asdict(worth(case, case.ranked[:size]))
+    return {
+        "pool": {"path": case.pool.rows.name, "rows": len(case.pool)},
+        "noise": case.noise,
+        "query": case.query.sources,
+        "notes": case.notes,
+        "subsets": {one.name: asdict(worth(case, one.rows)) for one in case.picked},
+        "references": references,
+        "overlap": [
+            {"a": a.name, "b": b.name, "jaccard": _jaccard(a.rows, b.rows)}
+            for at, a in enumerate(case.picked)
+            for b in case.picked[at + 1 :]
+        ],
+    }
+
+
+def _mean_of(figures: list[Any]) -> Any:
+    """The mean of figures of one shape, member by member."""
+    first = figures[0]
+    if isinstance(first, dict):
+        return {name: _mean_of([one[name] for one in figures]) for name in first}
+    known = [one for one in figures if one is not None]
+    if isinstance(first, int):
+        return first
+    return float(np.mean(known)) if known else None
+
+
+def _jaccard(a: Rows, b: Rows) -> float:
+    shared = len(np.intersect1d(a, b))
+    return shared / (len(a) + len(b) - shared)

@@ -1,0 +1,166 @@
+"""Everything that a report says, as plain data: the page and the figures only draw it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from gip_cli.formats import Turn
+from gip_cli.measures import best_cosines, closest_pairs, nearest_cosines
+from gip_cli.report.case import Case, sample
+from gip_cli.report.changes import bars, changes
+from gip_cli.report.comparison import known_mean, worth
+from gip_cli.report.curve import curve, shown
+from gip_cli.report.layout import Method, layout
+from gip_cli.report.selections import Picked, Rows
+
+MAP_ROWS = 50_000
+_EXTREMES = 10  # closest pairs, and worst covered rows
+_SEEDS = 5  # random subsets behind coverage and cosines
+# Bytes of text: the page stays under 8 MB at 10,000 rows even where text does not compress.
+_PICKED_TEXT, _LONGEST, _ROW_TEXT = 2_400_000, 4_000, 280
+
+Data = dict[str, Any]
+
+
+def content(case: Case, method: Method = Method.pca) -> Data:
+    """The report's data, ready for JSON.
+
+    ``rows`` holds the rows shown, by column; everything else names a row by its place there.
+    """
+    worst = [_worst_covered(case, one.rows) for one in case.picked]
+    picked = _distinct(np.concatenate([one.rows for one in case.picked]))
+    told = _distinct(np.concatenate([*(rows for rows, _, _ in worst), picked]))[:MAP_ROWS]
+    others = np.setdiff1d(np.arange(len(case.pool)), told)
+    rows = np.sort(np.concatenate([told, sample(others, MAP_ROWS - len(told))]))
+    place = np.full(len(case.pool), -1)
+    place[rows] = np.arange(len(rows))
+    plane = layout(case.vectors, rows, method)
+    return {
+        "gip": version("gip-cli"),
+        "pool": {
+            "name": case.pool.rows.name,
+            "rows": len(case.pool),
+            "pickable": len(case.pickable),
+        },
+        "noise": case.noise,
+        "query": case.query.sources,
+        "notes": case.notes,
+        "signals": list(case.pool.signals.names),
+        "fields": list(case.groups),
+        "labels": [labels for labels, _ in case.groups.values()],
+        "map": {
+            "about": plane.description,
+            "x": np.round(plane.positions[:, 0], 4).tolist(),
+            "y": np.round(plane.positions[:, 1], 4).tolist(),
+        },
+        "rows": _rows(case, rows, place[told]),
+        "selections": [
+            _selection(case, one, rows, place, extremes)
+            for one, extremes in zip(case.picked, worst, strict=True)
+        ],
+    }
+
+
+def _distinct(rows: Rows) -> Rows:
+    """`rows` without repeats, in the order met."""
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]
+
+
+def _worst_covered(case: Case, picks: Rows) -> tuple[Rows, Rows, list[float]]:
+    """The rows covered worst, the rank of each one's nearest pick, and their cosine."""
+    rows = np.setdiff1d(case.sampled(), picks)
+    cosines, nearest = best_cosines(case.vectors, rows, picks)
+    at = np.argsort(cosines, kind="stable")[:_EXTREMES]
+    return rows[at], nearest[at], shown(cosines[at])
+
+
+def _rows(case: Case, rows: Rows, told: Rows) -> Data:
+    """Columns of the rows shown; those `told` (by place) with more of their text."""
+    limits = np.full(len(rows), _ROW_TEXT)
+    limits[told] = int(np.clip(_PICKED_TEXT // max(len(told), 1), _ROW_TEXT, _LONGEST))
+    texts, cuts = [], []
+    for position, limit in zip(rows.tolist(), limits.tolist(), strict=True):
+        turns, cut = _clipped(case.pool.renderer.turns(case.pool.row(position)), limit)
+        texts.append(turns)
+        cuts.append(cut)
+    signals = case.pool.signals.values[rows]
+    return {
+        "line": case.pool.lines[rows].tolist(),
+        "tokens": case.tokens[rows].tolist(),
+        "signals": [
+            [None if np.isnan(value) else float(f"{value:.5g}") for value in column]
+            for column in signals.T
+        ],
+        "groups": [of[rows].tolist() for _, of in case.groups.values()],
+        "turns": texts,
+        "cut": cuts,
+    }
+
+
+def _clipped(turns: list[Turn], limit: int) -> tuple[list[str], int]:
+    """Roles and texts alternating, the texts cut to `limit` bytes together; characters left out."""
+    out: list[str] = []
+    cut = 0
+    for role, text in turns:
+        data = text.encode()
+        kept = text if len(data) <= limit else data[:limit].decode(errors="ignore")
+        limit -= min(limit, len(data))
+        cut += len(text) - len(kept)
+        if kept:
+            out += [role, kept]
+    return out, cut
+
+
+def _selection(
+    case: Case, picked: Picked, rows: Rows, place: Rows, worst: tuple[Rows, Rows, list[float]]
+) -> Data:
+    picks = picked.rows
+    cosines, nearest = best_cosines(case.vectors, rows, picks, others=True)
+    pairs, pair_cosines = closest_pairs(case.vectors, picks, _EXTREMES)
+    draws = case.draws(len(picks), _SEEDS)
+    near = {"picks": nearest_cosines(case.vectors, picks)}
+    near["random"] = np.concatenate([nearest_cosines(case.vectors, draw) for draw in draws])
+    drawn = [worth(case, draw) for draw in draws]
+    ours = worth(case, picks)
+    changed = changes(case, picks)
+    along = curve(case, picked)
+    return {
+        "name": picked.name,
+        "size": len(picks),
+        "picks": place[picks].tolist(),  # by rank; -1 where there are more than can be shown
+        "nearest": nearest.tolist(),  # rank from 0 of each shown row's nearest (other) pick
+        "cosine": [round(c, 3) if np.isfinite(c) else None for c in cosines.tolist()],
+        "curve": along,
+        "coverage": {
+            "picks": ours.coverage_mean,
+            "random": float(np.mean([one.coverage_mean for one in drawn])),
+            "sampled": len(case.sampled()),
+        },
+        "near": {
+            "picks": known_mean(near["picks"]),
+            "random": known_mean(near["random"]),
+            **bars(near),
+        },
+        "pairs": [
+            {"ranks": pair, "cosine": cosine}
+            for pair, cosine in zip(pairs.tolist(), shown(pair_cosines), strict=True)
+        ],
+        "worst": [
+            {"row": row, "nearest": rank, "cosine": cosine}
+            for row, rank, cosine in zip(
+                place[worst[0]].tolist(), worst[1].tolist(), worst[2], strict=True
+            )
+        ],
+        "changes": changed,
+        "warnings": _against_random(along) + changed["warnings"],
+        "receipt": picked.receipt.value if picked.receipt else None,
+    }
+
+
+def _against_random(along: Data) -> list[str]:
+    if along["captured"][-1] > along["random"]["high"][-1]:
+        return []
+    return ["The picks capture no more of the query's energy than random rows do."]

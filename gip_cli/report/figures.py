@@ -1,0 +1,139 @@
+"""The report's figures as PNG, for papers and READMEs.
+
+Drawn by matplotlib, which needs no browser: Plotly's own export starts a Chrome.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gip_cli.errors import UsageError
+from gip_cli.report.content import Data
+from gip_cli.storage import replacing, storage_errors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, as on the page.
+_POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
+_GROUPS = 20
+
+Figure = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
+
+
+def write_figures(data: Data, folder: str | Path) -> list[Path]:
+    """Write each figure of every selection into `folder`, made if it is missing.
+
+    Raises
+    ------
+    UsageError
+        The extra is not installed, or `folder` is a file.
+    """
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise UsageError("--figures needs matplotlib", "pip install 'gip-cli[report]'") from None
+    folder = Path(folder)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, selection in enumerate(data["selections"], 1):
+        prefix = f"{number}-" if len(data["selections"]) > 1 else ""
+        for name, size, draw in _figures(data, selection):
+            canvas = Canvas(figsize=size, dpi=160, layout="constrained")
+            draw(canvas.subplots())
+            path = folder / f"{prefix}{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.png"
+            with replacing(path) as file:
+                canvas.savefig(file, format="png", metadata={"Software": None})
+            written.append(path)
+    return written
+
+
+def _figures(data: Data, selection: Data) -> list[Figure]:
+    figures: list[Figure] = [
+        ("curve", (7, 4), partial(_curve, selection=selection)),
+        ("map", (7, 6), partial(_map, data=data, selection=selection)),
+    ]
+    for number, one in enumerate(selection["changes"]["measures"]):
+        name = "tokens" if not number else f"signal-{number}-{one['name']}"
+        figures.append((name, (5, 3), partial(_bars, one=one, about=one["name"])))
+    for number, group in enumerate(selection["changes"]["groups"], 1):
+        tall = 1 + 0.3 * min(_GROUPS, len(group["labels"]))
+        name = f"group-{number}-{group['field']}"
+        figures.append((name, (6, tall), partial(_groups, group=group)))
+    near = selection["near"]
+    if near["picks"] is not None:
+        about = "cosine with the nearest other pick"
+        figures.append(("redundancy", (5, 3), partial(_bars, one=near, about=about)))
+    return figures
+
+
+def _curve(axes: Axes, selection: Data) -> None:
+    curve = selection["curve"]
+    random, bend, n = curve["random"], curve["knee"], curve["n"]
+    axes.fill_between(n, random["low"], random["high"], color=_RANDOM, alpha=0.25, lw=0)
+    axes.plot(n, random["mean"], "--", color=_RANDOM, label=f"random, {random['seeds']} seeds")
+    if curve["top"]:
+        axes.plot(n, curve["top"], ":", color=_TOP, label="top-k by signal")
+    axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=_literal(selection["name"]))
+    axes.plot(bend["n"], bend["captured"], "D", color=_PICKS, ms=7, label=f"knee: {bend['n']:,}")
+    axes.set(xlabel="picks", ylabel="captured energy", ylim=(0, None))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.legend(frameon=False)
+    _plain(axes)
+
+
+def _map(axes: Axes, data: Data, selection: Data) -> None:
+    x, y = np.array(data["map"]["x"]), np.array(data["map"]["y"])
+    picks = np.array(selection["picks"])
+    ranks = np.flatnonzero(picks >= 0)[::-1]  # the first picks are drawn last, on top
+    dot = 4 if len(x) > 10_000 else 10
+    axes.scatter(x, y, s=dot, color=_POOL, lw=0)
+    at = picks[ranks]
+    drawn = axes.scatter(
+        x[at], y[at], c=ranks + 1, s=4 * dot, cmap="viridis", edgecolors="white", lw=0.4
+    )
+    assert axes.figure is not None
+    axes.figure.colorbar(drawn, ax=axes, label="rank", shrink=0.6)
+    axes.set(xticks=[], yticks=[], title=data["map"]["about"])
+    _plain(axes)
+
+
+def _bars(axes: Axes, one: Data, about: str) -> None:
+    at, width, shares = one["at"], one["width"], one["shares"]
+    if "pool" in shares:
+        axes.bar(at, shares["pool"], width * 0.92, color=_POOL, label="pool")
+    axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
+    axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set(xlabel=_literal(about))
+    axes.legend(frameon=False)
+    _plain(axes)
+
+
+def _groups(axes: Axes, group: Data) -> None:
+    labels = [_literal(label[:40]) for label in group["labels"][:_GROUPS]]
+    at = -np.arange(len(labels))
+    axes.barh(at, group["pool"][:_GROUPS], 0.82, color=_POOL, label="pool")
+    axes.barh(at, group["picks"][:_GROUPS], 0.36, color=_PICKS, label="picks")
+    axes.plot(group["random"][:_GROUPS], at, "|", color=_RANDOM, ms=9, mew=2.5, label="random")
+    axes.set_yticks(at, labels)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set(xlabel=f"share, by {_literal(group['field'])}")
+    axes.legend(frameon=False)
+    _plain(axes)
+
+
+def _literal(text: Any) -> str:
+    """A dataset's text as it stands: a dollar sign begins no formula."""
+    return str(text).replace("$", r"\$")
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)

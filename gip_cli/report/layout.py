@@ -1,0 +1,62 @@
+"""The pool in two dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.errors import UsageError
+from gip_cli.query import gram
+from gip_cli.report.selections import Rows
+
+Vectors = npt.NDArray[np.floating[Any]]
+
+Method = StrEnum("Method", ["pca", "umap"])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions (n, 2) of rows, and how they were found."""
+
+    positions: npt.NDArray[np.float64]
+    description: str
+
+
+def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
+    """Lay `rows` (n,) of `vectors` (m, d) out in the plane; the same every time.
+
+    PCA takes its axes from all m rows, by the eigenvectors of their (d, d) covariance; each
+    axis's sign is such that its largest entry is positive. UMAP (McInnes et al., 2018) sees only
+    `rows`.
+
+    Raises
+    ------
+    UsageError
+        UMAP is asked for and umap-learn is not installed.
+    """
+    if method is Method.umap:
+        return Layout(_umap(vectors[rows].astype(np.float32)), "UMAP, cosine, 15 neighbours")
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    values, axes = np.linalg.eigh(gram(vectors) / len(vectors) - np.outer(mean, mean))
+    plane = axes[:, -1:-3:-1]
+    plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
+    positions = (vectors[rows].astype(np.float64) - mean) @ plane
+    if positions.shape[1] == 1:
+        positions = np.column_stack([positions, np.zeros(len(rows))])
+    seen = values[-2:].sum() / max(values.sum(), np.finfo(float).tiny)
+    return Layout(positions, f"PCA, {seen:.0%} of the variance")
+
+
+def _umap(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise UsageError("--map umap needs umap-learn", "pip install umap-learn") from None
+    neighbours = min(15, len(vectors) - 1)
+    fitted = UMAP(n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1)
+    positions: npt.NDArray[np.float64] = fitted.fit_transform(vectors).astype(np.float64)
+    return positions

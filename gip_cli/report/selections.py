@@ -1,0 +1,124 @@
+"""Selections read back: a file's rows as positions in their pool, and the receipt beside it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from gip_cli.embeddings import join_keys
+from gip_cli.errors import InputError
+from gip_cli.formats import KEY_BYTES, Rendered, key_of
+from gip_cli.pool import Pool
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.signals import strip
+from gip_cli.storage import storage_errors
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What `gip select` says it did, as far as a selection is measured by it."""
+
+    value: dict[str, Any]
+    noise: float
+    sources: dict[str, float]  # shares of the query
+    signals: dict[str, float]  # and their shares
+    targets: list[str]
+    quality_power: float
+
+    @classmethod
+    def read(cls, path: Path) -> Receipt:
+        """Raises InputError for a file that `gip select` did not write."""
+        with storage_errors(path):
+            data = path.read_bytes()
+        try:
+            value = orjson.loads(data)
+            options = value["options"]
+            receipt = cls(
+                value,
+                float(value["noise"]),
+                {str(name): float(share) for name, share in value["query"]["sources"].items()},
+                {str(name): float(share) for name, share in options["signals"].items()},
+                [str(target) for target in options["targets"]],
+                float(options["quality_power"]),
+            )
+            if not (receipt.noise > 0 and receipt.sources):
+                raise ValueError
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise InputError(
+                "not a receipt of gip select", "move it away, or select again", path=path
+            ) from None
+        return receipt
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options: dict[str, Any] = self.value["options"]
+        return options
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A selection: positions in the pool (n,) in the order of its file, which is its rank."""
+
+    name: str
+    rows: Rows
+    receipt: Receipt | None
+
+
+def read_selection(path: str, pool: Pool) -> Picked:
+    """Read a selection and find each of its rows in `pool`, by key.
+
+    Raises
+    ------
+    InputError
+        Names the line of a row that is not in the pool, or is there less often.
+    """
+    with RowFile(path, BadRows()) as file:
+        picks = list(pool.renderer.read(file))
+    beside = Path(path).with_suffix(".receipt.json")
+    receipt = Receipt.read(beside) if path != "-" and beside.exists() else None
+    return Picked(path, _positions(picks, pool), receipt)
+
+
+def _positions(picks: list[Rendered], pool: Pool) -> Rows:
+    keys = np.frombuffer(b"".join(key_of(pick.text) for pick in picks), dtype=np.uint8)
+    keys = keys.reshape(-1, KEY_BYTES)
+    distinct = join_keys(keys, keys)  # each pick's first pick of the same key
+    free: dict[int, list[int]] = defaultdict(list)
+    of_pool = join_keys(keys, pool.keys)
+    for position in np.flatnonzero(of_pool >= 0):
+        free[int(of_pool[position])].append(int(position))
+    found = np.empty(len(picks), dtype=np.int64)
+    for number, (pick, key) in enumerate(zip(picks, distinct.tolist(), strict=True)):
+        if key not in free:
+            raise pick.row.error(
+                f"not a row of {pool.rows.name}", "give the pool that it was selected from"
+            )
+        if not free[key]:
+            raise pick.row.error(
+                f"repeats a row more often than {pool.rows.name} has it",
+                "remove the repeated line",
+            )
+        found[number] = _take(free[key], pick, pool)
+    return found
+
+
+def _take(free: list[int], pick: Rendered, pool: Pool) -> int:
+    """The first free row of the pick's key, one with the pick's own bytes if there is any.
+
+    Rows of one text can differ in what is not embedded, their signals and groups.
+    """
+    if len(free) > 1:
+        own = strip(pick.row.raw, pick.row.value)
+        for at, position in enumerate(free):
+            row = pool.row(position)
+            if strip(row.raw, row.value) == own:
+                return free.pop(at)
+    return free.pop(0)
