@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Annotated
 
+import orjson
 import typer
 
+from gip_cli.cli import judge_options as judge
 from gip_cli.cli.console import note
-from gip_cli.cli.options import Input, Output, SkipBad, tell_skipped, writing
+from gip_cli.cli.options import Input, Output, SkipBad, refuse_same, tell_skipped, writing
 from gip_cli.errors import UsageError
+from gip_cli.formats import FormatName, Renderer
+from gip_cli.judge import Api
 from gip_cli.metadata import Metadata, MetadataScorer, parse_range
-from gip_cli.rows import BadRows, RowFile, one_line
+from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 
 def score(
@@ -36,29 +43,100 @@ def score(
     require: Annotated[
         bool, typer.Option("--require", help="A missing value is an error, not null.")
     ] = False,
+    format: Annotated[
+        FormatName | None, typer.Option(help="The rows' format, for a judge; default: found.")
+    ] = None,
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B", help="A field that a judge is shown, by dots; repeatable."),
+    ] = None,
     skip_bad: SkipBad = False,
+    judge_model: judge.JudgeModel = None,
+    judge_url: judge.JudgeUrl = None,
+    judge_api: judge.JudgeApi = Api.auto,
+    api_key_env: judge.ApiKeyEnv = "OPENAI_API_KEY",
+    judge_local: judge.JudgeLocal = None,
+    attribute: judge.AttributeNames = None,
+    rubric: judge.RubricFile = None,
+    keep_probabilities: judge.KeepProbabilities = False,
+    max_judge_chars: judge.MaxJudgeChars = 20_000,
+    dry_run: judge.DryRun = False,
+    price_per_mtok: judge.PricePerMtok = None,
+    max_concurrent_requests: judge.MaxConcurrent = 8,
+    requests_per_minute: judge.RequestsPerMinute = None,
+    timeout: judge.Timeout = 120.0,
+    max_retries: judge.MaxRetries = 5,
+    journal: judge.JournalFile = None,
+    max_failure_rate: judge.MaxFailureRate = 0.01,
 ) -> None:
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.
 
     \b
     gip score pool.jsonl -o scored.jsonl --metadata rating=meta.rating --range rating=1:5
     gip score pool.jsonl --metadata ppl=-perplexity | gip select - -e pool.npy -k 500 > small.jsonl
+    gip score pool.jsonl -o scored.jsonl --judge-url http://127.0.0.1:8000/v1 --judge-model M
     """
-    if not metadata:
-        raise UsageError("nothing to score by", "pass --metadata NAME=FIELD")
+    asked = judge.JudgeOptions(
+        model=judge_model,
+        url=judge_url,
+        api=judge_api,
+        key_variable=api_key_env,
+        local=judge_local,
+        attributes=attribute or (),
+        rubric=rubric,
+        keep_probabilities=keep_probabilities,
+        max_chars=max_judge_chars,
+        dry_run=dry_run,
+        price=price_per_mtok,
+        max_concurrent=max_concurrent_requests,
+        requests_per_minute=requests_per_minute,
+        timeout=timeout,
+        max_retries=max_retries,
+        journal=journal,
+        max_failure_rate=max_failure_rate,
+    )
+    if not metadata and not asked.wanted:
+        raise UsageError(
+            "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
+        )
     scorer = MetadataScorer(
-        [Metadata.parse(text) for text in metadata],
+        [Metadata.parse(text) for text in metadata or ()],
         dict(map(parse_range, range or ())),
         overwrite=overwrite,
         require=require,
     )
     bad = BadRows(skip=skip_bad)
-    with RowFile(input, bad) as rows, writing(output, input) as out:
-        for row in rows:
-            out.write(one_line(scorer.line(row)) + b"\n")
-    for name, count in scorer.missing.items():
-        note(
-            f"{name}: {count:,} of {scorer.rows:,} rows have no number; they cannot be picked by it"
-        )
-    note(f"{scorer.rows:,} rows scored")
+    lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
+    with ExitStack() as stack:
+        rows = stack.enter_context(RowFile(input, bad, reread=asked.wanted))
+        usable: Iterable[Row] = rows
+        if asked.wanted:
+            from gip_cli.cli.judge import judged
+
+            place = asked.journal_path(input, output)
+            if output != "-":
+                refuse_same(output, input)
+            renderer = Renderer.sniff(rows, format, text_field or ())
+            note(f"{rows.name}: {renderer.format} rows")
+            line = stack.enter_context(judged(rows, renderer, asked, place, overwrite=overwrite))
+            if line is None:
+                return
+            lines.append(line)
+            usable = (one.row for one in renderer.read(rows))
+        out = stack.enter_context(writing(output, input))
+        count = 0
+        for count, row in enumerate(usable, 1):  # noqa: B007 - told below
+            out.write(one_line(_scored(row, lines)) + b"\n")
+    for name, missing in scorer.missing.items():
+        note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
+    note(f"{count:,} rows scored")
     tell_skipped(bad)
+
+
+def _scored(row: Row, lines: Sequence[Callable[[Row], bytes]]) -> bytes:
+    """The row's bytes after each source of signals has attached its own."""
+    first, *others = lines
+    raw = first(row)
+    for line in others:
+        raw = line(replace(row, raw=raw, value=orjson.loads(raw)))
+    return raw

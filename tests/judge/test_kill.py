@@ -24,7 +24,8 @@ with Journal(path, "m", rubric, server.apis) as journal:
     rows = [outcome.verdicts(item.key) for item in items]
 with open(out, "w") as file:
     for row in rows:
-        file.write(json.dumps({{name: (one.score, one.probabilities) for name, one in row.items()}}))
+        shown = {{name: (one.score, one.probabilities) for name, one in row.items()}}
+        file.write(json.dumps(shown) + "\\n")
 """
 
 

@@ -1,0 +1,195 @@
+"""The judge's part of `gip score`: from rows to what attaches its scores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gip_cli.cli.console import note, progress
+from gip_cli.cli.judge_options import JudgeOptions
+from gip_cli.formats import Renderer
+from gip_cli.judge import (
+    Estimate,
+    Journal,
+    JudgeItem,
+    Outcome,
+    Rubric,
+    Server,
+    Tally,
+    estimate,
+    judge,
+)
+from gip_cli.judge.answers import Transport
+from gip_cli.judge.journal import look
+from gip_cli.judge.run import told
+from gip_cli.judge.scorer import JudgeScorer
+from gip_cli.rows import Row, RowFile
+
+Connect = Callable[[str | None], AbstractAsyncContextManager[Transport]]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who is asked: what identifies it, how it is shown, which kinds of answers it gives."""
+
+    identity: str
+    place: str
+    apis: tuple[str, ...]
+
+
+def _who(options: JudgeOptions) -> _Asked:
+    if options.local is not None:
+        from gip_cli.judge.local import Local, identity
+
+        return _Asked(identity(options.local), f"{options.local} in this process", (Local.api,))
+    server = _server(options)
+    if not options.dry_run:
+        server.key()  # that it is missing is best said before a million rows are counted
+    return _Asked(server.model, f"{server.model} at {server.place}", server.apis)
+
+
+def _server(options: JudgeOptions) -> Server:
+    return Server(
+        options.model or "",
+        options.api,
+        options.url,
+        options.key_variable,
+        options.requests_per_minute,
+        options.timeout,
+        options.max_retries,
+    )
+
+
+def _connector(options: JudgeOptions, rubric: Rubric) -> Connect:
+    if options.local is None:
+        server = _server(options)
+        return lambda settled: server.connect(rubric, note, settled)
+    from gip_cli.judge.local import Local
+
+    local = Local(options.local, rubric)
+
+    @asynccontextmanager
+    async def connect(settled: str | None) -> AsyncIterator[Transport]:
+        yield local
+
+    return connect
+
+
+@contextmanager
+def judged(
+    rows: RowFile,
+    renderer: Renderer,
+    options: JudgeOptions,
+    journal_path: Path,
+    *,
+    overwrite: bool,
+) -> Iterator[Callable[[Row], bytes] | None]:
+    """Ask about every row, then give what attaches the answers; None after a dry run.
+
+    Raises
+    ------
+    JudgeError
+        More rows without a score than allowed.
+    """
+    rubric = Rubric.choose(options.attributes, options.rubric)
+    scorer = JudgeScorer(
+        rubric,
+        renderer,
+        max_chars=options.max_chars,
+        overwrite=overwrite,
+        keep_probabilities=options.keep_probabilities,
+    )
+    asked = _who(options)
+    if options.dry_run:
+        _tell_plan(_plan(rows, scorer, asked, rubric, journal_path, options), options)
+        yield None
+        return
+    connect = _connector(options, rubric)
+    with Journal(journal_path, asked.identity, rubric, asked.apis, note) as journal:
+        plan = estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
+        note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
+        if plan.cut:
+            note(f"judge: {plan.cut:,} rows are cut to {options.max_chars:,} characters")
+        outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
+        _tell(outcome)
+        yield lambda row: scorer.line(row, outcome)
+
+
+def _plan(
+    rows: RowFile,
+    scorer: JudgeScorer,
+    asked: _Asked,
+    rubric: Rubric,
+    journal_path: Path,
+    options: JudgeOptions,
+) -> Estimate:
+    count_tokens = None
+    if options.local is not None:
+        from gip_cli.judge.local import token_counter
+
+        count_tokens = token_counter(options.local, rubric)
+    known = None
+    if journal_path.exists():
+        known = look(journal_path, asked.identity, rubric, asked.apis)
+    api = (known.api if known else None) or asked.apis[0]
+    return estimate(scorer.items(rows), rubric, known or (), api, count_tokens)
+
+
+def _ask(
+    items: Iterable[JudgeItem],
+    connect: Connect,
+    rubric: Rubric,
+    journal: Journal,
+    options: JudgeOptions,
+    total: int,
+) -> Outcome:
+    with progress("judging", "rows") as update:
+
+        def show(tally: Tally) -> None:
+            tokens = tally.usage.input_tokens + tally.usage.output_tokens
+            update(tally.asked, total, f"{tally.failures:,} failed, {tokens:,} tokens")
+
+        try:
+            return judge(
+                items,
+                lambda: connect(journal.api),
+                rubric,
+                journal,
+                max_concurrent=1 if options.local else options.max_concurrent,
+                max_failure_rate=options.max_failure_rate,
+                on_progress=show,
+            )
+        except KeyboardInterrupt:
+            note(f"judge: the answers so far are kept in {journal.path}")
+            raise
+
+
+def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
+    note(f"dry run: {plan.rows:,} rows, {plan.distinct:,} distinct, {plan.reused:,} in the journal")
+    how = "by the model's tokeniser" if plan.measured else "reckoned"
+    note(
+        f"dry run: {plan.requests:,} requests, about {plan.input_tokens:,} input tokens "
+        f"({plan.chars_per_token:.2g} characters a token, {how})"
+    )
+    if plan.cut:
+        note(f"dry run: {plan.cut:,} rows would be cut to {options.max_chars:,} characters")
+    if options.price is not None:
+        note(
+            f"dry run: about ${plan.dollars(options.price):,.2f} at ${options.price:g} for a "
+            "million input tokens; output tokens and retries come on top"
+        )
+
+
+def _tell(outcome: Outcome) -> None:
+    tally = outcome.tally
+    note(
+        f"judge: {tally.asked:,} asked by {outcome.api or 'no api'}, "
+        f"{tally.usage.input_tokens:,} input and {tally.usage.output_tokens:,} output tokens"
+    )
+    if tally.failures:
+        note(
+            f"judge: {tally.failures:,} of {tally.rows:,} distinct rows lack a score "
+            f"({told(tally.causes)}); null is attached"
+        )

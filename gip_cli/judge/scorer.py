@@ -1,0 +1,75 @@
+"""From rows to questions, and from verdicts back to the rows' own lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gip_cli.formats import Renderer
+from gip_cli.judge.item import JudgeItem
+from gip_cli.judge.rubric import Rubric
+from gip_cli.judge.run import Outcome
+from gip_cli.rows import Row, RowFile
+from gip_cli.signals import attach, attached
+
+MEMBER = "judge"  # of a row's "gip" member: what `keep_probabilities` keeps
+
+
+class JudgeScorer:
+    """Attaches a judge's scores to rows.
+
+    Parameters
+    ----------
+    max_chars : int
+        Characters of a row that the judge is shown.
+    overwrite : bool
+        Replace signals of the same name that a row has already.
+    keep_probabilities : bool
+        Attach a level's probabilities (lowest first) and the confidence too.
+    """
+
+    def __init__(
+        self,
+        rubric: Rubric,
+        renderer: Renderer,
+        *,
+        max_chars: int,
+        overwrite: bool = False,
+        keep_probabilities: bool = False,
+    ) -> None:
+        self._rubric = rubric
+        self._renderer = renderer
+        self._max_chars = max_chars
+        self._overwrite = overwrite
+        self._keep_probabilities = keep_probabilities
+
+    def items(self, rows: RowFile) -> Iterator[JudgeItem]:
+        """What to ask about, a row at a time.
+
+        Raises
+        ------
+        InputError
+            A row that cannot be read, or has a signal of an attribute's name already.
+        """
+        names = self._rubric.ranges.keys()
+        for one in self._renderer.read(rows):
+            there = attached(one.row).get("signals", {}).keys() & names
+            if there and not self._overwrite:
+                raise one.row.error(f"signal {min(there)!r} is there already", "pass --overwrite")
+            yield JudgeItem.of(one.turns, self._max_chars)
+
+    def line(self, row: Row, outcome: Outcome) -> bytes:
+        """The bytes of a row that was asked about, with its scores; null where there is none."""
+        item = JudgeItem.of(self._renderer.turns(row), self._max_chars)
+        verdicts = outcome.verdicts(item.key)
+        kept: dict[str, Any] = {
+            name: known
+            for name, known in attached(row).get(MEMBER, {}).items()
+            if name not in verdicts
+        }
+        if self._keep_probabilities:
+            for name, one in verdicts.items():
+                if one.score is not None:
+                    kept[name] = {"probabilities": one.probabilities, "confidence": one.confidence}
+        scores = {name: one.score for name, one in verdicts.items()}
+        return attach(row, scores, self._rubric.ranges, extra={MEMBER: kept})

@@ -1,0 +1,298 @@
+"""`gip score` with a judge, as a user runs it, against a real server on 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gip_cli.cli import app
+from gip_cli.errors import UsageError
+from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+
+GIP = Path(sys.executable).with_name("gip")
+KEY = "sk-test-9Xv2LmNoPqRsTuVw"
+ROWS = [{"instruction": f"question {n}", "input": "", "output": "a", "n": n} for n in range(6)]
+SPACED = '{ "instruction" :"question 6",  "output":"a", "input":"" , "n": 6 }'
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
+    return {**kept, **more}
+
+
+def gip(
+    *arguments: object, code: int = 0, stdin: bytes | None = None, **more: str
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [GIP, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        env=environment(**more),
+        check=False,
+    )
+    assert done.returncode == code, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + SPACED + "\n")
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as running:
+        yield running
+
+
+def judge(server: JudgeServer) -> list[object]:
+    return ["--judge-url", server.url, "--judge-model", "m"]
+
+
+def members(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line)["gip"] for line in path.read_text().splitlines()]
+
+
+def test_scores_are_spliced_in_and_the_rest_keeps_its_bytes(
+    pool: Path, server: JudgeServer
+) -> None:
+    out = pool.with_name("scored.jsonl")
+    done = gip("score", pool, "-o", out, *judge(server))
+    assert done.stdout == b""
+    assert b"7 to ask, 0 in" in done.stderr
+    for raw, line in zip(pool.read_text().splitlines(), out.read_text().splitlines(), strict=True):
+        assert line.startswith(raw.rstrip(" }"))
+        assert json.loads(line) == {**json.loads(raw), "gip": json.loads(line)["gip"]}
+    assert [list(one) for one in members(out)] == [["signals", "ranges"]] * 7
+    for row, member in zip([*ROWS, json.loads(SPACED)], members(out), strict=True):
+        turns = (row["instruction"], row["output"])
+        assert list(member["ranges"]) == ["helpfulness", "accuracy", "reasoning"]
+        assert list(member["ranges"].values()) == [[1, 5]] * 3
+        for name, score in member["signals"].items():
+            assert score == pytest.approx(1 + expected_index(turns, name))
+
+
+def test_a_second_run_asks_nothing_and_writes_the_same(pool: Path, server: JudgeServer) -> None:
+    out = pool.with_name("scored.jsonl")
+    gip("score", pool, "-o", out, *judge(server))
+    first, asked = out.read_bytes(), len(server.requests)
+    assert pool.with_name("scored.judge.jsonl").exists()
+    done = gip("score", pool, "-o", out, *judge(server))
+    assert out.read_bytes() == first
+    assert len(server.requests) == asked == 7
+    assert b"0 to ask, 7 in" in done.stderr
+    # Into a pipe, with the journal named.
+    journal = ["--journal", pool.with_name("scored.judge.jsonl")]
+    done = gip("score", "-", *judge(server), *journal, stdin=pool.read_bytes())
+    assert done.stdout == first
+    assert len(server.requests) == asked
+
+
+def test_without_an_output_file_the_journal_lies_beside_the_input(
+    pool: Path, server: JudgeServer
+) -> None:
+    gip("score", pool, *judge(server))
+    assert pool.with_name("pool.judge.jsonl").exists()
+    done = gip("score", "-", *judge(server), stdin=pool.read_bytes(), code=2)
+    assert b"--journal PATH" in done.stderr
+
+
+def test_keep_probabilities_and_metadata_in_one_run(pool: Path, server: JudgeServer) -> None:
+    out = pool.with_name("scored.jsonl")
+    options = ["--attribute", "accuracy", "--keep-probabilities", "--metadata", "order=n"]
+    gip("score", pool, "-o", out, *judge(server), *options)
+    for row, member in zip([*ROWS, json.loads(SPACED)], members(out), strict=True):
+        turns = (row["instruction"], row["output"])
+        assert member["signals"]["order"] == row["n"]
+        assert member["ranges"] == {"accuracy": [1, 5]}
+        assert member["judge"]["accuracy"]["confidence"] == 0.5
+        assert member["judge"]["accuracy"]["probabilities"] == pytest.approx(
+            distribution(turns, "accuracy")
+        )
+    # Judged again without: what was kept for the attribute goes with its old score.
+    done = gip("score", out, *judge(server), "--attribute", "accuracy", code=3)
+    assert b"scored.jsonl:1: signal 'accuracy' is there already; pass --overwrite" in done.stderr
+    again = ["--attribute", "accuracy", "--overwrite", "-o", pool.with_name("again.jsonl")]
+    gip("score", out, *judge(server), *again)
+    assert all("judge" not in member for member in members(pool.with_name("again.jsonl")))
+
+
+def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServer) -> None:
+    out = pool.with_name("scored.jsonl")
+    before = sorted(pool.parent.iterdir())
+    done = gip("score", pool, "-o", out, *judge(server), "--dry-run", "--price-per-mtok", 0.1)
+    assert b"7 rows, 7 distinct, 0 in the journal" in done.stderr
+    assert b"7 requests, about" in done.stderr
+    assert b"4 characters a token, reckoned" in done.stderr
+    assert b"about $0.00 at $0.1" in done.stderr
+    assert done.stdout == b""
+    assert server.requests == []
+    assert sorted(pool.parent.iterdir()) == before
+    gip("score", pool, "-o", out, "--judge-model", "m", "--dry-run")  # no key is needed to reckon
+
+
+def test_too_many_failures_leave_the_old_output_and_the_journal(
+    pool: Path, server: JudgeServer
+) -> None:
+    def two_refused(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] not in ("question 1", "question 2"):
+            return False
+        handler.json({"error": {"message": "context too long"}}, 400)
+        return True
+
+    server.fault = two_refused
+    out = pool.with_name("scored.jsonl")
+    out.write_text("old\n")
+    done = gip("score", pool, "-o", out, *judge(server), code=5)
+    assert out.read_text() == "old\n"
+    assert b"2 of 7 rows (28.6%) have no score (2 HTTP 400); the last: context too long" in (
+        done.stderr
+    )
+    done = gip("score", pool, "-o", out, *judge(server), "--max-failure-rate", 1)
+    assert b"2 of 7 distinct rows lack a score (2 HTTP 400); null is attached" in done.stderr
+    assert [member["signals"]["accuracy"] is None for member in members(out)] == [
+        n in (1, 2) for n in range(7)
+    ]
+    assert len(server.requests) == 7 + 2
+
+
+def test_scored_rows_go_on_to_select(pool: Path, server: JudgeServer, tmp_path: Path) -> None:
+    import numpy as np
+
+    from gip_cli.embeddings import keys_digest
+    from gip_cli.formats import key_of
+
+    def no_accuracy(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 3":
+            return False
+        handler.json({"answers": {"accuracy": {"type": "refusal"}}})
+        return True
+
+    server.fault = no_accuracy
+    out = pool.with_name("scored.jsonl")
+    gip("score", pool, "-o", out, *judge(server), "--max-failure-rate", 0.5)
+    rows = [json.loads(line) for line in pool.read_text().splitlines()]
+    keys = np.array(
+        [list(key_of(f"{row['instruction']}\n{row['output']}")) for row in rows], dtype=np.uint8
+    )
+    np.save(tmp_path / "p.npy", np.eye(7, 8, dtype=np.float32))
+    np.save(tmp_path / "p.keys.npy", keys)
+    np.save(tmp_path / "p.tokens.npy", np.ones(7, dtype=np.int64))
+    card = {"model": "x", "revision": None, "weights": "w", "dimension": 8, "max_length": 0}
+    card |= {"overhead": 0, "prompt_prefix": "", "format": "alpaca", "fields": [], "part": "both"}
+    description = {"version": 1, "rows": 7, "keys": keys_digest(keys), "dtype": "float32", **card}
+    (tmp_path / "p.json").write_text(json.dumps(description))
+    done = gip("select", out, "-e", tmp_path / "p.npy", "-k", 7)
+    picked = done.stdout.decode().splitlines()
+    assert len(picked) == 6
+    assert set(picked) == set(pool.read_text().splitlines()) - {json.dumps(ROWS[3])}
+    assert b"1 of 7 rows lack a signal and cannot be picked" in done.stderr
+
+
+def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"text": "' + "x" * 50 + '"}\n{"text": "short"}\n')
+    done = gip("score", pool, *judge(server), "--max-judge-chars", 20)
+    assert b"1 rows are cut to 20 characters" in done.stderr
+    assert sorted(asked.turns for asked in server.requests) == [
+        ("short",),
+        ("x" * 10, "x" * 10),
+    ]
+    assert '{"characters_cut": 30}' in server.requests[0].body["state"]
+
+
+def test_ctrl_c_ends_soon_with_the_journal_whole(pool: Path, server: JudgeServer) -> None:
+    def slow(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] in ("question 0", "question 1"):
+            return False
+        handler.hang()
+        return True
+
+    server.fault = slow
+    out = pool.with_name("scored.jsonl")
+    command = [GIP, "score", pool, "-o", out, *map(str, judge(server))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as process:
+        while len(server.requests) < 7:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert process.wait(10) == 130
+        assert time.monotonic() - started < 2
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert b"Traceback" not in said
+    assert b"the answers so far are kept in" in said
+    assert not out.exists()
+    assert pool.with_name("scored.judge.jsonl").read_text().count("\n") == 3
+    server.fault = None
+    gip("score", pool, "-o", out, *judge(server))
+    assert len(server.requests) == 7 + 5
+
+
+def test_the_key_stands_in_no_file_and_no_message(pool: Path, server: JudgeServer) -> None:
+    def tattle(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": f"bad key {asked.headers['authorization']}"}}, 401)
+        return True
+
+    options = [*judge(server), "--api-key-env", "MY_KEY", "-o", pool.with_name("scored.jsonl")]
+    server.fault = tattle
+    refused = gip("score", pool, *options, code=5, MY_KEY=KEY)
+    assert b"HTTP 401 (bad key Bearer [key])" in refused.stderr
+    server.fault = None
+    done = gip("score", pool, *options, MY_KEY=KEY)
+    assert {asked.headers["authorization"] for asked in server.requests} == {f"Bearer {KEY}"}
+    written = [path.read_bytes() for path in pool.parent.rglob("*") if path.is_file()]
+    for text in (refused.stderr, refused.stdout, done.stderr, done.stdout, *written):
+        assert KEY.encode() not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--attribute", "accuracy"], "no judge is named"),
+        (["--judge-url", "http://127.0.0.1:1/v1"], "--judge-url without --judge-model"),
+        (["--judge-local", "d", "--judge-model", "m"], "--judge-local excludes"),
+        (["--judge-model", "m"], "OPENAI_API_KEY is not in the environment"),
+        (["--judge-model", "m", "--judge-url", "localhost:8000"], "not the address of a server"),
+        (["--judge-model", "m", "--attribute", "charm", "--dry-run"], "no attribute 'charm'"),
+        (["--judge-model", "m", "--rubric", "none.toml", "--dry-run"], "no such file"),
+        (["--judge-model", "m", "--timeout", "inf"], "not a finite number"),
+        (["--judge-model", "m", "--dry-run", "--journal", "POOL"], "not a judge's journal"),
+        (["--judge-model", "m", "-o", "o", "--journal", "o"], "journal and output are the same"),
+        ([], "pass --metadata NAME=FIELD, --judge-model or --judge-local"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    pool: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    given = [str(pool) if one == "POOL" else one for one in options]
+    before = pool.read_bytes()
+    with pytest.raises(UsageError) as caught:
+        app(["score", str(pool), *given], standalone_mode=False)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert pool.read_bytes() == before
+
+
+def test_help_and_metadata_never_load_the_judges_packages(pool: Path) -> None:
+    program = (
+        "import sys; from gip_cli.cli import app\n"
+        f"app(['score', {str(pool)!r}, '--metadata', 'n=n'], standalone_mode=False)\n"
+        "print(sorted({'openai', 'torch', 'transformers'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stderr.decode().splitlines()[-1] == "[]"
