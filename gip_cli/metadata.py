@@ -51,7 +51,7 @@ class Metadata:
             numbers = [_number(one) for one in member]
             if not numbers or None in numbers or self.reduce is None:
                 return None
-            return _REDUCE[self.reduce](numbers)  # type: ignore[arg-type]
+            return _number(_REDUCE[self.reduce](numbers))  # type: ignore[arg-type]
         return _number(member)
 
 

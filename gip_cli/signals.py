@@ -100,7 +100,7 @@ def splice(raw: bytes, member: Mapping[str, Any]) -> bytes:
 
 
 # What can stand at a place where structure matters: a string, a bracket, or a separator.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]')
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]')
 
 
 def strip(raw: bytes, value: Mapping[str, Any]) -> bytes:
@@ -109,7 +109,8 @@ def strip(raw: bytes, value: Mapping[str, Any]) -> bytes:
         return raw
     kept = [raw[start:end] for name, start, end in _members(raw) if name != MEMBER]
     opening, closing = raw.index(b"{") + 1, raw.rindex(b"}")
-    return raw[:opening] + b",".join(kept) + raw[closing:]
+    blanks = raw[opening : raw.index(b'"')]  # all that an object has that had no other member
+    return raw[:opening] + (b",".join(kept) or blanks) + raw[closing:]
 
 
 def _members(raw: bytes) -> Iterator[tuple[str | None, int, int]]:

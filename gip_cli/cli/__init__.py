@@ -27,9 +27,11 @@ HELP = """Pick the few instruction-tuning rows that carry the information.
     gip select pool.jsonl -k 1000 > small.jsonl     # the same in one step
 """
 
-EPILOG = """Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 3 bad input data,
-4 embeddings and rows do not belong together, 5 too many judge failures, 6 the system refused to
-read or write, 130 interrupted, 141 the reader of the output went away, 143 terminated."""
+EPILOG = (
+    "Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 3 bad input data, 4 embeddings and "
+    "rows do not belong together, 5 too many judge failures, 6 the system refused to read or "
+    "write, 129 hung up, 130 interrupted, 141 the reader of the output went away, 143 terminated."
+)
 
 app = typer.Typer(
     name="gip",
@@ -61,18 +63,47 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line; the only place that turns errors into exit codes."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
+    _fill_standard_streams()
+    if sys.stdout is None or not sys.stdout.isatty():  # typer takes some CI logs for terminals
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that temporary files are removed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         code = app(standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except GipError as error:
         code = fail(error, error.exit_code)
     except typer.TyperException as error:
-        code = fail(error.format_message().replace("\n", " "), 2)
+        message = error.format_message().replace("\n", " ")
+        code = fail(message, 2) if message else 2  # without arguments the help has been shown
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = fail("interrupted", 130)
     except BrokenPipeError:  # `| head` has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    if code == 130:
-        fail("interrupted", 130)
+    except OSError as error:
+        code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
+    except MemoryError:
+        code = fail("out of memory", 6)
+    finally:
+        _drop_unsent()
     sys.exit(code)
+
+
+def _fill_standard_streams() -> None:
+    """Open what was closed: else the next file opened would get its number, and its messages."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _drop_unsent() -> None:
+    """Forget what stdout would not take, so that Python does not try again at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from gip_cli.formats import printable
 
 Update = Callable[[float, float, str], None]
 
 
 def note(text: str) -> None:
-    """One line for a person."""
-    print(f"gip: {text}", file=sys.stderr)
+    """One line for a person, whatever a dataset's own words in it contain."""
+    if sys.stderr is not None:
+        with suppress(OSError):  # nobody hears it, which is no reason to stop the work
+            print(f"gip: {printable(text, len(text))}", file=sys.stderr, flush=True)
 
 
 def fail(error: Exception | str, code: int) -> int:
     """The one line of an error; its exit code."""
-    print(f"gip: error: {error}", file=sys.stderr)
+    note(f"error: {error}")
     return code
 
 
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Update]:
-    """A bar with rate and time left, on a terminal only: call it with (done, total, detail)."""
-    if not sys.stderr.isatty():
+    """A bar with rate and time left: call it with (done, total, detail).
+
+    On a terminal only, and not under NO_COLOR or on one that cannot move its cursor.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plain or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total, detail: None
         return
     from rich.console import Console

@@ -9,6 +9,8 @@ import typer
 
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.options import Input, SkipBad, tell_skipped
+from gip_cli.encoder import DEFAULT_MODEL
+from gip_cli.errors import UsageError
 from gip_cli.formats import FormatName, Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 
@@ -24,7 +26,7 @@ def embed(
     ],
     model: Annotated[
         str, typer.Option(help="A sentence-transformers name, or a model's directory.")
-    ] = "all-MiniLM-L6-v2",
+    ] = DEFAULT_MODEL,
     revision: Annotated[
         str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
     ] = None,
@@ -45,6 +47,12 @@ def embed(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.npy", help="Take these embeddings, one a row by position; no model."
+        ),
+    ] = None,
     dtype: Annotated[
         Dtype, typer.Option(help="How embeddings are stored; float16 halves the file.")
     ] = Dtype.float32,
@@ -57,15 +65,26 @@ def embed(
 
     \b
     gip embed pool.jsonl -o pool.npy
+    gip embed pool.jsonl -o pool.npy --vectors mine.npy
     zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
     """
     from gip_cli.encoder import load_encoder
-    from gip_cli.store import write_embeddings
+    from gip_cli.store import check_target, write_embeddings
 
+    check_target(output)
+    if vectors and (revision or prompt_prefix or max_length or model != DEFAULT_MODEL):
+        raise UsageError("--vectors needs no model", "leave out what is said of one")
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
         renderer = Renderer.sniff(rows, format, text_field or (), part)
         note(f"{rows.name}: {renderer.format} rows")
+        if vectors:
+            from gip_cli.given_vectors import write_given
+
+            count, dimension = write_given(rows, output, vectors, renderer, dtype=dtype, note=note)
+            note(f"{output}: {count:,} rows x {dimension}, as given")
+            tell_skipped(bad)
+            return
         encoder = load_encoder(
             model,
             revision=revision,
@@ -85,10 +104,9 @@ def embed(
                 note=note,
                 on_progress=lambda at: update(at.done, at.total, ""),
             )
-    resumed = f", {written.resumed:,} resumed from an interrupted run" if written.resumed else ""
     note(
         f"{output}: {written.rows:,} rows x {encoder.card.dimension}; {written.encoded:,} texts "
-        f"encoded, {written.reused:,} rows reused{resumed}"
+        f"encoded, {written.reused:,} rows reused, {written.resumed:,} resumed"
     )
     if written.truncated:
         note(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
 from gip_cli.cli.console import note
-from gip_cli.errors import UsageError
+from gip_cli.errors import StorageError, UsageError
 from gip_cli.rows import BadRows
-from gip_cli.storage import replacing
+from gip_cli.storage import replacing, storage_errors
 
 Input = Annotated[
     str,
@@ -33,20 +35,33 @@ SkipBad = Annotated[
 @contextmanager
 def writing(output: str, source: str) -> Iterator[BinaryIO]:
     """Standard output, or a file replaced as a whole; never the file that is being read."""
-    if output == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
     refuse_same(output, source)
-    with replacing(output) as file:
-        yield file
+    if output != "-":
+        with replacing(output) as file:
+            yield file
+    elif sys.stdout is None:
+        raise StorageError("standard output is closed", "give -o FILE")
+    else:
+        with storage_errors("<stdout>"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
 
 
-def refuse_same(output: str, source: str) -> None:
-    """Refuse to write over the rows that are read."""
-    same = source != "-" and Path(source).exists() and Path(output).exists()
-    if same and Path(output).samefile(source):
-        raise UsageError("output and input are the same file", "choose another", path=output)
+def refuse_same(output: str, *sources: str) -> None:
+    """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
+    written = _regular_file(output, 1)
+    for source in sources:
+        read = _regular_file(source, 0)
+        if written and read and os.path.samestat(written, read):
+            raise UsageError("output and input are the same file", "choose another", path=output)
+
+
+def _regular_file(path: str, stream: int) -> os.stat_result | None:
+    """What the system knows of a regular file, or of the one that a standard stream is."""
+    with suppress(OSError):
+        status = os.fstat(stream) if path == "-" else Path(path).stat()
+        return status if stat.S_ISREG(status.st_mode) else None
+    return None
 
 
 def tell_skipped(bad: BadRows) -> None:

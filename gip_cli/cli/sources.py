@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gip_cli.cli.console import note, progress
 from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
+from gip_cli.encoder import GIVEN
 from gip_cli.errors import MismatchError
 from gip_cli.formats import Renderer, key_of
 from gip_cli.rows import BadRows, RowFile
@@ -95,7 +96,7 @@ def _stores(source: str, embeddings: Embeddings) -> Iterator[Embeddings]:
     sibling = _sibling(source)
     if sibling is not None:
         store = open_embeddings(sibling)
-        if store.settings.card == embeddings.settings.card:
+        if store.settings.card.same_space(embeddings.settings.card):
             yield _checked(store)
 
 
@@ -103,6 +104,12 @@ def _same_encoder(embeddings: Embeddings) -> Any:
     from gip_cli.encoder import load_encoder
 
     card = embeddings.settings.card
+    if card.model == GIVEN:
+        raise MismatchError(
+            "made from given vectors, so no model can embed the targets",
+            "give theirs too: gip embed TARGET.jsonl -o TARGET.npy --vectors FILE.npy",
+            path=embeddings.paths.npy,
+        )
     encoder = load_encoder(
         card.model,
         revision=card.revision,
