@@ -17,7 +17,12 @@ _SAMPLE = 4096  # rows whose neighbours are looked up, where there are more
 
 
 def captured_energy(
-    vectors: Vectors, weights: Matrix, picks: Rows, covariance: Matrix, noise: float
+    vectors: Vectors,
+    weights: Matrix,
+    picks: Rows,
+    covariance: Matrix,
+    noise: float,
+    given: Matrix | None = None,
 ) -> float:
     """Share of the query's energy that a set of rows captures, in [0, 1) (design 2).
 
@@ -25,9 +30,12 @@ def captured_energy(
 
     Parameters
     ----------
-    vectors : (m, d) unit embeddings; weights : (m,); picks : (n,) rows; covariance : K (d, d).
+    vectors : (m, d) unit embeddings; weights : (m,); picks : (n,) rows; covariance : K (d, d);
+    given : (g, d) atoms observed beforehand, optional.
     """
     atoms = vectors[picks].astype(np.float64) * weights[picks, None]
+    if given is not None:
+        atoms = np.concatenate([given, atoms])
     precision = np.eye(vectors.shape[1]) + atoms.T @ atoms / noise
     left = np.trace(np.linalg.solve(precision, covariance))
     return float(1 - left / np.trace(covariance))
@@ -158,6 +166,30 @@ def nearest_cosines(vectors: Vectors, picks: Rows, seed: int = 0) -> Matrix:
         cosines[own, chosen[own] - start] = -1.0
         np.maximum(nearest, cosines.max(axis=1), out=nearest)
     return nearest
+
+
+def closest(vectors: Vectors, references: Vectors) -> tuple[Rows, Matrix]:
+    """Each row's nearest reference: its position (m,) and their cosine (m,); ties to the first.
+
+    Blockwise: never an m x t matrix, nor a copy of the pool.
+
+    Parameters
+    ----------
+    vectors : (m, d) unit embeddings; references : (t, d) unit embeddings, t > 0.
+    """
+    which = np.zeros(len(vectors), dtype=np.int64)
+    cosine = np.full(len(vectors), -np.inf)
+    for low in range(0, len(vectors), _BLOCK):
+        part = slice(low, low + _BLOCK)
+        block = vectors[part].astype(np.float32)
+        for start in range(0, len(references), _BLOCK):
+            cosines = block @ references[start : start + _BLOCK].astype(np.float32).T
+            nearest = cosines.argmax(axis=1)
+            found = cosines[np.arange(len(nearest)), nearest]
+            closer = found > cosine[part]
+            cosine[part] = np.where(closer, found, cosine[part])
+            which[part] = np.where(closer, nearest + start, which[part])
+    return which, cosine
 
 
 def random_picks(pickable: Rows, count: int, seed: int) -> Rows:

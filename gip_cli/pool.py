@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -29,6 +29,37 @@ class Signals:
     values: npt.NDArray[np.float64]
     ranges: tuple[Range | None, ...]
     lower: tuple[bool, ...]
+
+    def weighted(self, wanted: Sequence[str]) -> tuple[Signals, list[float]]:
+        """The signals that ``NAME[=WEIGHT]`` texts choose, and their weights (1 if not said)."""
+        names, shares = [], []
+        for text in wanted:
+            name, equals, weight = (text, "", "") if text in self.names else text.rpartition("=")
+            try:
+                share = float(weight) if equals else 1.0
+            except ValueError:
+                share = -1.0
+            if not 0 < share < float("inf"):
+                raise UsageError(f"--signal {text!r} is not NAME=WEIGHT with a positive weight")
+            names.append(name if equals else text)
+            shares.append(share)
+        if len(set(names)) < len(names):
+            raise UsageError("two --signal of one name", "give its weight once")
+        return self.chosen(names), shares
+
+    def spanned(self) -> Signals:
+        """The same with every range said: the pool's minimum and maximum where none is declared."""
+        known = ~np.isnan(self.values)
+        spans = zip(
+            np.min(self.values, axis=0, initial=np.inf, where=known).tolist(),
+            np.max(self.values, axis=0, initial=-np.inf, where=known).tolist(),
+            strict=True,
+        )
+        ranges = tuple(
+            declared or (span if span[0] <= span[1] else (0.0, 0.0))
+            for declared, span in zip(self.ranges, spans, strict=True)
+        )
+        return replace(self, ranges=ranges)
 
     def chosen(self, names: Sequence[str]) -> Signals:
         """Those of `names`, in that order; raises UsageError for one that no row has."""
@@ -68,28 +99,45 @@ class Pool:
         line, offset = int(self.lines[position]), int(self.offsets[position])
         return Row(raw, orjson.loads(raw), self.rows.name, line, offset)
 
-    def embedded(self, embeddings: Embeddings) -> npt.NDArray[np.floating[Any]]:
-        """The pool's vectors (m, d): the store's own memory map where the order is the same.
+    def located(
+        self, embeddings: Embeddings, *, skip_missing: bool = False
+    ) -> npt.NDArray[np.int64]:
+        """Where each row stands in the store (m,); -1 where it does not, if that is to be skipped.
 
         Raises
         ------
         MismatchError
-            A row has no embedding; names the first.
+            A row has no embedding; names the first. With `skip_missing`: no row has one.
         """
         at = join_keys(embeddings.keys, self.keys)
-        if (at < 0).any():
-            first = int(np.argmax(at < 0))
-            more = int(np.count_nonzero(at < 0)) - 1
+        missing = at < 0
+        if missing.any() and (missing.all() or not skip_missing):
+            first = int(np.argmax(missing))
+            more = int(np.count_nonzero(missing)) - 1
             raise MismatchError(
                 f"no embedding in {embeddings.paths.npy}"
                 + (f" (nor for {more:,} more rows)" * (more > 0)),
-                f"run gip embed {self.rows.name} -o {embeddings.paths.npy}",
+                f"run gip embed {self.rows.name} -o {embeddings.paths.npy}"
+                + " or pass --skip-bad" * (not skip_missing),
                 path=self.rows.name,
                 line=int(self.lines[first]),
             )
-        if len(at) == len(embeddings.keys) and np.array_equal(embeddings.keys, self.keys):
+        return at
+
+    def embedded(
+        self, embeddings: Embeddings, at: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.floating[Any]]:
+        """The pool's vectors (m, d): the store's own memory map where the order is the same.
+
+        Rows without an embedding, where `at` from `located` allows any, are zero.
+        """
+        if at is None:
+            at = self.located(embeddings)
+        if np.array_equal(at, np.arange(len(embeddings.keys))):
             return embeddings.vectors
-        return embeddings.vectors[at]
+        vectors = embeddings.vectors[at]
+        vectors[at < 0] = 0
+        return vectors
 
 
 def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> Pool:

@@ -2,80 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.embeddings import Embeddings, keys_digest
+from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
+from gip_cli.companions import Companion
+from gip_cli.embeddings import Embeddings
+from gip_cli.limits import Quotas
 from gip_cli.measures import captured_energy, nearest_cosines, random_picks
-from gip_cli.pool import Pool, Signals
+from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
-from gip_cli.query import Query
 
 RANDOM_SEEDS = 5
 CURVE_POINTS = 20
 
 Figures = dict[str, Any]
-Vectors = npt.NDArray[np.floating[Any]]
 
 
 def receipt(
-    pool: Pool,
-    embeddings: Embeddings,
-    vectors: Vectors,
-    signals: Signals,
-    query: Query,
+    problem: Problem,
     selection: Selection,
+    *,
+    store: Embeddings,
+    store_path: str | None,
+    beside: Mapping[str, Sequence[Companion]],
     options: Figures,
 ) -> Figures:
     """Inputs with digests, what was asked, and the picks against the pool and random picks.
 
     Everything follows from input, versions and options: the same again gives the same.
+
+    Parameters
+    ----------
+    store_path : str or None
+        Where the embeddings lie; None for those that were made for this run alone.
+    beside : mapping
+        The other files that were read, by their part: targets, given, exclude.
+    options : dict
+        What was asked for, in the words of the command line.
     """
-    picks = selection.indices
-    pickable = np.flatnonzero(~np.isnan(query.weights))
-    draws = [random_picks(pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
-    random_captured = [
-        captured_energy(vectors, query.weights, draw, query.covariance, selection.noise)
-        for draw in draws
-    ]
+    rows, picks = problem.candidates, selection.indices
+    pool, given = rows.pool, rows.given
+    draws = [_random(problem, len(picks), seed) for seed in range(RANDOM_SEEDS)]
     return {
         "gip": version("gip-cli"),
         "numpy": np.__version__,
         "input": {"path": pool.rows.name, "rows": len(pool), "blake2b": pool.digest},
+        "beside": {
+            part: [{"path": f.path, "rows": len(f), "blake2b": f.digest} for f in files]
+            for part, files in beside.items()
+            if files
+        },
         "embeddings": {
-            "path": str(embeddings.paths.npy),
-            "keys": keys_digest(embeddings.keys),
-            **embeddings.settings.to_json(),
+            "path": store_path,
+            "keys": store.digest(),
+            **store.settings.to_json(),
         },
         "options": options,
         "query": {
-            "sources": query.sources,
-            "effective_rank": effective_rank(query.covariance),
+            "sources": rows.query.sources,
+            "signals": rows.signals_used,
+            "effective_rank": effective_rank(rows.query.covariance),
         },
         "noise": selection.noise,
-        "pickable": len(pickable),
+        "not_pickable": count_reasons(rows.reasons),
+        "pickable": int(np.count_nonzero(rows.open)),
         "picked": len(picks),
-        "stopped": selection.stopped,
-        "captured": _last(selection.captured),
+        "stopped": "budget" if problem.spent(picks) else selection.stopped,
+        "captured": _last(selection),
         "captured_curve": _curve(selection),
-        "captured_by_random": _spread(random_captured),
+        "captured_by_random": _spread([_captured(rows, draw, selection.noise) for draw in draws]),
+        "given": None
+        if given is None
+        else {
+            "rows": len(given),
+            "in_pool": int(np.count_nonzero(rows.reasons == Reason.GIVEN)),
+            "without_signals": given.unscored,
+            "captured": selection.captured_given,
+        },
+        "duplicates_avoided": None
+        if problem.plan.dedup_threshold is None
+        else selection.duplicates
+        + int(np.count_nonzero(rows.reasons == Reason.DUPLICATE_OF_GIVEN)),
+        "quotas": quota_table(problem.limits.quotas, picks),
+        "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())},
         "signals": {
-            name: _against(signals.values[:, at], picks, draws)
-            for at, name in enumerate(signals.names)
+            name: _against(rows.signals.values[:, at], picks, draws)
+            for at, name in enumerate(rows.signals.names)
         },
         "response_characters": _against(pool.lengths.astype(np.float64), picks, draws),
         "nearest_cosine": {
-            "picked": _mean(nearest_cosines(vectors, picks)),
-            "random": _mean(nearest_cosines(vectors, draws[0])),
+            "picked": _mean(nearest_cosines(rows.vectors, picks)),
+            "random": _mean(nearest_cosines(rows.vectors, draws[0])),
         },
     }
 
 
-def _last(curve: npt.NDArray[np.float64]) -> float:
-    return float(curve[-1]) if len(curve) else 0.0
+def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:
+    """What each group might have, had to give and gave; sums only where nothing was wanted."""
+    if quotas is None:
+        return None
+    spent = quotas.spent(picks)
+    if not quotas.wanted:
+        full = int(np.count_nonzero((spent >= quotas.limits) & (quotas.available > 0)))
+        return {"unit": quotas.unit, "groups": len(spent), "full": full}
+    short = quotas.limits - spent
+    columns = (quotas.groups.names, quotas.limits, quotas.available, spent, short)
+    return {
+        "unit": quotas.unit,
+        "groups": len(spent),
+        "table": [
+            {
+                "group": name,
+                "quota": int(limit),
+                "available": int(available),
+                "picked": int(picked),
+                "shortfall": int(missing),
+            }
+            for name, limit, available, picked, missing in zip(*columns, strict=True)
+        ],
+    }
+
+
+def _random(problem: Problem, count: int, seed: int) -> Rows:
+    """Random rows of the same budget: as many as were picked, or what fits in the tokens."""
+    rows, tokens = problem.candidates, problem.plan.budget.tokens
+    pickable = np.flatnonzero(rows.open)
+    if tokens is None:
+        return random_picks(pickable, count, seed)
+    order = random_picks(pickable, len(pickable), seed)
+    return order[np.cumsum(rows.tokens[order]) <= tokens]
+
+
+def _captured(rows: Candidates, picks: Rows, noise: float) -> float:
+    given = rows.given.atoms if rows.given else None
+    return captured_energy(
+        rows.vectors, rows.query.weights, picks, rows.query.covariance, noise, given
+    )
+
+
+def _last(selection: Selection) -> float:
+    return float(selection.captured[-1]) if len(selection.captured) else selection.captured_given
 
 
 def _curve(selection: Selection) -> list[list[float]]:
@@ -89,17 +160,13 @@ def _spread(values: list[float]) -> Figures:
     return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "seeds": len(values)}
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float | None:
+def _mean(values: Array) -> float | None:
     """The mean of what is known; None where nothing is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None
 
 
-def _against(
-    values: npt.NDArray[np.float64],
-    picks: npt.NDArray[np.int64],
-    draws: list[npt.NDArray[np.int64]],
-) -> Figures:
+def _against(values: Array, picks: Rows, draws: list[npt.NDArray[np.int64]]) -> Figures:
     """Means over the picks, the pool, and random picks (over all draws)."""
     return {
         "picked": _mean(values[picks]),

@@ -1,14 +1,19 @@
-"""From picks to lines: the rows written, in order, each with its own bytes."""
+"""From picks to lines: rows picked and rows not picked, each with its own bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from gip_cli.candidates import Reason
+from gip_cli.measures import closest
 from gip_cli.pool import Pool
+from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
-from gip_cli.rows import one_line
+from gip_cli.rows import Row, one_line
 from gip_cli.signals import MEMBER, attached, splice, strip
 
 
@@ -33,13 +38,58 @@ def picked_lines(
     if not by_rank:
         ranks = np.argsort(selection.indices)
     for rank in ranks:
+        why = {
+            "rank": int(rank) + 1,
+            "gain": float(selection.gains[rank]),
+            "captured": float(selection.captured[rank]),
+        }
         row = pool.row(int(selection.indices[rank]))
-        member = attached(row) if keep_signals else {}
-        if annotate:
-            member["rank"] = int(rank) + 1
-            member["gain"] = float(selection.gains[rank])
-            member["captured"] = float(selection.captured[rank])
-        if annotate or (MEMBER in row.value and not keep_signals):
-            yield one_line(splice(strip(row.raw, row.value), member)) + b"\n"
-        else:
-            yield one_line(row.raw) + b"\n"
+        yield _line(row, why if annotate else {}, keep_signals)
+
+
+def rejected_lines(
+    problem: Problem, selection: Selection, *, keep_signals: bool = False
+) -> Iterator[bytes]:
+    """The lines of all rows not picked, in the file's order, each told why.
+
+    Under ``"gip"`` stand the reason, and the line number and cosine of the nearest pick; that is
+    null for a row without an embedding, and where nothing was picked.
+    """
+    rows, picks = problem.candidates, selection.indices
+    if len(picks):
+        which, cosine = closest(rows.vectors, rows.vectors[picks])
+    else:
+        which, cosine = np.zeros(len(rows.pool), dtype=np.int64), np.full(len(rows.pool), -1.0)
+    reasons = problem.reasons(picks, cosine)
+    for at in np.flatnonzero(reasons != Reason.OPEN):
+        nearest = None
+        if len(picks) and reasons[at] != Reason.NO_EMBEDDING:
+            line = int(rows.pool.lines[picks[which[at]]])
+            nearest = {"line": line, "cosine": round(float(cosine[at]), 6)}
+        why = {"reason": Reason(reasons[at]).words, "nearest": nearest}
+        yield _line(rows.pool.row(int(at)), why, keep_signals)
+
+
+def _line(row: Row, why: Mapping[str, Any], keep_signals: bool) -> bytes:
+    member = {**(attached(row) if keep_signals else {}), **why}
+    untouched = not why and (keep_signals or MEMBER not in row.value)
+    raw = row.raw if untouched else splice(strip(row.raw, row.value), member)
+    return one_line(raw) + b"\n"
+
+
+def difference(old: bytes, new: bytes) -> str | None:
+    """How one selection's lines differ from another's, in one clause; None if they do not."""
+    if old == new:
+        return None
+    before, after = old.splitlines(), new.splitlines()
+    gone, come = Counter(before), Counter(after)
+    out, into = (gone - come).total(), (come - gone).total()
+    first = next(
+        (n for n, (a, b) in enumerate(zip(before, after, strict=False), 1) if a != b),
+        min(len(before), len(after)) + 1,
+    )
+    if not out and not into:
+        what = "the same rows in another order" if before != after else "other line ends"
+    else:
+        what = f"{into:,} of {len(after):,} rows are new, {out:,} of {len(before):,} are gone"
+    return f"{what}; the first difference is at line {first}"

@@ -1,0 +1,221 @@
+"""The rows of a pool as the solver sees them, and which of them may be picked at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.companions import Companion
+from gip_cli.embeddings import Embeddings, join_keys
+from gip_cli.errors import InputError, UsageError
+from gip_cli.given import Given, gather_given
+from gip_cli.measures import closest
+from gip_cli.plan import Plan
+from gip_cli.pool import Pool, Signals
+from gip_cli.query import Query, build_query
+from gip_cli.signals import to_unit
+
+Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Reasons = npt.NDArray[np.uint8]
+
+
+class Reason(IntEnum):
+    """Why a row is not picked; of several that hold, the first. OPEN rows may be picked."""
+
+    OPEN = 0
+    NO_EMBEDDING = 1
+    NO_SIGNAL = 2
+    NO_TOKEN_COUNT = 3
+    GIVEN = 4
+    EXCLUDED = 5
+    DUPLICATE_OF_GIVEN = 6
+    DUPLICATE = 7
+    GROUP_FULL = 8
+    BUDGET = 9
+
+    @property
+    def words(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+def count_reasons(reasons: Reasons) -> dict[str, int]:
+    """Rows not open, by reason."""
+    counts = Counter(reasons[reasons != Reason.OPEN].tolist())
+    return {Reason(code).words: counts[code] for code in sorted(counts)}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A pool joined with its embeddings, its signals and the files beside it.
+
+    Attributes
+    ----------
+    vectors : (m, d)
+        Zero where a row has no embedding.
+    signals : Signals
+        The chosen ones, with their ranges; `shares` are their weights, `unit` (m, a) their values
+        in [0, 1].
+    query : Query
+        Its weights (m,) are NaN where a signal is missing.
+    tokens : (m,)
+        Each row's token count; 0 where there is none.
+    reasons : (m,)
+        Why a row cannot be picked; OPEN where it can.
+    """
+
+    pool: Pool
+    vectors: npt.NDArray[np.floating[Any]]
+    signals: Signals
+    shares: list[float]
+    unit: Array
+    query: Query
+    given: Given | None
+    tokens: Rows
+    reasons: Reasons
+
+    @property
+    def open(self) -> Mask:
+        """(m,) rows that may be picked first."""
+        mask: Mask = self.reasons == Reason.OPEN
+        return mask
+
+    @property
+    def weights(self) -> Array:
+        """(m,) weights of the open rows, NaN for all others."""
+        return np.where(self.open, self.query.weights, np.nan)
+
+    @property
+    def signals_used(self) -> dict[str, float]:
+        """Each chosen signal's weight among them."""
+        return dict(zip(self.signals.names, self.shares, strict=True))
+
+    @property
+    def scores(self) -> Array:
+        """(m, a) unit signals whose squares sum to what the query weighs rows by (design 2.1)."""
+        scaled: Array = np.nan_to_num(self.unit) * np.sqrt(
+            np.asarray(self.shares) / np.sum(self.shares)
+        )
+        return scaled
+
+
+def gather_candidates(
+    pool: Pool,
+    store: Embeddings,
+    plan: Plan,
+    *,
+    targets: Sequence[Companion] = (),
+    given: Sequence[Companion] = (),
+    exclude: Sequence[Companion] = (),
+) -> Candidates:
+    """Join, weigh and close rows as the plan says.
+
+    Raises
+    ------
+    MismatchError
+        A row has no embedding and may not be skipped.
+    InputError
+        No row can be picked, or a row lacks its token count.
+    UsageError
+        The plan asks for what the pool has not: a signal, a field, a query without energy.
+    """
+    at = pool.located(store, skip_missing=plan.skip_bad)
+    vectors = pool.embedded(store, at)
+    sources = plan.sources
+    signals, shares = pool.signals.weighted(
+        pool.signals.names if sources.signals is None else sources.signals
+    )
+    signals = signals.spanned()
+    unit = to_unit(signals.values, signals.ranges, signals.lower)
+    if plan.pursuit == "residual" and not shares:
+        raise UsageError("--pursuit residual pursues signals", "attach some with gip score")
+    try:
+        query = build_query(
+            vectors,
+            unit_signals=unit if shares else None,
+            signal_shares=shares,
+            targets=np.concatenate([one.vectors for one in targets]) if targets else None,
+            self_weight=sources.self_weight,
+            signal_weight=sources.signal_weight,
+            target_weight=sources.target_weight,
+            quality_power=sources.quality_power,
+        )
+    except ValueError as error:
+        raise UsageError(str(error), "see --signal, --target and the weights") from None
+    warm = (
+        gather_given(given, pool.keys, query.weights, signals, shares, sources.quality_power)
+        if given
+        else None
+    )
+    tokens = _tokens(pool, store, at, plan)
+    closed = {
+        Reason.NO_EMBEDDING: at < 0,
+        Reason.NO_SIGNAL: np.isnan(query.weights),
+        Reason.NO_TOKEN_COUNT: tokens < 0,
+        Reason.EXCLUDED: _near(pool, vectors, exclude, plan.exclude_threshold),
+    }
+    if warm:
+        closed[Reason.GIVEN] = join_keys(warm.keys, pool.keys) >= 0
+        if plan.dedup_threshold is not None:
+            near = closest(vectors, warm.vectors)[1] > plan.dedup_threshold
+            closed[Reason.DUPLICATE_OF_GIVEN] = near
+    reasons = _first_reasons(closed, len(pool))
+    if np.all(reasons != Reason.OPEN):
+        why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
+        raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
+    return Candidates(
+        pool, vectors, signals, shares, unit, query, warm, np.maximum(tokens, 0), reasons
+    )
+
+
+def _first_reasons(closed: Mapping[Reason, Mask], m: int) -> Reasons:
+    reasons = np.full(m, Reason.OPEN, dtype=np.uint8)
+    for reason in sorted(closed, reverse=True):
+        reasons[closed[reason]] = reason
+    return reasons
+
+
+def _near(
+    pool: Pool,
+    vectors: npt.NDArray[np.floating[Any]],
+    exclude: Sequence[Companion],
+    threshold: float,
+) -> Mask:
+    """(m,) rows with the text of a row in `exclude`, or closer to one than the threshold."""
+    near = np.zeros(len(pool), dtype=bool)
+    for one in exclude:
+        near |= join_keys(one.keys, pool.keys) >= 0
+        near |= closest(vectors, one.vectors)[1] > threshold
+    return near
+
+
+def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
+    """Token counts (m,): the store's, or those of a field; -1 where there is none.
+
+    Raises
+    ------
+    InputError
+        The field of a row holds no count, and such rows may not be skipped.
+    """
+    field = plan.budget.token_field
+    if field is None:
+        return np.where(at < 0, 0, store.tokens[at])
+    tokens = np.full(len(pool), -1, dtype=np.int64)
+    for row, value in enumerate(pool.fields[field]):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+            tokens[row] = -int(-value // 1)  # a budget is never overspent by rounding down
+        elif not plan.skip_bad:
+            raise InputError(
+                f"no number of tokens in field {field!r}",
+                "mend the row or pass --skip-bad",
+                path=pool.rows.name,
+                line=int(pool.lines[row]),
+            )
+    return tokens

@@ -1,0 +1,262 @@
+"""The options of `gip select`, panel by panel, and the plan that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from gip_cli.errors import UsageError
+from gip_cli.groups import Grouping, Shares
+from gip_cli.plan import Budget, Plan, Sources
+from gip_cli.plan import Pursuit as PursuitName
+
+Order = StrEnum("Order", ["rank", "input"])
+Pursuit = StrEnum("Pursuit", ["projection", "information", "residual"])
+Device = StrEnum("Device", ["cpu", "cuda"])
+
+_Option = Callable[..., Any]
+_budget: _Option = partial(typer.Option, rich_help_panel="Budget (one of the first four)")
+_query: _Option = partial(typer.Option, rich_help_panel="Query")
+_group: _Option = partial(typer.Option, rich_help_panel="Groups")
+_output: _Option = partial(typer.Option, rich_help_panel="Output")
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    num: Annotated[
+        int | None, _budget("--num", "-k", metavar="N", help="Rows to pick.", show_default=False)
+    ] = None
+    fraction: Annotated[float | None, _budget(metavar="F", help="Share of the rows to pick.")] = (
+        None
+    )
+    tokens: Annotated[
+        int | None, _budget(metavar="N", help="Tokens of all picks together; never more.")
+    ] = None
+    captured: Annotated[
+        float | None, _budget(metavar="F", help="Stop at this share of the query's energy.")
+    ] = None
+    token_field: Annotated[
+        str | None, _budget(metavar="A.B", help="Field of a row's tokens; default: as embedded.")
+    ] = None
+    length_power: Annotated[
+        float, _budget(metavar="P", help="Compare gains per tokens^P: larger, shorter.")
+    ] = 0.0
+
+    def budget(self) -> Budget:
+        return Budget(
+            rows=self.num,
+            fraction=self.fraction,
+            tokens=self.tokens,
+            captured=self.captured,
+            token_field=self.token_field,
+            length_power=self.length_power,
+        )
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    signal: Annotated[
+        list[str] | None, _query(metavar="NAME[=W]", help="Use this signal; default: all, alike.")
+    ] = None
+    no_signals: Annotated[bool, _query("--no-signals", help="Use none.")] = False
+    target: Annotated[
+        list[str] | None, _query(metavar="FILE", help="Examples of the task to select for.")
+    ] = None
+    self_weight: Annotated[
+        float | None, _query(min=0, metavar="W", help="Share of the pool; 1 without signals.")
+    ] = None
+    signal_weight: Annotated[
+        float | None, _query(min=0, metavar="W", help="Share of the signals; default: 1.")
+    ] = None
+    target_weight: Annotated[float, _query(min=0, metavar="W", help="Share of the targets.")] = 1.0
+    quality_power: Annotated[float, _query(min=0, metavar="P", help="Larger leans to quality.")] = (
+        2.0
+    )
+    noise: Annotated[
+        str, _query(metavar="S2", help="Larger: quality, typical rows; smaller: diversity.")
+    ] = "auto"
+    pursuit: Annotated[Pursuit, _query(help="What each pick maximises.")] = Pursuit.projection
+
+    def sources(self) -> Sources:
+        if self.no_signals and self.signal:
+            raise UsageError("--signal and --no-signals exclude each other")
+        return Sources(
+            signals=() if self.no_signals else tuple(self.signal) if self.signal else None,
+            self_weight=self.self_weight,
+            signal_weight=self.signal_weight,
+            target_weight=self.target_weight,
+            quality_power=self.quality_power,
+        )
+
+    def variance(self) -> float | Literal["auto"]:
+        if self.noise == "auto":
+            return "auto"
+        try:
+            return float(self.noise)
+        except ValueError:
+            raise UsageError(f"--noise {self.noise} is neither auto nor a number") from None
+
+
+@dataclass(frozen=True)
+class GroupOptions:
+    group_field: Annotated[
+        str | None, _group(metavar="A.B", help="Field whose values are groups.")
+    ] = None
+    per_group: Annotated[
+        int | None, _group(min=1, metavar="N", help="Rows of each; a budget by itself.")
+    ] = None
+    group_share: Annotated[
+        str | None,
+        _group(metavar="SHARES", help="Divide the budget: proportional, equal, FILE.json."),
+    ] = None
+    max_per_group: Annotated[
+        int | None, _group(min=1, metavar="N", help="No more rows than this of each.")
+    ] = None
+
+    def grouping(self) -> Grouping | None:
+        if self.group_field is not None:
+            return Grouping(
+                self.group_field,
+                per_group=self.per_group,
+                shares=None if self.group_share is None else Shares.parse(self.group_share),
+                at_most=self.max_per_group,
+            )
+        if any((self.per_group, self.group_share, self.max_per_group)):
+            raise UsageError("groups need --group-field FIELD")
+        return None
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """Other rows than INPUT's, and which of INPUT's they rule out; in no panel of its own."""
+
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Rows chosen before: extend them. Repeatable."),
+    ] = None
+    dedup_threshold: Annotated[
+        float | None, typer.Option(metavar="COS", help="No row closer than this to a pick.")
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="No row close to one of these. Repeatable."),
+    ] = None
+    exclude_threshold: Annotated[
+        float, typer.Option(metavar="COS", help="How close --exclude allows.")
+    ] = 0.9
+    device: Annotated[Device, typer.Option(help="Where the solver runs.")] = Device.cpu
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    output: Annotated[
+        str, _output("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")
+    ] = "-"
+    order: Annotated[Order, _output(help="As picked, or as in INPUT.")] = Order.rank
+    annotate: Annotated[
+        bool, _output("--annotate", help="Add rank, gain and captured energy to each row.")
+    ] = False
+    keep_signals: Annotated[bool, _output("--keep-signals", help="Leave signals in rows.")] = False
+    rejects: Annotated[
+        str | None, _output(metavar="FILE", help="Rows not picked, each with the reason.")
+    ] = None
+    receipt: Annotated[
+        str | None,
+        _output(metavar="FILE", help="What was done; default: OUT.receipt.json."),
+    ] = None
+    json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
+    check: Annotated[
+        bool, _output("--check", help="Write nothing; exit 1 if OUT would change.")
+    ] = False
+    min_captured: Annotated[
+        float | None, _output(metavar="F", help="Exit 1, write nothing, if less is captured.")
+    ] = None
+    keep_partial: Annotated[
+        bool, _output("--keep-partial", help="On Ctrl-C write what is picked so far.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        to_stdout = self.output == "-"
+        if to_stdout and self.check:
+            raise UsageError("--check needs a file to compare with", "pass -o FILE")
+        if to_stdout and self.json:
+            raise UsageError("stdout carries the rows already", "pass -o FILE with --json")
+        if self.min_captured is not None and not 0 < self.min_captured < 1:
+            raise UsageError(f"--min-captured {self.min_captured:g} is not between 0 and 1")
+
+    @property
+    def receipt_path(self) -> str | None:
+        """Where the receipt goes: beside OUT unless said; nowhere for stdout."""
+        if self.receipt or self.output == "-":
+            return self.receipt
+        return str(Path(self.output).with_suffix(".receipt.json"))
+
+    def refuse_overwriting(self, read: list[str]) -> None:
+        """Refuse two outputs of one name, and outputs that are files this run reads."""
+        written = [p for p in (self.output, self.rejects, self.receipt_path) if p and p != "-"]
+        places = [Path(path).resolve() for path in written]
+        if len(set(places)) < len(places):
+            raise UsageError("two outputs of one name", path=written[-1])
+        sources = {Path(path).resolve() for path in read if path != "-"}
+        for path, place in zip(written, places, strict=True):
+            if place in sources:
+                raise UsageError(
+                    "would be overwritten while it is read", "choose another", path=path
+                )
+
+
+def options_said(
+    budget: BudgetOptions,
+    query: QueryOptions,
+    groups: GroupOptions,
+    rows: RowOptions,
+    output: OutputOptions,
+    signals: dict[str, float],
+) -> dict[str, Any]:
+    """What the receipt keeps of the options: those that every selection has, others if not default.
+
+    `signals` are the chosen ones and their weights; the sources' weights stand under its query.
+    """
+    said = {
+        "num": budget.num,
+        "fraction": budget.fraction,
+        "signals": signals,
+        "targets": query.target or [],
+        "quality_power": query.quality_power,
+        "noise": query.noise,
+        "order": str(output.order),
+    }
+    elsewhere = {"signal", "no_signals", "target", "self_weight", "signal_weight", "target_weight"}
+    for options in (budget, query, groups, rows):
+        for one in fields(options):
+            value = getattr(options, one.name)
+            if one.name not in said | dict.fromkeys(elsewhere) and value != one.default:
+                said[one.name] = value
+    return said
+
+
+def plan_of(
+    budget: BudgetOptions,
+    query: QueryOptions,
+    groups: GroupOptions,
+    rows: RowOptions,
+    skip_bad: bool,
+) -> Plan:
+    """The options as the library takes them; raises UsageError where they make no sense."""
+    return Plan(
+        budget.budget(),
+        query.sources(),
+        noise=query.variance(),
+        pursuit=cast("PursuitName", str(query.pursuit)),
+        device=str(rows.device),
+        grouping=groups.grouping(),
+        dedup_threshold=rows.dedup_threshold,
+        exclude_threshold=rows.exclude_threshold,
+        skip_bad=skip_bad,
+    )

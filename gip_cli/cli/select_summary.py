@@ -1,0 +1,106 @@
+"""What `gip select` tells a person, all of it read from the receipt's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gip_cli.candidates import Reason
+from gip_cli.problem import Problem
+from gip_cli.pursuit import Progress
+from gip_cli.receipt import Figures
+
+_SHOWN = 5  # groups named before the rest is only counted
+
+_CLOSED = {
+    Reason.NO_EMBEDDING.words: "have no embedding",
+    Reason.NO_SIGNAL.words: "lack a signal",
+    Reason.NO_TOKEN_COUNT.words: "have no token count",
+    Reason.GIVEN.words: "are given",
+    Reason.EXCLUDED.words: "are too close to an excluded one",
+    Reason.DUPLICATE_OF_GIVEN.words: "repeat a row given",
+}
+
+Tell = Callable[[str], None]
+
+
+def progress_of(problem: Problem, at: Progress) -> tuple[float, float, str]:
+    """How much is done, of how much, in the budget's own measure, and the energy captured."""
+    detail = f"captured {at.captured:.1%}"
+    budget = problem.plan.budget
+    if budget.tokens is not None:
+        spent = problem.candidates.tokens[at.selection.indices].sum()
+        return at.picks, at.picks * budget.tokens / max(spent, 1), detail
+    if budget.captured is not None:
+        return at.picks, at.picks * budget.captured / max(at.captured, 1e-9), detail
+    return at.picks, at.budget, detail
+
+
+def summarise(figures: Figures, tell: Tell) -> None:
+    """The outcome in a few lines: what could not be met first, then picks against the rest."""
+    _tell_limits(figures, tell)
+    tell(
+        f"picked {figures['picked']:,} of {figures['input']['rows']:,} rows; captured "
+        f"{figures['captured']:.1%} of the query's energy "
+        f"(random picks: {figures['captured_by_random']['mean']:.1%}), noise {figures['noise']:.4g}"
+    )
+    if limit := figures["options"].get("tokens"):
+        tell(f"  {figures['tokens']['picked']:,} of {limit:,} tokens")
+    if given := figures["given"]:
+        tell(f"  the {given['rows']:,} rows given had captured {given['captured']:.1%} of it")
+    if figures["duplicates_avoided"] is not None:
+        tell(f"  {figures['duplicates_avoided']:,} near-duplicates avoided")
+    for name, means in figures["signals"].items():
+        tell(f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})")
+    length, cosine = figures["response_characters"], figures["nearest_cosine"]
+    if length["picked"] is not None:
+        tell(
+            f"  response length: mean {length['picked']:,.0f} characters "
+            f"(pool {length['pool']:,.0f})"
+        )
+    if cosine["picked"] is not None and cosine["random"] is not None:
+        tell(
+            f"  nearest-neighbour cosine: mean {cosine['picked']:.3f} "
+            f"(random picks {cosine['random']:.3f})"
+        )
+
+
+def _tell_limits(figures: Figures, tell: Tell) -> None:
+    """What was asked for and could not be had."""
+    options, rows = figures["options"], figures["input"]["rows"]
+    for reason, count in figures["not_pickable"].items():
+        tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    given = figures["given"]
+    if given and given["without_signals"]:
+        tell(
+            f"{given['without_signals']:,} rows given have no signals, here or in the pool: "
+            "they count as of full quality"
+        )
+    if (
+        "tokens" in options
+        and "token_field" not in options
+        and figures["embeddings"]["part"] != "both"
+    ):
+        tell(f"--tokens counts the embedded part only: the {figures['embeddings']['part']}")
+    if "captured" in options and figures["stopped"] not in ("captured", "interrupted"):
+        tell(f"--captured {options['captured']:g} is not reached: no further row can be picked")
+    if figures["stopped"] == "exhausted" or figures["picked"] < (options["num"] or 0):
+        asked = f" of the {options['num']:,} asked for" if options["num"] else ""
+        tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
+    short = [row for row in (figures["quotas"] or {}).get("table", ()) if row["shortfall"]]
+    if short and (figures["quotas"]["unit"] == "rows" or figures["stopped"] != "budget"):
+        _tell_short(short, figures["quotas"]["unit"], tell)
+
+
+def _tell_short(short: list[dict[str, Any]], unit: str, tell: Tell) -> None:
+    total = sum(row["shortfall"] for row in short)
+    tell(f"{len(short):,} groups are {total:,} {unit} short of their quotas:")
+    short = sorted(short, key=lambda row: -row["shortfall"])
+    for row in short[:_SHOWN]:
+        tell(f"  {row['group']}: {row['picked']:,} of {row['quota']:,} {unit}")
+    if len(short) > _SHOWN:
+        tell(f"  and {len(short) - _SHOWN:,} more (see the receipt)")
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -1,0 +1,114 @@
+"""Other files whose rows matter to a selection: targets, rows given, rows to keep away from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
+from gip_cli.encoder import Encoder
+from gip_cli.errors import MismatchError
+from gip_cli.formats import Renderer
+from gip_cli.pool import Signals, load_pool
+from gip_cli.rows import BadRows, RowFile
+
+_BATCH = 32  # texts encoded at once
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A file's rows in the space of the pool: keys (t, 16), signals (t, a), vectors (t, d)."""
+
+    path: str
+    digest: str  # as `Pool.digest`
+    keys: Keys
+    signals: Signals
+    vectors: npt.NDArray[np.float32]
+    skipped: BadRows
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def sibling(source: str | Path) -> Path | None:
+    """The store beside a file of rows, by its name, if it is there."""
+    path = Path(source)
+    beside = path.with_name(path.name.removesuffix(".gz")).with_suffix(".npy")
+    return beside if str(source) != "-" and beside.exists() else None
+
+
+class Companions:
+    """Reads companions of a pool whose `embeddings` are at hand.
+
+    A row's vector comes, by key, from the pool's own store; else from the file's sibling store,
+    where that was made with the same model; else from the model that `embeddings` name.
+    """
+
+    def __init__(self, embeddings: Embeddings, *, skip_bad: bool = False) -> None:
+        self._embeddings = embeddings
+        self._skip_bad = skip_bad
+
+    def read(self, path: str) -> Companion:
+        """Read a file whose rows are rendered as the pool's are, whatever their format.
+
+        Raises
+        ------
+        InputError
+            A row that cannot be read.
+        MismatchError
+            The model cannot be made to give vectors of the pool's space.
+        """
+        bad = BadRows(skip=self._skip_bad)
+        with RowFile(path, bad, reread=True) as rows:
+            ours = self._embeddings.settings.renderer
+            renderer = Renderer.sniff(rows, fields=ours.fields, part=ours.part)
+            pool = load_pool(rows, renderer)
+            vectors = np.empty((len(pool), self._embeddings.vectors.shape[1]), dtype=np.float32)
+            missing = np.ones(len(pool), dtype=bool)
+            for store in self._stores(path):
+                at = join_keys(store.keys, pool.keys)
+                found = missing & (at >= 0)
+                vectors[found] = store.vectors[at[found]]
+                missing &= ~found
+            if missing.any():
+                texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]
+                vectors[missing] = np.concatenate(
+                    [
+                        self._encoder.encode(texts[start : start + _BATCH]).vectors
+                        for start in range(0, len(texts), _BATCH)
+                    ]
+                )
+        return Companion(rows.name, pool.digest, pool.keys, pool.signals, vectors, bad)
+
+    def _stores(self, path: str) -> Iterator[Embeddings]:
+        yield self._embeddings
+        beside = sibling(path)
+        if beside is not None:
+            store = open_embeddings(beside)
+            if store.settings.card == self._embeddings.settings.card:
+                store.check_rows()
+                yield store
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from gip_cli.encoder import load_encoder  # torch only where it is needed
+
+        card = self._embeddings.settings.card
+        encoder = load_encoder(
+            card.model,
+            revision=card.revision,
+            max_length=card.max_length or None,
+            prompt_prefix=card.prompt_prefix,
+        )
+        if encoder.card != card:
+            raise MismatchError(
+                f"made by another {card.model} than the one that loads now",
+                "embed the pool and the other files with one model",
+                path=self._embeddings.paths.npy,
+            )
+        return encoder

@@ -1,0 +1,99 @@
+"""A warm start: rows chosen before, which the posterior is conditioned on before the first pick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gip_cli.companions import Companion
+from gip_cli.embeddings import Keys, join_keys
+from gip_cli.errors import MismatchError
+from gip_cli.pool import Signals
+from gip_cli.signals import quality_weights, to_unit
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows given, in their files' order: every row counts, also one that is given twice.
+
+    `unscored` is the number whose weight is 1 because nothing says how good they are.
+    """
+
+    keys: Keys
+    vectors: npt.NDArray[np.float32]  # (g, d)
+    weights: Array  # (g,)
+    unscored: int
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def atoms(self) -> Array:
+        """``x = w f`` (g, d)."""
+        return self.vectors * self.weights[:, None]
+
+
+def gather_given(
+    companions: Sequence[Companion],
+    pool_keys: Keys,
+    pool_weights: Array,
+    signals: Signals,
+    shares: Sequence[float],
+    power: float,
+) -> Given:
+    """Weigh rows given as the pool's rows are weighed.
+
+    A row's weight follows from its own signals, mapped by the pool's ranges and cut to [0, 1].
+    If it lacks one (`select` takes signals out of what it writes), the pool's row of the same key
+    speaks for it; if there is none, the weight is 1, as without signals.
+
+    Parameters
+    ----------
+    pool_weights : (m,)
+        NaN where a row of the pool lacks a signal.
+    signals : Signals
+        The pool's chosen ones, ranges said (`Signals.spanned`); none: all weights are 1.
+
+    Raises
+    ------
+    MismatchError
+        A signal of a given row declares another scale than the pool's.
+    """
+    keys = np.concatenate([one.keys for one in companions])
+    vectors = np.concatenate([one.vectors for one in companions])
+    if not signals.names:
+        return Given(keys, vectors, np.ones(len(keys)), 0)
+    values = np.concatenate([_values(one, signals) for one in companions])
+    unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
+    weights = quality_weights(unit, shares, power)
+    in_pool = join_keys(pool_keys, keys)
+    weights = np.where(
+        np.isnan(weights) & (in_pool >= 0), pool_weights[np.maximum(in_pool, 0)], weights
+    )
+    unscored = np.isnan(weights)
+    return Given(keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)))
+
+
+def _values(companion: Companion, signals: Signals) -> Array:
+    """The companion's values of the pool's signals (t, a), NaN where it has none."""
+    values = np.full((len(companion), len(signals.names)), np.nan)
+    theirs = companion.signals
+    for column, name in enumerate(signals.names):
+        if name in theirs.names:
+            at = theirs.names.index(name)
+            declared = theirs.ranges[at]
+            if theirs.lower[at] != signals.lower[column] or (
+                declared is not None and declared != signals.ranges[column]
+            ):
+                raise MismatchError(
+                    f"signal {name!r} has another scale here than in the pool",
+                    "score both by one command",
+                    path=companion.path,
+                )
+            values[:, column] = theirs.values[:, at]
+    return values

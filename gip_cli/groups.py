@@ -1,0 +1,143 @@
+"""Groups of rows by a field's value, and how much of the budget each may or must have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from gip_cli.errors import InputError, UsageError
+from gip_cli.storage import storage_errors
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a budget is divided: by the groups' sizes, evenly, or as a file says."""
+
+    rule: Literal["proportional", "equal", "file"]
+    of: Mapping[str, float]  # a file's shares by group name, of any positive sum; else empty
+
+    @classmethod
+    def parse(cls, text: str) -> Shares:
+        """``proportional``, ``equal``, or the path of a JSON object of shares by group.
+
+        Raises
+        ------
+        UsageError, InputError
+            No such file; or not an object of numbers >= 0 with a positive sum.
+        """
+        if text == "proportional":
+            return cls("proportional", {})
+        if text == "equal":
+            return cls("equal", {})
+        with storage_errors(text):
+            data = Path(text).read_bytes()
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise InputError(f"not JSON: {error.msg}", "mend the file", path=text) from None
+        numbers: list[Any] = list(value.values()) if isinstance(value, dict) else []
+        real = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+        if not real or min(numbers, default=0) < 0 or not 0 < sum(numbers) < float("inf"):
+            raise InputError(
+                "not shares by group",
+                'expected {"GROUP": NUMBER, ...}, numbers >= 0 and not all zero',
+                path=text,
+            )
+        return cls("file", value)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A field whose values are groups, and exactly one limit on them.
+
+    `per_group` rows of each are wanted; or `shares` of the budget; or `at_most` rows of each are
+    allowed, but none wanted.
+    """
+
+    field: str
+    per_group: int | None = None
+    shares: Shares | None = None
+    at_most: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(limit is not None for limit in (self.per_group, self.shares, self.at_most)) != 1:
+            raise UsageError(
+                "--group-field goes with one limit",
+                "pass --per-group N, --group-share SHARES or --max-per-group N",
+            )
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Each row's group (m,), an index into `names`, which are sorted."""
+
+    names: tuple[str, ...]
+    codes: Rows
+
+    @classmethod
+    def by(cls, values: Sequence[Any], also: Iterable[str] = ()) -> Groups:
+        """Group rows by their values; names in `also` are groups even if no row has them."""
+        names = [_name(value) for value in values]
+        known = sorted({*names, *also})
+        at = {name: code for code, name in enumerate(known)}
+        return cls(tuple(known), np.array([at[name] for name in names], dtype=np.int64))
+
+    def total(self, costs: Rows, rows: Rows) -> Rows:
+        """(G,) what the chosen rows of each group cost together."""
+        sums = np.zeros(len(self.names), dtype=np.int64)
+        np.add.at(sums, self.codes[rows], costs[rows])
+        return sums
+
+
+def _name(value: Any) -> str:
+    """A group's name: a string as it is, anything else as JSON; a missing field is ``null``."""
+    return (
+        value
+        if isinstance(value, str)
+        else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    )
+
+
+def quotas(shares: Shares, groups: Groups, sizes: Rows, total: int) -> Rows:
+    """Divide `total` rows or tokens among the groups.
+
+    Parameters
+    ----------
+    sizes : (G,)
+        Rows or tokens that each group could give; groups of none share nothing, unless a file
+        names them.
+
+    Raises
+    ------
+    UsageError
+        The file's shares name none of the groups that have rows.
+    """
+    if shares.rule == "file":
+        weights = np.array([float(shares.of.get(name, 0)) for name in groups.names])
+        if not np.any(weights[sizes > 0]):
+            have = ", ".join(groups.names[g] for g in np.flatnonzero(sizes)[:8])
+            raise UsageError("the shares name no group that rows are in", f"groups here: {have}")
+    else:
+        weights = (sizes if shares.rule == "proportional" else sizes > 0).astype(np.float64)
+    return largest_remainder(weights, total)
+
+
+def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:
+    """`total` divided in proportion to `weights` (G,) into whole parts that sum to it.
+
+    Every group gets its exact part rounded down; what is left goes, one each, to the largest
+    remainders, ties to the larger weight, then to the first.
+    """
+    exact = weights * total / weights.sum()
+    parts: Rows = np.floor(exact).astype(np.int64)
+    order = np.lexsort((-weights, parts - exact))
+    parts[order[: total - int(parts.sum())]] += 1
+    return parts

@@ -1,0 +1,138 @@
+"""How far a selection may go: its budget and quotas as rules, the most picks, and the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gip_cli.candidates import Candidates, Rows
+from gip_cli.constraints import Caps
+from gip_cli.errors import UsageError
+from gip_cli.groups import Groups, quotas
+from gip_cli.plan import Plan
+from gip_cli.pursuit import default_noise, effective_rank
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Most that each group's picks may cost (G,), in rows or, dividing a token budget, in tokens.
+
+    `available` (G,) is what the rows that could be picked cost together, `costs` (m,) what each
+    does; `wanted` says whether less than the limit is a shortfall.
+    """
+
+    groups: Groups
+    limits: Rows
+    available: Rows
+    costs: Rows
+    unit: str
+    wanted: bool
+
+    def caps(self) -> Caps:
+        return Caps(self.limits, self.groups.codes, self.costs)
+
+    def spent(self, picks: Rows) -> Rows:
+        """(G,) what the picks of each group cost."""
+        return self.groups.total(self.costs, picks)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rules for the solver, and the budget in rows.
+
+    Attributes
+    ----------
+    most : int
+        No more rows than this can be picked.
+    expected : int
+        Picks that the noise is made for; 0 if they cannot be foretold (`Budget.captured`).
+    """
+
+    tokens: Caps | None
+    quotas: Quotas | None
+    most: int
+    expected: int
+
+    def rules(self) -> list[Caps]:
+        both = self.tokens, self.quotas.caps() if self.quotas else None
+        return [caps for caps in both if caps is not None]
+
+
+def limits_of(candidates: Candidates, plan: Plan) -> Limits:
+    """Turn the plan's budget and grouping into limits on these rows.
+
+    Raises
+    ------
+    UsageError
+        No row fits the token budget, no row has the group field, or the shares are of groups
+        that no row is in.
+    """
+    budget, open_ = plan.budget, candidates.open
+    rows = int(np.count_nonzero(open_))
+    asked = rows
+    if budget.rows is not None:
+        asked = budget.rows
+    elif budget.fraction is not None:
+        asked = max(1, round(budget.fraction * len(candidates.pool)))
+    divided = _quotas(candidates, plan, min(asked, rows))
+    most = expected = min(asked, rows)
+    if divided is not None and divided.unit == "rows":
+        most = expected = min(most, int(np.minimum(divided.limits, divided.available).sum()))
+    caps = None
+    if budget.tokens is not None:
+        costs = np.sort(candidates.tokens[open_])
+        fitting = int(np.searchsorted(np.cumsum(costs), budget.tokens, side="right"))
+        if not fitting:
+            raise UsageError(
+                f"--tokens {budget.tokens} is less than the shortest row has ({costs[0]})"
+            )
+        most = min(most, fitting)
+        expected = min(most, max(1, round(budget.tokens / max(costs.mean(), 1.0))))
+        one = np.zeros(len(candidates.pool), dtype=np.int64)
+        caps = Caps(np.array([budget.tokens]), one, candidates.tokens)
+    limits = Limits(caps, divided, most, 0 if budget.captured is not None else expected)
+    fit = np.logical_and.reduce([open_, *(rule.pickable() for rule in limits.rules())])
+    if not most or not fit.any():
+        raise UsageError("no row fits in any group's quota", "raise the budget")
+    return limits
+
+
+def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
+    grouping, pool = plan.grouping, candidates.pool
+    if grouping is None:
+        return None
+    values = pool.fields[grouping.field]
+    if all(value is None for value in values):
+        raise UsageError(f"no row has a field {grouping.field!r}", "see --group-field")
+    groups = Groups.by(values, grouping.shares.of if grouping.shares else ())
+    costs = np.ones(len(pool), dtype=np.int64)
+    unit, total = "rows", asked
+    if grouping.shares and plan.budget.tokens is not None:
+        costs, unit, total = candidates.tokens, "tokens", plan.budget.tokens
+    available = groups.total(costs, np.flatnonzero(candidates.open))
+    if grouping.shares:
+        limits = quotas(grouping.shares, groups, available, total)
+    else:
+        limits = np.full(len(groups.names), grouping.per_group or grouping.at_most)
+    return Quotas(groups, limits, available, costs, unit, grouping.at_most is None)
+
+
+def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:
+    """The plan's noise, or the default of design 2.4 for as many picks as are to be expected.
+
+    ``s2 = 0.5 n mean(w²) / r`` needs the number n of rows that share the work:
+
+    - rows given count, since they have their share of the query already: n is their number plus
+      the budget, and extending a selection goes on as one run of the sum would;
+    - for a budget in tokens n is the budget over the mean tokens of the rows that can be picked;
+    - for a share of the energy n is not known, and a noise that grows with n would hold the share
+      that can be reached at a constant: n = r, one row for each effective direction, is taken.
+    """
+    if plan.noise != "auto":
+        return plan.noise
+    count = limits.expected + (len(candidates.given) if candidates.given else 0)
+    covariance = candidates.query.covariance
+    if not limits.expected:
+        return default_noise(1, candidates.weights, covariance) * effective_rank(covariance)
+    return default_noise(count, candidates.weights, covariance)

@@ -1,0 +1,122 @@
+"""What a selection is asked to be, checked for sense before any row is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from gip_cli.errors import UsageError
+from gip_cli.groups import Grouping
+
+Pursuit = Literal["projection", "information", "residual"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to pick: one of the first four, or none where a grouping says so many of each.
+
+    Attributes
+    ----------
+    rows : int
+    fraction : float
+        Share of the pool's rows, in (0, 1].
+    tokens : int
+        Most tokens that the picks may have in all.
+    captured : float
+        Share of the query's energy, in (0, 1), at which to stop.
+    token_field : str
+        Where rows say how many tokens they have; else the store's counts are taken.
+    length_power : float
+        Gains are compared per ``tokens ** length_power``.
+    """
+
+    rows: int | None = None
+    fraction: float | None = None
+    tokens: int | None = None
+    captured: float | None = None
+    token_field: str | None = None
+    length_power: float = 0.0
+
+    def __post_init__(self) -> None:
+        if sum(limit is not None for limit in self._limits) > 1:
+            raise UsageError("two budgets", "give one of -k, --fraction, --tokens and --captured")
+        if self.rows is not None and self.rows < 1:
+            raise UsageError(f"-k {self.rows} is not a positive number")
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise UsageError(f"--fraction {self.fraction:g} is not in (0, 1]")
+        if self.tokens is not None and self.tokens < 1:
+            raise UsageError(f"--tokens {self.tokens} is not a positive number")
+        if self.captured is not None and not 0 < self.captured < 1:
+            raise UsageError(f"--captured {self.captured:g} is not between 0 and 1")
+        if not 0 <= self.length_power < inf:
+            raise UsageError(f"--length-power {self.length_power:g} is not a number from 0 on")
+        if self.tokens is None and (self.token_field is not None or self.length_power):
+            raise UsageError("--token-field and --length-power go with --tokens")
+
+    @property
+    def _limits(self) -> tuple[float | None, ...]:
+        return self.rows, self.fraction, self.tokens, self.captured
+
+    @property
+    def given(self) -> bool:
+        """Whether there is one."""
+        return any(limit is not None for limit in self._limits)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the query is mixed from (`gip_cli.query.build_query`).
+
+    `signals` are ``NAME[=WEIGHT]``; None takes all that are attached, alike.
+    """
+
+    signals: tuple[str, ...] | None = None
+    self_weight: float | None = None
+    signal_weight: float | None = None
+    target_weight: float = 1.0
+    quality_power: float = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A selection as it is asked for.
+
+    Attributes
+    ----------
+    noise : float or "auto"
+        Noise variance s2; "auto" is the rule of `gip_cli.limits.noise_for`.
+    dedup_threshold : float
+        Rows whose cosine with a pick, or with a row given, exceeds this are no longer picked.
+    exclude_threshold : float
+        Rows whose cosine with a row to keep away from exceeds this are never picked.
+    skip_bad : bool
+        Leave rows without an embedding or a token count aside instead of refusing them.
+    """
+
+    budget: Budget
+    sources: Sources = Sources()
+    noise: float | Literal["auto"] = "auto"
+    pursuit: Pursuit = "projection"
+    device: str = "cpu"
+    grouping: Grouping | None = None
+    dedup_threshold: float | None = None
+    exclude_threshold: float = 0.9
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        grouping = self.grouping
+        if not self.budget.given and (grouping is None or grouping.per_group is None):
+            raise UsageError(
+                "no budget", "give one of -k, --fraction, --tokens, --captured, or --per-group"
+            )
+        if grouping is not None and grouping.shares and self.budget.captured is not None:
+            raise UsageError("--group-share divides -k, --fraction or --tokens, not --captured")
+        for option, cosine in (
+            ("--dedup-threshold", self.dedup_threshold),
+            ("--exclude-threshold", self.exclude_threshold),
+        ):
+            if cosine is not None and not 0 < cosine <= 1:
+                raise UsageError(f"{option} {cosine:g} is not a cosine in (0, 1]")
+        if self.noise != "auto" and not 0 < self.noise < inf:
+            raise UsageError(f"--noise {self.noise:g} is neither auto nor a positive number")

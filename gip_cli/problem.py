@@ -1,0 +1,82 @@
+"""One selection, from the rows and the plan to the picks and what became of the other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gip_cli.candidates import Array, Candidates, Reason, Reasons, Rows
+from gip_cli.constraints import All
+from gip_cli.limits import Limits, limits_of, noise_for
+from gip_cli.plan import Plan
+from gip_cli.pursuit import Progress, Selection, select
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows, limits and noise: all that decides what is picked."""
+
+    plan: Plan
+    candidates: Candidates
+    limits: Limits
+    noise: float
+
+    @classmethod
+    def pose(cls, plan: Plan, candidates: Candidates) -> Problem:
+        """What `plan` means for these rows; raises as `limits_of` does."""
+        limits = limits_of(candidates, plan)
+        return cls(plan, candidates, limits, noise_for(candidates, plan, limits))
+
+    def solve(self, on_progress: Callable[[Progress], None] | None = None) -> Selection:
+        """Pick. `on_progress` may raise to stop: `Progress.selection` is what there is then."""
+        plan, rows = self.plan, self.candidates
+        rules, power = self.limits.rules(), plan.budget.length_power
+        return select(
+            rows.vectors,
+            self.limits.most,
+            weights=rows.weights,
+            query=rows.query.covariance,
+            noise=self.noise,
+            pursuit=plan.pursuit,
+            scores=rows.scores if plan.pursuit == "residual" else None,
+            given=rows.given.vectors if rows.given else None,
+            given_weights=rows.given.weights if rows.given else None,
+            rules=All(rules) if rules else None,
+            price=np.maximum(rows.tokens, 1.0) ** power if power else None,
+            max_cosine=plan.dedup_threshold,
+            stop_at=plan.budget.captured,
+            device=plan.device,
+            on_progress=on_progress,
+        )
+
+    def reasons(self, picks: Rows, nearest_cosine: Array) -> Reasons:
+        """Why each row (m,) is not among the picks; OPEN for those that are.
+
+        Parameters
+        ----------
+        nearest_cosine : (m,)
+            Each row's cosine with its nearest pick.
+        """
+        reasons = self.candidates.reasons.copy()
+        rest = self.candidates.open
+        rest[picks] = False
+        reasons[rest] = Reason.BUDGET
+        if self.limits.quotas:
+            fits = self.limits.quotas.caps().after(picks).pickable()
+            reasons[rest & ~fits] = Reason.GROUP_FULL
+        if self.plan.dedup_threshold is not None:
+            reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
+        return reasons
+
+    def spent(self, picks: Rows) -> bool:
+        """Whether a token budget, not a lack of rows, is why no further row was picked."""
+        rest = self.candidates.open
+        rest[picks] = False
+        tokens = self.limits.tokens
+        return (
+            tokens is not None
+            and bool(rest.any())
+            and not tokens.after(picks).pickable()[rest].any()
+        )
