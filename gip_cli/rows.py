@@ -152,6 +152,7 @@ class RowFile:
             stream, an array that breaks off, or a file without any row.
         """
         if self._reread:
+            self._check_unchanged()
             self._stream.seek(self._start)
         self.bad.reset()
         found = False
@@ -216,8 +217,6 @@ class RowFile:
         # orjson then reads each element's own bytes and is the judge of all but their ends.
         text = data.decode("latin-1")
         scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
-        broken = "the JSON array breaks off or is damaged here"
-        remedy = "mend it: --skip-bad cannot tell where the next row begins"
         counted, end = 0, text.index("[") + 1
         at = _past_blanks(text, end)
         while text[at : at + 1] != "]":
@@ -226,22 +225,29 @@ class RowFile:
             try:
                 end = scan(text, at)[1]
             except (ValueError, RecursionError):
-                raise InputError(broken, remedy, path=self.name, line=line) from None
+                raise self._broken(line) from None
             if row := self._parse(data[at:end], line, base + at):
                 yield row
             at = _past_blanks(text, end)
             comma = text[at : at + 1] == ","
             at = _past_blanks(text, at + comma)
             if comma == (text[at : at + 1] == "]"):
-                raise InputError(broken, remedy, path=self.name, line=line)
+                raise self._broken(line + data.count(b"\n", counted, at))
         if data[at + 1 :].strip(_BLANK):
-            line += data.count(b"\n", counted, at + 1)
             raise InputError(
                 "text after the end of the JSON array",
                 "give one JSON array, or one object a line",
                 path=self.name,
-                line=line,
+                line=line + data.count(b"\n", counted, at),
             )
+
+    def _broken(self, line: int) -> InputError:
+        return InputError(
+            "the JSON array breaks off or is damaged here",
+            "mend it: --skip-bad cannot tell where the next row begins",
+            path=self.name,
+            line=line,
+        )
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a row met before, on one line (`reread` files, not while iterating).

@@ -1,0 +1,202 @@
+"""Rows keep their bytes and their place, whatever holds them; a bad one is named or counted."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gip_cli.errors import GipError, InputError, UsageError
+from gip_cli.rows import BadRows, Row, RowFile
+
+ROWS = [b'{"a": 1}', b'{ "b":\t"\\u00e4 \xc3\xa4" , "a":1.0}', b'{"a":{"b":[1, 2]}}']
+
+
+def read(path: Path, *, skip: bool = False) -> list[Row]:
+    with RowFile(path, BadRows(skip=skip)) as rows:
+        return list(rows)
+
+
+def refusal(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(str(path))
+
+
+HOLDERS = {
+    "lines": b"\n".join(ROWS) + b"\n",
+    "no final newline": b"\n".join(ROWS),
+    "CRLF": b"\r\n".join(ROWS) + b"\r\n",
+    "BOM": b"\xef\xbb\xbf" + b"\n".join(ROWS),
+    "blank lines": b"\n \t\n" + b"\n\n\r\n".join(ROWS) + b"\n  \n",
+    "indented": b"".join(b"  " + row + b"\t \n" for row in ROWS),
+    "gzip": gzip.compress(b"\n".join(ROWS)),
+    "gzip in two members": gzip.compress(ROWS[0] + b"\n") + gzip.compress(b"\n".join(ROWS[1:])),
+    "array": b"[" + b",".join(ROWS) + b"]",
+    "array over lines": b"[\n  " + b",\n  ".join(ROWS) + b"\n]\n",
+    "array with BOM": b"\xef\xbb\xbf \n [" + b" , ".join(ROWS) + b"]\n\n",
+    "gzipped array": gzip.compress(b"[" + b",".join(ROWS) + b"]"),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_rows_keep_their_bytes_and_are_found_again_by_offset(holder: str, tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(HOLDERS[holder])
+    with RowFile(path, BadRows(), reread=True) as rows:
+        first, second = list(rows), list(rows)
+        assert [row.raw for row in first] == ROWS
+        assert [row.value for row in first] == [orjson.loads(raw) for raw in ROWS]
+        assert first == second
+        assert [rows.read(row.offset, len(row.raw)) for row in reversed(first)] == ROWS[::-1]
+
+
+def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b"\n" + ROWS[0] + b"\n\n" + ROWS[1])
+    assert [row.line for row in read(path)] == [2, 4]
+    path.write_bytes(b"[\n" + ROWS[0] + b",\n{\n" + b'"a": 2},\n\n' + ROWS[2] + b"]")
+    assert [row.line for row in read(path)] == [2, 3, 6]
+
+
+def test_an_element_over_several_lines_is_written_on_one(tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b'[{"a":\r\n 1}]')
+    with RowFile(path, BadRows(), reread=True) as rows:
+        (row,) = rows
+        assert rows.read(row.offset, len(row.raw)) == b'{"a":   1}'
+
+
+REFUSED = {
+    b"": ": no rows",
+    b"\n \r\n\n": ": no rows",
+    b"[]": ": no rows",
+    ROWS[0] + b"\n" + ROWS[0][:-1]: ":2: not JSON: unexpected end of data at column 8",
+    ROWS[0] + b"\n\x00\n": ":2: not JSON",
+    b'{"a": "\x00"}': ":1: not JSON",
+    b'{"a": "\xff"}': ":1: not JSON",
+    b'{"a": "\\ud800"}': ":1: not JSON",
+    b'{"a": NaN}': ":1: not JSON",
+    b'{"a": -Infinity}': ":1: not JSON",
+    b'{"a": 1e999}': ":1: not JSON",
+    b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}": ":1: not JSON: depth limit exceeded",
+    b'{"a": 1} {"a": 2}': ":1: not JSON",
+    b"1\n": ":1: a JSON number where an object was expected",
+    b'"x"\n': ":1: a JSON string where an object was expected",
+    b"null\n": ":1: a JSON null where an object was expected",
+    ROWS[0] + b"\n[1]\n": ":2: a JSON array where an object was expected",
+    b"[1]": ":1: a JSON number where an object was expected",
+    b'[{"a": NaN}]': ":1: not JSON",
+    b'[\n{"a": "\xff"}]': ":2: not JSON",
+    b'[\n{"a": ' + b"9" * 5000 + b"}]": ":2: not JSON: number is infinity",
+    b'[\n{"a": "\x01"}]': ":2: not JSON: unexpected control character",
+    b'[{"a": 1},\n{"a"': ":2: the JSON array breaks off or is damaged here",
+    b'[{"a": 1}\n{"a": 2}]': ":2: the JSON array breaks off or is damaged here",
+    b'[{"a": 1},]': ":1: the JSON array breaks off or is damaged here",
+    b'[{"a": 1}': ":1: the JSON array breaks off or is damaged here",
+    b"[" * 100_000: ":1: the JSON array breaks off or is damaged here",
+    b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
+    '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
+    gzip.compress(b"\n".join(ROWS))[:-9]: ": the gzip stream ends early after line",
+    gzip.compress(b"\n".join(ROWS))[:-8] + b"12345678": ": the gzip stream is damaged after line",
+    gzip.compress(b"\n".join(ROWS)) + b"junk": ": the gzip stream is damaged after line",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED, ids=lambda data: repr(data[:40]))
+def test_what_is_not_rows_is_refused_with_its_place(data: bytes, tmp_path: Path) -> None:
+    message = refusal(tmp_path / "pool", data)
+    assert message.startswith(REFUSED[data])
+    assert ";" in message  # a remedy
+
+
+@pytest.mark.parametrize("reread", [False, True])
+@pytest.mark.parametrize("array", [False, True])
+def test_skipped_rows_are_counted(array: bool, reread: bool, tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    parts = [ROWS[0], b"3", ROWS[1], b'{"a": NaN}', b"null", ROWS[2]]
+    path.write_bytes(b"[" + b",\n".join(parts) + b"]" if array else b"\n".join(parts))
+    bad = BadRows(skip=True)
+    with RowFile(path, bad, reread=reread) as rows:
+        assert [row.raw for row in rows] == ROWS
+        assert bad.count == 3
+        assert str(bad.first).startswith(f"{path}:2: a JSON number")
+        if reread:
+            list(rows)
+            assert bad.count == 3  # not six
+
+
+def test_a_file_of_nothing_but_bad_rows_is_no_pool(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_bytes(b"1\n2\n")
+    with pytest.raises(InputError, match="no usable rows"):
+        read(tmp_path / "pool", skip=True)
+
+
+def test_a_pipe_can_be_read_twice(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, HOLDERS["CRLF"])
+    os.close(writing)
+    with RowFile(f"/dev/fd/{reading}", BadRows(), reread=True) as rows:
+        assert [row.raw for row in rows] == [row.raw for row in rows] == ROWS
+        assert rows.read(0, 8) == ROWS[0]
+    os.close(reading)
+
+
+@pytest.mark.parametrize("change", [b"x", b""])
+def test_a_file_that_changes_meanwhile_is_noticed(change: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b"\n".join(ROWS))
+    with RowFile(path, BadRows(), reread=True) as rows:
+        (*_, last) = rows
+        path.write_bytes(path.read_bytes() + change)
+        os.utime(path)
+        with pytest.raises(InputError, match="changed while it was read; run again"):
+            rows.read(last.offset, len(last.raw))
+        with pytest.raises(InputError, match="changed while it was read"):
+            list(rows)
+
+
+@pytest.mark.parametrize("name", ["missing", ".", "pool/below"])
+def test_a_path_that_is_no_file_is_a_wrong_use(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pool").touch()
+    with pytest.raises(UsageError, match=r"no such file|a directory|not below a directory"):
+        read(tmp_path / name)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+objects = st.dictionaries(st.text(max_size=3), json_values, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rows")
+
+
+@given(values=st.lists(objects, min_size=1, max_size=5), indent=..., packed=...)
+def test_lines_and_array_hold_the_same_rows(
+    place: Path, values: list[dict[str, object]], indent: bool, packed: bool
+) -> None:
+    option = orjson.OPT_INDENT_2 if indent else 0
+    array = orjson.dumps(values, option=option)
+    lines = b"\n".join(map(orjson.dumps, values))
+    found = []
+    for data in (array, lines):
+        (place / "pool").write_bytes(gzip.compress(data, 0) if packed else data)
+        found.append([row.value for row in read(place / "pool")])
+    assert found == [values, values]
+
+
+def test_every_error_has_an_exit_code_of_its_own() -> None:
+    codes = [error.exit_code for error in GipError.__subclasses__()]
+    assert sorted(codes) == [1, 2, 3, 4, 5, 6]
