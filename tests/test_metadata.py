@@ -1,0 +1,123 @@
+"""Signals from fields: what counts as a number, and what is refused instead of guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gip_cli.errors import InputError, UsageError
+from gip_cli.metadata import Metadata, MetadataScorer, parse_range
+from gip_cli.rows import Row
+
+
+def row_of(value: dict[str, Any]) -> Row:
+    return Row(orjson.dumps(value), value, "pool.jsonl", 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s=upvotes", Metadata("s", "upvotes", None, False)),
+        ("s=-meta.perplexity", Metadata("s", "meta.perplexity", None, True)),
+        ("s=turns.0.score:max", Metadata("s", "turns.0.score", "max", False)),
+        ("s=-scores:mean", Metadata("s", "scores", "mean", True)),
+    ],
+)
+def test_the_command_line_form(text: str, expected: Metadata) -> None:
+    assert Metadata.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "=f", "s=", "s=-", "s=f:", "s=f:sum", "s=:max"])
+def test_another_form_is_a_wrong_use(text: str) -> None:
+    with pytest.raises(UsageError, match="is not NAME=FIELD"):
+        Metadata.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        (3, 3.0),
+        (-2.5, -2.5),
+        (True, 1.0),
+        ("4", 4.0),
+        (" 4.5e1 ", 45.0),
+        ("4/5", None),
+        ("1_000", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        (None, None),
+        ({}, None),
+        ([1, 2], None),  # a list needs to be told how it is joined
+    ],
+)
+def test_what_counts_as_a_number(member: Any, value: float | None) -> None:
+    assert Metadata.parse("s=f").value(row_of({"f": member})) == value
+
+
+@pytest.mark.parametrize(
+    ("how", "members", "value"),
+    [
+        ("mean", [1, "2", 6], 3.0),
+        ("max", [1, 9, 2], 9.0),
+        ("min", [1, 9, -2], -2.0),
+        ("last", [1, 9, 2], 2.0),
+        ("mean", [], None),
+        ("mean", [1, None], None),
+        ("max", [1, [2]], None),
+        ("mean", [1.7e308, 1.7e308], None),  # its sum is no number any more
+        ("max", 4, 4.0),
+    ],
+)
+def test_how_a_list_is_joined(how: str, members: Any, value: float | None) -> None:
+    assert Metadata.parse(f"s=f:{how}").value(row_of({"f": members})) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "s=1", "s=5:1", "s=1:1", "=1:2", "s=a:b", "s=1:inf"])
+def test_a_range_is_two_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="is not NAME=LO:HI"):
+        parse_range(text)
+    assert parse_range("s=-1:2.5") == ("s", (-1, 2.5))
+
+
+def scorer(*sources: str, **options: Any) -> MetadataScorer:
+    ranges = dict(map(parse_range, options.pop("ranges", ())))
+    return MetadataScorer([Metadata.parse(text) for text in sources], ranges, **options)
+
+
+def test_a_missing_value_is_null_and_counted() -> None:
+    score = scorer("s=a", "t=b")
+    line = score.line(row_of({"a": 1}))
+    assert orjson.loads(line)["gip"] == {"signals": {"s": 1.0, "t": None}}
+    assert (score.rows, score.missing) == (1, {"t": 1})
+
+
+def test_a_missing_value_can_be_an_error() -> None:
+    with pytest.raises(InputError, match=r"pool.jsonl:7: no number in field 'a'; drop --require"):
+        scorer("s=a", require=True).line(row_of({"a": "much"}))
+
+
+@pytest.mark.parametrize("value", [0.99, 5.01])
+def test_a_value_outside_its_range_is_an_error(value: float) -> None:
+    score = scorer("s=a", ranges=["s=1:5"])
+    score.line(row_of({"a": 1}))
+    score.line(row_of({"a": 5}))
+    with pytest.raises(InputError, match=f"pool.jsonl:7: s is {value:g}, outside its range 1:5"):
+        score.line(row_of({"a": value}))
+
+
+def test_a_signal_that_is_there_is_replaced_only_when_told() -> None:
+    row = row_of({"a": 2, "gip": {"signals": {"s": 1, "t": 3}}})
+    with pytest.raises(InputError, match="signal 's' is there already; pass --overwrite"):
+        scorer("s=a").line(row)
+    line = scorer("s=a", overwrite=True).line(row)
+    assert orjson.loads(line)["gip"]["signals"] == {"s": 2, "t": 3}
+
+
+def test_names_must_be_told_apart() -> None:
+    with pytest.raises(UsageError, match="two --metadata of one name"):
+        scorer("s=a", "s=b")
+    with pytest.raises(UsageError, match=r"--range t=... names no signal of this run"):
+        scorer("s=a", ranges=["t=1:5"])

@@ -1,0 +1,122 @@
+"""Signals travel in the row's own line, whose other bytes never change; and they map to [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gip_cli.errors import InputError
+from gip_cli.rows import Row
+from gip_cli.signals import attach, attached, quality_weights, splice, strip, to_unit
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+objects = st.dictionaries(st.text(max_size=4).filter("gip".__ne__), json_values, max_size=4)
+
+
+def row_of(raw: bytes) -> Row:
+    return Row(raw, orjson.loads(raw), "pool.jsonl", 7, 0)
+
+
+@given(objects, st.sampled_from([0, orjson.OPT_INDENT_2]), st.sampled_from([b"", b" ", b"\n\t "]))
+@example({}, 0, b" ")
+@example({'"}{': ['\\"', "}"]}, 0, b"")
+def test_attaching_adds_and_stripping_gives_the_bytes_back(
+    value: dict[str, Any], option: int, blanks: bytes
+) -> None:
+    raw = orjson.dumps(value, option=option)[:-1] + blanks + b"}"
+    scored = attach(row_of(raw), {"s": 0.5, "t": None}, {"s": (0, 1)}, ["t"])
+    row = row_of(scored)
+    assert row.value == {
+        **value,
+        "gip": {"signals": {"s": 0.5, "t": None}, "ranges": {"s": [0, 1]}, "lower": ["t"]},
+    }
+    assert scored.startswith(raw[:-1].rstrip() if not value else raw[:-1])
+    assert strip(scored, row.value) == raw
+
+
+@pytest.mark.parametrize(
+    ("moved", "own"),
+    [
+        (b'{"gip":{"signals":{"s":1}},"a":1, "b" : 2}', b'{"a":1, "b" : 2}'),
+        (b'{"a":1, "gip":{"signals":{"s":1}},"b":2}', b'{"a":1,"b":2}'),
+        (b'{"a":{"gip":1},"gip":{}}', b'{"a":{"gip":1}}'),
+        (b'{"a":1,"g\\u0069p":{}}', b'{"a":1}'),
+        (b'{"gip":1,"a":"\\"gip\\":{","gip":{}}', b'{"a":"\\"gip\\":{"}'),
+        (b'{"gip":{}}', b"{}"),
+    ],
+)
+def test_stripping_finds_the_member_wherever_a_tool_has_put_it(moved: bytes, own: bytes) -> None:
+    assert strip(moved, orjson.loads(moved)) == own
+
+
+def test_a_string_of_many_megabytes_is_passed_over_in_one_go() -> None:
+    raw = b'{"a":"' + b'x\\"' * 5_000_000 + b'"}'
+    assert strip(splice(raw, {"signals": {"s": 1}}), {"gip": 1}) == raw
+
+
+def test_signals_of_other_names_and_extra_members_stay() -> None:
+    first = attach(row_of(b'{"a":1}'), {"s": 1, "t": 2}, {"s": (0, 5)}, ["t"], {"extra": [3]})
+    second = attached(row_of(attach(row_of(first), {"t": 4.5}, {"t": (0, 10)})))
+    assert second["signals"] == {"s": 1, "t": 4.5}
+    assert second["ranges"] == {"s": [0, 5], "t": [0, 10]}
+    assert "lower" not in second  # scored anew, t is no longer one of which less is better
+    assert second["extra"] == [3]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"1",
+        b"[]",
+        b'{"signals":[1]}',
+        b'{"signals":{"s":"4"}}',
+        b'{"signals":{"s":true}}',
+        b'{"ranges":{"s":[1]}}',
+        b'{"ranges":{"s":[5,1]}}',
+        b'{"ranges":{"s":[1,null]}}',
+        b'{"lower":"s"}',
+        b'{"lower":[1]}',
+    ],
+)
+def test_a_member_of_that_name_that_gip_did_not_write_is_refused(member: bytes) -> None:
+    with pytest.raises(InputError, match=r"^pool.jsonl:7: the member \"gip\".*rename or remove"):
+        attached(row_of(b'{"gip":' + member + b"}"))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "lower", "unit"),
+    [
+        ([1, 3, 5], (1.0, 5.0), False, [0, 0.5, 1]),
+        ([1, 3, 5], (1.0, 5.0), True, [1, 0.5, 0]),
+        ([2, 3], (1.0, 5.0), False, [0.25, 0.5]),
+        ([2, 3, 4], None, False, [0, 0.5, 1]),
+        ([2, NAN, 4], None, False, [0, NAN, 1]),
+        ([2, NAN, 2], None, True, [1, NAN, 1]),  # without spread it says nothing against a row
+        ([NAN, NAN], None, False, [NAN, NAN]),
+    ],
+)
+def test_signals_map_to_the_unit_interval(
+    values: list[float], declared: tuple[float, float] | None, lower: bool, unit: list[float]
+) -> None:
+    found = to_unit(np.array(values, dtype=float)[:, None], [declared], [lower])
+    np.testing.assert_array_equal(found[:, 0], unit)
+
+
+def test_weights_are_floored_means_to_a_power_and_nan_where_a_signal_is_missing() -> None:
+    unit = np.array([[1, 1], [1, 0], [0, 0], [NAN, 1]])
+    np.testing.assert_allclose(
+        quality_weights(unit, [3, 1], 2), [1, 0.75**2, 0.05**2, NAN], equal_nan=True
+    )
+    np.testing.assert_array_equal(quality_weights(unit[:3], [3, 1], 0), [1, 1, 1])
