@@ -73,6 +73,9 @@ class Grouping:
                 "--group-field goes with one limit",
                 "pass --per-group N, --group-share SHARES or --max-per-group N",
             )
+        for option, count in (("--per-group", self.per_group), ("--max-per-group", self.at_most)):
+            if count is not None and count < 1:
+                raise UsageError(f"{option} {count} is not a positive number")
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,11 @@ class Budget:
     def __post_init__(self) -> None:
         if sum(limit is not None for limit in self._limits) > 1:
             raise UsageError("two budgets", "give one of -k, --fraction, --tokens and --captured")
-        if self.rows is not None and self.rows < 1:
-            raise UsageError(f"-k {self.rows} is not a positive number")
+        for option, count in (("-k", self.rows), ("--tokens", self.tokens)):
+            if count is not None and count < 1:
+                raise UsageError(f"{option} {count} is not a positive number")
         if self.fraction is not None and not 0 < self.fraction <= 1:
             raise UsageError(f"--fraction {self.fraction:g} is not in (0, 1]")
-        if self.tokens is not None and self.tokens < 1:
-            raise UsageError(f"--tokens {self.tokens} is not a positive number")
         if self.captured is not None and not 0 < self.captured < 1:
             raise UsageError(f"--captured {self.captured:g} is not between 0 and 1")
         if not 0 <= self.length_power < inf:
@@ -76,6 +75,16 @@ class Sources:
     signal_weight: float | None = None
     target_weight: float = 1.0
     quality_power: float = 2.0
+
+    def __post_init__(self) -> None:
+        for option, number in (
+            ("--self-weight", self.self_weight),
+            ("--signal-weight", self.signal_weight),
+            ("--target-weight", self.target_weight),
+            ("--quality-power", self.quality_power),
+        ):
+            if number is not None and not 0 <= number < inf:
+                raise UsageError(f"{option} {number:g} is not a number from 0 on")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def select(
     embeddings: Annotated[
         str | None,
         typer.Option(
-            "--embeddings", "-e", metavar="NAME.npy", help="Default: INPUT's sibling, else made."
+            "--embeddings", "-e", metavar="NPY", help="Default: INPUT's sibling, or made."
         ),
     ] = None,
     rows: RowOptions = RowOptions(),  # noqa: B008 - frozen
@@ -58,12 +58,12 @@ def select(
     """Pick the rows of INPUT that carry most of the information.
 
     \b
-    gip select pool.jsonl -k 1000 > small.jsonl
-    Budget  gip select pool.jsonl --tokens 500000 --length-power 0.5 -o small.jsonl
-    Query   gip select scored.jsonl -e pool.npy -k 1000 --target task.jsonl -o small.jsonl
-    Groups  gip select pool.jsonl -k 1000 --group-field lang --group-share equal -o small.jsonl
-    Output  gip select pool.jsonl -k 1000 -o small.jsonl --check --min-captured 0.6
-    Extend  gip select pool.jsonl -k 500 --given march.jsonl --exclude test.jsonl -o april.jsonl
+            gip select pool.jsonl -k 1000 > small.jsonl
+    Extend  gip select new.jsonl -k 500 --given old.jsonl --exclude test.jsonl
+    Budget  gip select pool.jsonl --tokens 500000 --length-power 0.5 -o o.jsonl
+    Query   gip select scored.jsonl -k 1000 --signal acc=2 --target task.jsonl
+    Groups  gip select pool.jsonl -k 1000 --group-field lang --group-share equal
+    Output  gip select pool.jsonl -k 1000 -o o.jsonl --check --min-captured 0.6
     """
     started = time.monotonic()
     plan = plan_of(budget, query, groups, rows, skip_bad)

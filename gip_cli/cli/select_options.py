@@ -20,32 +20,32 @@ Order = StrEnum("Order", ["rank", "input"])
 Pursuit = StrEnum("Pursuit", ["projection", "information", "residual"])
 Device = StrEnum("Device", ["cpu", "cuda"])
 
-_Option = Callable[..., Any]
-_budget: _Option = partial(typer.Option, rich_help_panel="Budget (one of the first four)")
-_query: _Option = partial(typer.Option, rich_help_panel="Query")
-_group: _Option = partial(typer.Option, rich_help_panel="Groups")
-_output: _Option = partial(typer.Option, rich_help_panel="Output")
+
+def _panel(title: str) -> Callable[..., Any]:
+    return partial(typer.Option, rich_help_panel=title, show_default=False)
+
+
+_budget, _query, _group, _output = map(_panel, ("Budget", "Query", "Groups", "Output"))
+_rows = partial(typer.Option, show_default=False)
 
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    num: Annotated[
-        int | None, _budget("--num", "-k", metavar="N", help="Rows to pick.", show_default=False)
-    ] = None
+    num: Annotated[int | None, _budget("--num", "-k", metavar="N", help="Rows to pick.")] = None
     fraction: Annotated[float | None, _budget(metavar="F", help="Share of the rows to pick.")] = (
         None
     )
     tokens: Annotated[
-        int | None, _budget(metavar="N", help="Tokens of all picks together; never more.")
+        int | None, _budget(metavar="N", help="Tokens of all picks together, never more.")
     ] = None
     captured: Annotated[
         float | None, _budget(metavar="F", help="Stop at this share of the query's energy.")
     ] = None
     token_field: Annotated[
-        str | None, _budget(metavar="A.B", help="Field of a row's tokens; default: as embedded.")
+        str | None, _budget(metavar="A.B", help="Where rows say their tokens; default: counted.")
     ] = None
     length_power: Annotated[
-        float, _budget(metavar="P", help="Compare gains per tokens^P: larger, shorter.")
+        float, _budget(metavar="P", help="Compare gains per tokens^P; default 0.")
     ] = 0.0
 
     def budget(self) -> Budget:
@@ -62,26 +62,30 @@ class BudgetOptions:
 @dataclass(frozen=True)
 class QueryOptions:
     signal: Annotated[
-        list[str] | None, _query(metavar="NAME[=W]", help="Use this signal; default: all, alike.")
+        list[str] | None, _query(metavar="NAME[=W]", help="Use this signal; default all, alike.")
     ] = None
     no_signals: Annotated[bool, _query("--no-signals", help="Use none.")] = False
     target: Annotated[
-        list[str] | None, _query(metavar="FILE", help="Examples of the task to select for.")
+        list[str] | None, _query(metavar="FILE", help="Examples of the task; repeatable.")
     ] = None
     self_weight: Annotated[
-        float | None, _query(min=0, metavar="W", help="Share of the pool; 1 without signals.")
+        float | None, _query(metavar="W", help="The pool's share; 1 without signals.")
     ] = None
     signal_weight: Annotated[
-        float | None, _query(min=0, metavar="W", help="Share of the signals; default: 1.")
+        float | None, _query(metavar="W", help="The signals' share; default 1.")
     ] = None
-    target_weight: Annotated[float, _query(min=0, metavar="W", help="Share of the targets.")] = 1.0
-    quality_power: Annotated[float, _query(min=0, metavar="P", help="Larger leans to quality.")] = (
-        2.0
+    target_weight: Annotated[float, _query(metavar="W", help="The targets' share; default 1.")] = (
+        1.0
     )
+    quality_power: Annotated[
+        float, _query(metavar="P", help="Larger leans to quality; default 2.")
+    ] = 2.0
     noise: Annotated[
-        str, _query(metavar="S2", help="Larger: quality, typical rows; smaller: diversity.")
+        str, _query(metavar="S2", help="Larger: typical, smaller: diverse; or auto.")
     ] = "auto"
-    pursuit: Annotated[Pursuit, _query(help="What each pick maximises.")] = Pursuit.projection
+    pursuit: Annotated[
+        Pursuit, _query(metavar="NAME", help="projection, information or residual.")
+    ] = Pursuit.projection
 
     def sources(self) -> Sources:
         if self.no_signals and self.signal:
@@ -106,17 +110,16 @@ class QueryOptions:
 @dataclass(frozen=True)
 class GroupOptions:
     group_field: Annotated[
-        str | None, _group(metavar="A.B", help="Field whose values are groups.")
+        str | None, _group(metavar="A.B", help="Field whose values are groups; with one of:")
     ] = None
     per_group: Annotated[
-        int | None, _group(min=1, metavar="N", help="Rows of each; a budget by itself.")
+        int | None, _group(metavar="N", help="Rows of each; needs no other budget.")
     ] = None
     group_share: Annotated[
-        str | None,
-        _group(metavar="SHARES", help="Divide the budget: proportional, equal, FILE.json."),
+        str | None, _group(metavar="SHARES", help="proportional, equal or FILE.json.")
     ] = None
     max_per_group: Annotated[
-        int | None, _group(min=1, metavar="N", help="No more rows than this of each.")
+        int | None, _group(metavar="N", help="No more rows than this of each.")
     ] = None
 
     def grouping(self) -> Grouping | None:
@@ -137,38 +140,41 @@ class RowOptions:
     """Other rows than INPUT's, and which of INPUT's they rule out; in no panel of its own."""
 
     given: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Rows chosen before: extend them. Repeatable."),
+        list[str] | None, _rows(metavar="FILE", help="Rows chosen before: extend them.")
     ] = None
     dedup_threshold: Annotated[
-        float | None, typer.Option(metavar="COS", help="No row closer than this to a pick.")
+        float | None, _rows(metavar="COS", help="No row closer than this to a pick.")
     ] = None
     exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="No row close to one of these. Repeatable."),
+        list[str] | None, _rows(metavar="FILE", help="No row close to one of these.")
     ] = None
     exclude_threshold: Annotated[
-        float, typer.Option(metavar="COS", help="How close --exclude allows.")
+        float, _rows(metavar="COS", help="How close that is; default 0.9.")
     ] = 0.9
-    device: Annotated[Device, typer.Option(help="Where the solver runs.")] = Device.cpu
+    device: Annotated[Device, _rows(metavar="NAME", help="Solve on cpu (default) or cuda.")] = (
+        Device.cpu
+    )
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     output: Annotated[
-        str, _output("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")
+        str, _output("--output", "-o", metavar="OUT", help="Where to write; default -, stdout.")
     ] = "-"
-    order: Annotated[Order, _output(help="As picked, or as in INPUT.")] = Order.rank
+    order: Annotated[Order, _output(metavar="NAME", help="rank (default, as picked) or input.")] = (
+        Order.rank
+    )
     annotate: Annotated[
-        bool, _output("--annotate", help="Add rank, gain and captured energy to each row.")
+        bool, _output("--annotate", help="Add rank, gain and captured energy to rows.")
     ] = False
-    keep_signals: Annotated[bool, _output("--keep-signals", help="Leave signals in rows.")] = False
+    keep_signals: Annotated[
+        bool, _output("--keep-signals", help="Leave attached signals in rows.")
+    ] = False
     rejects: Annotated[
-        str | None, _output(metavar="FILE", help="Rows not picked, each with the reason.")
+        str | None, _output(metavar="FILE", help="Write rows not picked, each with why.")
     ] = None
     receipt: Annotated[
-        str | None,
-        _output(metavar="FILE", help="What was done; default: OUT.receipt.json."),
+        str | None, _output(metavar="FILE", help="What was done; default OUT.receipt.json.")
     ] = None
     json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
     check: Annotated[
@@ -178,7 +184,7 @@ class OutputOptions:
         float | None, _output(metavar="F", help="Exit 1, write nothing, if less is captured.")
     ] = None
     keep_partial: Annotated[
-        bool, _output("--keep-partial", help="On Ctrl-C write what is picked so far.")
+        bool, _output("--keep-partial", help="After Ctrl-C write what was picked.")
     ] = False
 
     def __post_init__(self) -> None:

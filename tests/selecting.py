@@ -1,0 +1,81 @@
+"""Pools for tests of selections: rows whose text is their vector, so that geometry is explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from gip_cli.candidates import gather_candidates
+from gip_cli.companions import Companions
+from gip_cli.embeddings import Embeddings, Paths, Settings
+from gip_cli.encoder import Encoded, ModelCard
+from gip_cli.formats import Renderer
+from gip_cli.plan import Plan
+from gip_cli.pool import load_pool
+from gip_cli.problem import Problem
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.store import write_embeddings
+
+
+class VectorEncoder:
+    """Reads the first `d` words of a text as its vector; every word is a token."""
+
+    def __init__(self, d: int) -> None:
+        self.card = ModelCard("words", None, "blake2b:0", d, 0, 0, "")
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        words = [text.split() for text in texts]
+        vectors = np.array([one[: self.card.dimension] for one in words], dtype=np.float32)
+        return Encoded(unit(vectors), np.array([len(one) for one in words]))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def row(vector: Iterable[float], words: int = 0, **members: Any) -> dict[str, Any]:
+    """A row of format text that embeds to `vector` and has `words` more tokens than that."""
+    return {"text": " ".join([*(f"{x:.6f}" for x in vector), *["and"] * words]), **members}
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
+    return path
+
+
+def embed(path: Path, d: int, target: Path | None = None) -> Path:
+    """A store of the rows of `path`, beside it unless said."""
+    target = target or path.with_suffix(".npy")
+    with RowFile(path, BadRows(), reread=True) as rows:
+        write_embeddings(rows, target, VectorEncoder(d), Renderer("text"))
+    return target
+
+
+def in_memory(path: Path, d: int) -> Embeddings:
+    """The same store without files of its own."""
+    with RowFile(path, BadRows(), reread=True) as rows:
+        pool = load_pool(rows, Renderer("text"))
+        texts = [one.text for one in Renderer("text").read(rows)]
+    encoded = VectorEncoder(d).encode(texts)
+    settings = Settings(VectorEncoder(d).card, Renderer("text"), "float32")
+    return Embeddings(
+        Paths.of(path.with_suffix(".npy")), settings, encoded.vectors, pool.keys, encoded.tokens
+    )
+
+
+def pose(rows: RowFile, store: Embeddings, plan: Plan, **beside: Sequence[Path]) -> Problem:
+    """The problem that `gip select` would solve; files beside the pool are in its store."""
+    fields = [plan.budget.token_field, plan.grouping and plan.grouping.field]
+    pool = load_pool(rows, store.settings.renderer, [field for field in fields if field])
+    read = Companions(store).read
+    return Problem.pose(
+        plan,
+        gather_candidates(
+            pool, store, plan, **{part: [read(str(p)) for p in ps] for part, ps in beside.items()}
+        ),
+    )
