@@ -62,7 +62,7 @@ def captured_gains(
     given : (g, d) atoms observed beforehand, optional.
     """
     sigma: Matrix = np.eye(vectors.shape[1])
-    if given is not None and len(given):
+    if given is not None:
         sigma = np.linalg.inv(sigma + given.T @ given / noise).astype(np.float64, copy=False)
     gains = np.empty(len(order))
     for start in range(0, len(order), _STEPS):
@@ -87,31 +87,6 @@ def knee(captured: Matrix) -> int:
         return 0
     taken = np.arange(1, len(captured) + 1) / len(captured)
     return int(np.argmax(captured / captured[-1] - taken)) + 1
-
-
-def best_cosines(
-    vectors: Vectors, rows: Rows, picks: Rows, *, others: bool = False
-) -> tuple[Matrix, Rows]:
-    """Each row's cosine with its nearest pick (r,), and that pick's position in `picks` (r,).
-
-    Blockwise: never an r x n matrix. A pick's nearest pick is itself, or with `others` another
-    (-inf where there is none).
-    """
-    best = np.full(len(rows), -np.inf)
-    which = np.zeros(len(rows), dtype=np.int64)
-    for start in range(0, len(picks), _BLOCK):
-        block = vectors[picks[start : start + _BLOCK]].astype(np.float32)
-        for low in range(0, len(rows), _BLOCK):
-            part = slice(low, low + _BLOCK)
-            cosines = vectors[rows[part]].astype(np.float32) @ block.T
-            if others:
-                cosines[rows[part, None] == picks[None, start : start + _BLOCK]] = -np.inf
-            nearest = cosines.argmax(axis=1)
-            found = cosines[np.arange(len(nearest)), nearest]
-            closer = found > best[part]
-            best[part] = np.where(closer, found, best[part])
-            which[part] = np.where(closer, nearest + start, which[part])
-    return best, which
 
 
 def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Matrix]:
@@ -168,14 +143,16 @@ def nearest_cosines(vectors: Vectors, picks: Rows, seed: int = 0) -> Matrix:
     return nearest
 
 
-def closest(vectors: Vectors, references: Vectors) -> tuple[Rows, Matrix]:
+def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> tuple[Rows, Matrix]:
     """Each row's nearest reference: its position (m,) and their cosine (m,); ties to the first.
 
     Blockwise: never an m x t matrix, nor a copy of the pool.
 
     Parameters
     ----------
-    vectors : (m, d) unit embeddings; references : (t, d) unit embeddings, t > 0.
+    vectors : (m, d) unit embeddings; references : (t, d) unit embeddings, t > 0;
+    own : (m,) the reference that is the row itself and so does not count, -1 where none is.
+    Where no reference counts the cosine is -inf.
     """
     which = np.zeros(len(vectors), dtype=np.int64)
     cosine = np.full(len(vectors), -np.inf)
@@ -184,6 +161,10 @@ def closest(vectors: Vectors, references: Vectors) -> tuple[Rows, Matrix]:
         block = vectors[part].astype(np.float32)
         for start in range(0, len(references), _BLOCK):
             cosines = block @ references[start : start + _BLOCK].astype(np.float32).T
+            if own is not None:
+                place = own[part] - start
+                there = (place >= 0) & (place < cosines.shape[1])
+                cosines[np.flatnonzero(there), place[there]] = -np.inf
             nearest = cosines.argmax(axis=1)
             found = cosines[np.arange(len(nearest)), nearest]
             closer = found > cosine[part]

@@ -10,11 +10,11 @@ import typer
 
 from gip_cli.cli.console import note
 from gip_cli.cli.options import tell_skipped
-from gip_cli.cli.sources import embeddings_for, vectors_of
+from gip_cli.cli.sources import embeddings_for
 from gip_cli.errors import UsageError
 from gip_cli.pool import load_pool
 from gip_cli.report.case import Case, open_case
-from gip_cli.report.selections import read_selection
+from gip_cli.report.selections import Receipt, read_selection
 from gip_cli.rows import BadRows, RowFile
 
 PoolEmbeddings = Annotated[
@@ -29,7 +29,9 @@ PoolEmbeddings = Annotated[
 GroupFields = Annotated[
     list[str] | None,
     typer.Option(
-        "--group-field", metavar="FIELD", help="Show shares of this field, by dots; repeatable."
+        "--group-field",
+        metavar="FIELD",
+        help="Show shares of this field, by dots; repeatable; default: as selected by.",
     ),
 ]
 
@@ -48,9 +50,16 @@ def opened(
         raise UsageError(f"{repeated[0]} is given twice")
     bad = BadRows(skip=skip_bad)
     with RowFile(pool, bad, reread=True) as rows, embeddings_for(rows, pool, embeddings) as store:
-        loaded = load_pool(rows, store.settings.renderer, group_fields or ())
-        picked = [read_selection(path, loaded) for path in selections]
-        case = open_case(loaded, store, picked, lambda sources: vectors_of(sources, store))
+        receipts = [Receipt.beside(path) for path in selections]
+        told = [
+            one.options["group_field"] for one in receipts if one and "group_field" in one.options
+        ]
+        loaded = load_pool(rows, store.settings.renderer, group_fields or told)
+        picked = [
+            read_selection(path, loaded, receipt)
+            for path, receipt in zip(selections, receipts, strict=True)
+        ]
+        case = open_case(loaded, store, picked, skip_bad=skip_bad)
         tell_skipped(bad)
         for text in case.notes:
             note(text)

@@ -52,7 +52,7 @@ def compare(
 def _show(figures: dict[str, Any]) -> None:
     columns = {**figures["subsets"], **figures["references"]}
     names = [printable(name) for name in columns]
-    lines = list(_lines(list(columns.values())))
+    lines = list(_lines(list(columns.values()), figures["length_unit"]))
     overlap = [
         (f"{printable(pair['a'])} and {printable(pair['b'])}", f"{pair['jaccard']:.3f}")
         for pair in figures["overlap"]
@@ -80,7 +80,7 @@ def _show(figures: dict[str, Any]) -> None:
         console.print(Text(f"  overlap (Jaccard) of {name}: {value}"))
 
 
-def _lines(columns: list[dict[str, Any]]) -> Iterator[Line]:
+def _lines(columns: list[dict[str, Any]], unit: str) -> Iterator[Line]:
     """The table's lines: what is measured, and its value in every column."""
     first = columns[0]
 
@@ -98,11 +98,12 @@ def _lines(columns: list[dict[str, Any]]) -> Iterator[Line]:
     yield line("coverage, mean cosine", ".3f", "coverage_mean")
     yield line("coverage, 10th percentile", ".3f", "coverage_p10")
     yield line("nearest-neighbour cosine", ".3f", "nearest_cosine")
-    yield line("tokens, mean", ",.1f", "tokens")
+    yield line(f"{unit}, mean", ",.1f", "length")
     for name in first["signals"]:
         yield line(f"{name}, mean", ".3g", "signals", name)
     for field, shares in first["shares"].items():
-        for label in list(shares)[:_GROUPS]:
+        largest = sorted(shares, key=lambda label: -sum(c["shares"][field][label] for c in columns))
+        for label in largest[:_GROUPS]:
             yield line(f"{field} = {label}", ".1%", "shares", field, label)
         if len(shares) > _GROUPS:
             yield f"{len(shares) - _GROUPS:,} smaller groups: see --json", []

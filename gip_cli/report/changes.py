@@ -12,12 +12,11 @@ from gip_cli.report.case import Case
 from gip_cli.report.comparison import group_shares, known_mean
 from gip_cli.report.selections import Rows
 
-_BINS = 24
+_FEWEST_BINS, _MOST_BINS = 8, 24
 _DISTINCT = 12  # values up to which each has a bar of its own
 _TAIL = 0.995  # quantile of the pool beyond which values share the last bar
 _SMALL_EFFECT = 0.2  # Cohen's convention, in standard deviations
 _EXPECTED = 3.0  # random picks of a group below which its absence says nothing (P(0) = 5 %)
-_TOKENS = "tokens"
 
 Matrix = npt.NDArray[np.float64]
 
@@ -25,13 +24,13 @@ Matrix = npt.NDArray[np.float64]
 def changes(case: Case, rows: Rows) -> dict[str, Any]:
     """Distributions with effect sizes, and the warnings that follow from them.
 
-    ``measures`` is tokens, then every signal: bars, means, and the shift of the mean in standard
+    ``measures`` is length, then every signal: bars, means, and the shift of the mean in standard
     deviations of the pool (Glass's Delta) with the range that random picks show. ``groups`` has
     each field's shares with Cohen's h, ``2 asin(sqrt(p)) - 2 asin(sqrt(q))``.
     """
     draws = case.draws(len(rows))
     signals = case.pool.signals
-    columns = [(_TOKENS, case.tokens.astype(np.float64))]
+    columns = [(case.unit, case.lengths.astype(np.float64))]
     columns += [(name, signals.values[:, at]) for at, name in enumerate(signals.names)]
     measures = [_measure(name, values, rows, draws) for name, values in columns]
     groups = [_groups(case, field, rows, draws) for field in case.groups]
@@ -41,7 +40,11 @@ def changes(case: Case, rows: Rows) -> dict[str, Any]:
         "groups": groups,
         "warnings": [
             text
-            for text in (*(_shifted(one, lower) for one in measures), *map(_dropped, groups))
+            for text in (
+                _longer(measures[0]),
+                *(_worse(one, lower[one["name"]]) for one in measures[1:]),
+                *map(_dropped, groups),
+            )
             if text
         ],
     }
@@ -79,7 +82,8 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
         width, tail = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
     else:
         tail = float(np.quantile(known, _TAIL))
-        edges = np.linspace(known.min(), tail, _BINS + 1)
+        rice = round(2 * np.cbrt(len(samples["picks"])))  # Rice's rule
+        edges = np.linspace(known.min(), tail, int(np.clip(rice, _FEWEST_BINS, _MOST_BINS)) + 1)
         at, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
         edges[0], edges[-1] = -np.inf, np.inf
     shares = {}
@@ -89,46 +93,56 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
     return {
         "at": at.tolist(),
         "width": width,
+        "distinct": len(distinct) <= _DISTINCT,
         "tail": tail if tail is not None and known.max() > tail else None,
         "shares": shares,
     }
 
 
 def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
-    labels, of = case.groups[field]
-    pool = group_shares(of, np.arange(len(of)), len(labels))
-    picks = group_shares(of, rows, len(labels))
+    groups = case.groups[field]
+    pool = np.array(group_shares(groups, np.arange(len(case.pool))))
+    order = np.argsort(-pool, kind="stable")  # largest first
+    pool = pool[order]
+    picks = np.array(group_shares(groups, rows))[order]
+    random = np.array(group_shares(groups, np.concatenate(draws)))[order]
+    dropped = order[(picks == 0) & (pool * len(rows) >= _EXPECTED)]
     return {
         "field": field,
-        "labels": labels,
-        "pool": pool,
-        "picks": picks,
-        "random": group_shares(of, np.concatenate(draws), len(labels)),
+        "labels": [groups.names[at] for at in order],
+        "pool": pool.tolist(),
+        "picks": picks.tolist(),
+        "random": random.tolist(),
         "h": (2 * np.arcsin(np.sqrt(picks)) - 2 * np.arcsin(np.sqrt(pool))).round(4).tolist(),
-        "dropped": [
-            label
-            for label, have, share in zip(labels, picks, pool, strict=True)
-            if not have and share * len(rows) >= _EXPECTED
-        ],
-        "absent": sum(not have for have in picks),
+        "dropped": [groups.names[at] for at in dropped],
+        "absent": int(np.count_nonzero(picks == 0)),
     }
 
 
-def _shifted(measure: dict[str, Any], lower: dict[str, bool]) -> str:
-    """A warning where length has moved, or a signal for the worse, more than random picks do."""
-    shift, random, name = measure["shift"], measure["random_shift"], measure["name"]
+def _moved(measure: dict[str, Any]) -> float:
+    """The shift of the mean, 0 where it is negligible or random picks show as much."""
+    shift, random = measure["shift"], measure["random_shift"]
     if shift is None or random is None or random[0] <= shift <= random[1]:
+        return 0.0
+    return float(shift) if abs(shift) >= _SMALL_EFFECT else 0.0
+
+
+def _longer(length: dict[str, Any]) -> str:
+    if not (shift := _moved(length)):
         return ""
-    worse = shift > 0 if lower.get(name) else shift < 0
-    if abs(shift) < _SMALL_EFFECT or not (name == _TOKENS or worse):
+    return (
+        f"The picks are {'longer' if shift > 0 else 'shorter'} than the pool: "
+        f"{length['mean']['picks']:,.0f} {length['name']} on average against "
+        f"{length['mean']['pool']:,.0f}. Length alone can change what a model learns."
+    )
+
+
+def _worse(signal: dict[str, Any], lower: bool) -> str:
+    shift = _moved(signal)
+    if not (shift > 0 if lower else shift < 0):
         return ""
-    picks, pool = measure["mean"]["picks"], measure["mean"]["pool"]
-    if name == _TOKENS:
-        return (
-            f"The picks are {'longer' if shift > 0 else 'shorter'} than the pool: {picks:,.0f} "
-            f"tokens on average against {pool:,.0f}. Length alone can change what a model learns."
-        )
-    return f"{name} is worse among the picks than in the pool: {picks:.3g} against {pool:.3g}."
+    means = "{picks:.3g} against {pool:.3g}".format_map(signal["mean"])
+    return f"{signal['name']} is worse among the picks than in the pool: {means}."
 
 
 def _dropped(group: dict[str, Any]) -> str:

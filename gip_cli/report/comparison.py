@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.measures import best_cosines, captured_energy, nearest_cosines
+from gip_cli.groups import Groups
+from gip_cli.measures import closest, nearest_cosines
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Rows
 
@@ -19,6 +20,8 @@ _SEEDS = 5  # random subsets behind each reference
 class Worth:
     """A subset in numbers. Means are over its rows; None where nothing is known.
 
+    `length` is in the case's unit: tokens, where the store knows them.
+
     `coverage_*` are of the pool: each row's best cosine with the subset, mean and 10th
     percentile. `shares` holds each group's share of the subset, by field.
     """
@@ -28,37 +31,36 @@ class Worth:
     coverage_mean: float
     coverage_p10: float
     nearest_cosine: float | None
-    tokens: float
+    length: float
     signals: dict[str, float | None]
     shares: dict[str, dict[str, float]]
 
 
 def worth(case: Case, rows: Rows) -> Worth:
     """Measure the subset `rows` (n,) of the case's pool."""
-    coverage = best_cosines(case.vectors, case.sampled(), rows)[0]
+    coverage = closest(case.vectors[case.sampled()], case.vectors[rows])[1]
     signals = case.pool.signals
     return Worth(
         size=len(rows),
-        captured=captured_energy(
-            case.vectors, case.weights, rows, case.query.covariance, case.noise
-        ),
+        captured=case.captured(rows),
         coverage_mean=float(coverage.mean()),
         coverage_p10=float(np.quantile(coverage, 0.1)),
         nearest_cosine=known_mean(nearest_cosines(case.vectors, rows)),
-        tokens=float(case.tokens[rows].mean()),
+        length=float(case.lengths[rows].mean()),
         signals={
             name: known_mean(signals.values[rows, at]) for at, name in enumerate(signals.names)
         },
         shares={
-            field: dict(zip(labels, group_shares(of, rows, len(labels)), strict=True))
-            for field, (labels, of) in case.groups.items()
+            field: dict(zip(groups.names, group_shares(groups, rows), strict=True))
+            for field, groups in case.groups.items()
         },
     )
 
 
-def group_shares(of: Rows, rows: Rows, count: int) -> list[float]:
-    """Share of `rows` that each of `count` groups has, `of` being each pool row's group."""
-    shares: list[float] = (np.bincount(of[rows], minlength=count) / len(rows)).tolist()
+def group_shares(groups: Groups, rows: Rows) -> list[float]:
+    """Each group's share of `rows`."""
+    counts = np.bincount(groups.codes[rows], minlength=len(groups.names))
+    shares: list[float] = (counts / len(rows)).tolist()
     return shares
 
 
@@ -79,7 +81,8 @@ def compare(case: Case) -> dict[str, Any]:
     return {
         "pool": {"path": case.pool.rows.name, "rows": len(case.pool)},
         "noise": case.noise,
-        "query": case.query.sources,
+        "query": case.sources,
+        "length_unit": case.unit,
         "notes": case.notes,
         "subsets": {one.name: asdict(worth(case, one.rows)) for one in case.picked},
         "references": references,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gip_cli.formats import Turn
-from gip_cli.measures import best_cosines, closest_pairs, nearest_cosines
+from gip_cli.measures import closest, closest_pairs, nearest_cosines
 from gip_cli.report.case import Case, sample
 from gip_cli.report.changes import bars, changes
 from gip_cli.report.comparison import known_mean, worth
@@ -46,11 +46,12 @@ def content(case: Case, method: Method = Method.pca) -> Data:
             "pickable": len(case.pickable),
         },
         "noise": case.noise,
-        "query": case.query.sources,
+        "query": case.sources,
         "notes": case.notes,
+        "unit": case.unit,
         "signals": list(case.pool.signals.names),
         "fields": list(case.groups),
-        "labels": [labels for labels, _ in case.groups.values()],
+        "labels": [list(groups.names) for groups in case.groups.values()],
         "map": {
             "about": plane.description,
             "x": np.round(plane.positions[:, 0], 4).tolist(),
@@ -72,7 +73,7 @@ def _distinct(rows: Rows) -> Rows:
 def _worst_covered(case: Case, picks: Rows) -> tuple[Rows, Rows, list[float]]:
     """The rows covered worst, the rank of each one's nearest pick, and their cosine."""
     rows = np.setdiff1d(case.sampled(), picks)
-    cosines, nearest = best_cosines(case.vectors, rows, picks)
+    nearest, cosines = closest(case.vectors[rows], case.vectors[picks])
     at = np.argsort(cosines, kind="stable")[:_EXTREMES]
     return rows[at], nearest[at], shown(cosines[at])
 
@@ -89,12 +90,12 @@ def _rows(case: Case, rows: Rows, told: Rows) -> Data:
     signals = case.pool.signals.values[rows]
     return {
         "line": case.pool.lines[rows].tolist(),
-        "tokens": case.tokens[rows].tolist(),
+        "length": case.lengths[rows].tolist(),
         "signals": [
             [None if np.isnan(value) else float(f"{value:.5g}") for value in column]
             for column in signals.T
         ],
-        "groups": [of[rows].tolist() for _, of in case.groups.values()],
+        "groups": [groups.codes[rows].tolist() for groups in case.groups.values()],
         "turns": texts,
         "cut": cuts,
     }
@@ -118,7 +119,9 @@ def _selection(
     case: Case, picked: Picked, rows: Rows, place: Rows, worst: tuple[Rows, Rows, list[float]]
 ) -> Data:
     picks = picked.rows
-    cosines, nearest = best_cosines(case.vectors, rows, picks, others=True)
+    own = np.full(len(case.pool), -1)
+    own[picks] = np.arange(len(picks))
+    nearest, cosines = closest(case.vectors[rows], case.vectors[picks], own[rows])
     pairs, pair_cosines = closest_pairs(case.vectors, picks, _EXTREMES)
     draws = case.draws(len(picks), _SEEDS)
     near = {"picks": nearest_cosines(case.vectors, picks)}

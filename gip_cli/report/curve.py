@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.measures import captured_energy, captured_gains, knee
+from gip_cli.measures import knee
 from gip_cli.report.case import Case
-from gip_cli.report.selections import Picked, Receipt, Rows
+from gip_cli.report.selections import Picked, Receipt
 
 _POINTS = 80
 _LONGER = 3  # random orders that are followed to twice the budget
 _NUMBER = "@N@"  # stands in the commands for the number of picks; no shell quotes it
-_PLAIN_OPTIONS = {"num", "fraction", "signals", "targets", "quality_power", "noise", "order"}
+# Under these options of gip select the picks for a smaller budget are the first of a larger.
+_NESTED = ("given", "exclude", "exclude_threshold", "dedup_threshold", "pursuit", "device")
+_RESAID = {"num", "fraction", "captured", "signals", "targets", "quality_power", "noise", "order"}
 
 Matrix = npt.NDArray[np.float64]
 
@@ -28,20 +30,21 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     as much as the selection, null where twice as many do not.
     """
     count = len(picked.rows)
-    gains = _gains(case, picked.rows)
-    captured = np.cumsum(gains)
-    bend = knee(captured)
+    gains = case.gains(picked.rows)
+    before = case.captured(picked.rows[:0])
+    captured = before + np.cumsum(gains)
+    bend = knee(captured - before)
     steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(1, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
     draws = case.draws(2 * count)
-    longer = np.mean([np.cumsum(_gains(case, draw)) for draw in draws[:_LONGER]], axis=0)
-    band = np.array([np.cumsum(_gains(case, draw[:count])) for draw in draws])
+    longer = before + np.mean([np.cumsum(case.gains(one)) for one in draws[:_LONGER]], axis=0)
+    band = before + np.array([np.cumsum(case.gains(one[:count])) for one in draws])
     enough = np.flatnonzero(longer >= captured[-1])
     # Fewer rows than picks can be drawn where the file holds rows that could not be picked.
     drawn = band[:, np.minimum(at, band.shape[1]) - 1]
     top = None
     if case.ranked is not None and len(case.ranked) >= count:
-        top = np.cumsum(_gains(case, case.ranked[:count]))[at - 1]
+        top = before + np.cumsum(case.gains(case.ranked[:count]))[at - 1]
     return {
         "n": at.tolist(),
         "captured": shown(captured[at - 1]),
@@ -54,20 +57,16 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
             "searched": len(longer),
         },
         "top": None if top is None else shown(top),
-        "pool": captured_energy(
-            case.vectors, case.weights, case.pickable, case.query.covariance, case.noise
-        ),
+        "before": before,
+        "pool": case.captured(case.pickable),
         "knee": {
             "n": bend,
             "captured": float(captured[bend - 1]),
+            "sharpness": float(gains[:bend].sum() / gains.sum() - bend / count),
         },
-        "commands": _commands(picked),
+        "commands": _commands(case, picked),
         "gains": [float(f"{gain:.5g}") for gain in gains],
     }
-
-
-def _gains(case: Case, rows: Rows) -> Matrix:
-    return captured_gains(case.vectors, case.weights, rows, case.query.covariance, case.noise)
 
 
 def shown(values: Matrix) -> list[float]:
@@ -76,29 +75,37 @@ def shown(values: Matrix) -> list[float]:
     return rounded
 
 
-def _commands(picked: Picked) -> list[str]:
+def _commands(case: Case, picked: Picked) -> list[str]:
     """What gives the first @N@ picks: cutting the file, and selecting again where possible."""
     path = Path(picked.name)
     smaller = str(path.with_name(f"{path.stem}-{_NUMBER}{path.suffix}"))
     commands = [f"head -n {_NUMBER} {shlex.quote(picked.name)} > {shlex.quote(smaller)}"]
     receipt = picked.receipt
-    # Under quotas, budgets in tokens and the like, fewer picks need not be the first of more.
-    if receipt and not any(v for k, v in receipt.options.items() if k not in _PLAIN_OPTIONS):
-        commands.append(shlex.join(_select_again(receipt, smaller)))
+    if receipt and receipt.options.keys() <= _RESAID.union(_NESTED):
+        commands.append(shlex.join(_select_again(case, receipt, smaller)))
     return commands
 
 
-def _select_again(receipt: Receipt, output: str) -> list[str]:
-    words = ["gip", "select", receipt.value["input"]["path"]]
-    words += ["-e", receipt.value["embeddings"]["path"], "-k", _NUMBER]
-    words += ["--noise", repr(receipt.noise)]
-    for name, share in receipt.signals.items():
-        words += ["--signal", f"{name}={share:g}"]
-    words += [] if receipt.signals else ["--no-signals"]
-    for target in receipt.targets:
+def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
+    """`gip select` with the receipt's options, those that differ from the defaults."""
+    words = ["gip", "select", case.pool.rows.name]
+    if path := receipt.value.get("embeddings", {}).get("path"):
+        words += ["-e", str(path)]
+    words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]
+    if receipt.signals != dict.fromkeys(case.pool.signals.names, 1.0):
+        for name, share in receipt.signals.items():
+            words += ["--signal", f"{name}={share:g}"]
+        words += [] if receipt.signals else ["--no-signals"]
+    for target in receipt.files["targets"]:
         words += ["--target", target]
-    for source, share in receipt.sources.items():
-        words += [f"--{source.removesuffix('s')}-weight", f"{share:g}"]
-    if receipt.signals:
+    if len(receipt.sources) > 1 or ("self" in receipt.sources and receipt.signals):
+        for source in ("self", "signals", "targets"):
+            share = receipt.sources.get(source, 0.0)
+            words += [f"--{source.removesuffix('s')}-weight", f"{share:g}"]
+    if receipt.signals and receipt.quality_power != 2:
         words += ["--quality-power", f"{receipt.quality_power:g}"]
+    for option in _NESTED:
+        said = receipt.options.get(option, [])
+        for value in said if isinstance(said, list) else [said]:
+            words += [f"--{option.replace('_', '-')}", str(value)]
     return [*words, "-o", output]

@@ -61,7 +61,7 @@ def _figures(data: Data, selection: Data) -> list[Figure]:
         ("map", (7, 6), partial(_map, data=data, selection=selection)),
     ]
     for number, one in enumerate(selection["changes"]["measures"]):
-        name = "tokens" if not number else f"signal-{number}-{one['name']}"
+        name = "length" if not number else f"signal-{number}-{one['name']}"
         figures.append((name, (5, 3), partial(_bars, one=one, about=one["name"])))
     for number, group in enumerate(selection["changes"]["groups"], 1):
         tall = 1 + 0.3 * min(_GROUPS, len(group["labels"]))

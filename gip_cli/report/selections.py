@@ -29,9 +29,9 @@ class Receipt:
     value: dict[str, Any]
     noise: float
     sources: dict[str, float]  # shares of the query
-    signals: dict[str, float]  # and their shares
-    targets: list[str]
+    signals: dict[str, float]  # and their weights
     quality_power: float
+    files: dict[str, list[str]]  # targets, given, exclude
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
@@ -46,8 +46,11 @@ class Receipt:
                 float(value["noise"]),
                 {str(name): float(share) for name, share in value["query"]["sources"].items()},
                 {str(name): float(share) for name, share in options["signals"].items()},
-                [str(target) for target in options["targets"]],
                 float(options["quality_power"]),
+                {
+                    part: [str(path) for path in options.get(part) or []]
+                    for part in ("targets", "given", "exclude")
+                },
             )
             if not (receipt.noise > 0 and receipt.sources):
                 raise ValueError
@@ -56,6 +59,12 @@ class Receipt:
                 "not a receipt of gip select", "move it away, or select again", path=path
             ) from None
         return receipt
+
+    @classmethod
+    def beside(cls, selection: str) -> Receipt | None:
+        """The receipt that `gip select` writes beside a selection, if it is there."""
+        path = Path(selection).with_suffix(".receipt.json")
+        return cls.read(path) if selection != "-" and path.exists() else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -72,7 +81,7 @@ class Picked:
     receipt: Receipt | None
 
 
-def read_selection(path: str, pool: Pool) -> Picked:
+def read_selection(path: str, pool: Pool, receipt: Receipt | None) -> Picked:
     """Read a selection and find each of its rows in `pool`, by key.
 
     Raises
@@ -82,8 +91,6 @@ def read_selection(path: str, pool: Pool) -> Picked:
     """
     with RowFile(path, BadRows()) as file:
         picks = list(pool.renderer.read(file))
-    beside = Path(path).with_suffix(".receipt.json")
-    receipt = Receipt.read(beside) if path != "-" and beside.exists() else None
     return Picked(path, _positions(picks, pool), receipt)
 
 

@@ -21,7 +21,7 @@ async function unpack(id) {
 }
 
 const count = (number) => number.toLocaleString("en-US");
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const signed = (number, digits = 2) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
 const short = (number) =>
   number === null ? "–" : Math.abs(number) >= 1000 ? count(Math.round(number)) : String(+number.toPrecision(3));

@@ -21,8 +21,8 @@ function draw(node, traces, layout, about) {
     bargap: 0,
     barmode: "overlay",
     ...layout,
-    xaxis: { ...axis, ...layout.xaxis },
-    yaxis: { ...axis, ...layout.yaxis },
+    xaxis: { ...axis, ...layout.xaxis, title: { font: { size: 13 }, ...layout.xaxis.title } },
+    yaxis: { ...axis, ...layout.yaxis, title: { font: { size: 13 }, ...layout.yaxis.title } },
   };
   node.setAttribute("role", "img");
   node.setAttribute("aria-label", about);
@@ -55,7 +55,11 @@ function drawCurve(node, selections, active) {
   });
   const label = {
     x: knee.n, y: knee.captured, text: `<b>${count(knee.n)} rows</b>: the curve bends here`, showarrow: false,
-    xanchor: "left", yanchor: "top", xshift: 10, yshift: -6, font: { color: theme.colour("ink") },
+    // Beside a concave curve there is room above to the left, if the knee is not at the edge.
+    ...(knee.n > 0.3 * Math.max(...selections.map((one) => one.size))
+      ? { xanchor: "right", yanchor: "bottom", xshift: -10, yshift: 6 }
+      : { xanchor: "left", yanchor: "top", xshift: 12, yshift: -8 }),
+    borderpad: 2, bgcolor: `${theme.colour("ground")}d9`, font: { color: theme.colour("ink") },
   };
   const about = `Captured energy against number of picks: ${percent(curve.captured.at(-1))} at ${count(size)} picks, ` +
     `random ${percent(random.mean.at(-1))}; the curve bends at ${count(knee.n)}.`;
@@ -78,7 +82,7 @@ function drawMap(node, data, selection, webgl) {
   const dot = pool.length > 10000 ? 3 : pool.length > 1500 ? 4 : 6;
   const at = (rows) => ({ x: rows.map((row) => x[row]), y: rows.map((row) => y[row]) });
   const rows = picks.map(([row]) => row);
-  const bar = { orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0, nticks: 4, title: { text: "rank", side: "top" } };
+  const bar = { orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0, nticks: 4, title: { text: "rank", side: "top", font: { size: 13 } } };
   const traces = [
     { type, mode: "markers", ...at(pool), customdata: pool, name: "pool", marker: { size: dot, color: theme.colour("pool"), opacity: 0.75 } },
     {
@@ -109,8 +113,7 @@ function markMap(node, data, row, chosen) {
 
 /** Pool as wide bars, picks as narrow ones, random as dashes across. */
 function drawBars(node, figure, title, about) {
-  const { at, width, shares, tail } = figure;
-  const few = tail === null && at.length <= 12;
+  const { at, width, shares, distinct } = figure;
   const bars = (name, share) => ({
     type: "bar", name, x: at, y: shares[name], width: width * share, hovertemplate: `${name} %{y:.1%}<extra></extra>`,
     marker: { color: theme.colour(name) },
@@ -119,9 +122,9 @@ function drawBars(node, figure, title, about) {
   if (shares.pool) traces.push(bars("pool", 0.92));
   traces.push(bars("picks", shares.pool ? 0.42 : 0.92), {
     mode: "markers", name: "random", x: at, y: shares.random, hovertemplate: "random %{y:.1%}<extra></extra>",
-    marker: { symbol: "line-ew", size: Math.max(8, Math.min(26, 340 / at.length)), line: { width: 3, color: theme.colour("random") } },
+    marker: { symbol: "line-ew", size: Math.min(26, 0.75 * node.clientWidth / (at.length + 2)), line: { width: 3, color: theme.colour("random") } },
   });
-  const ticks = few && at.length > 1 ? { tickvals: at } : {};
+  const ticks = distinct && at.length > 1 ? { tickvals: at } : {};
   draw(node, traces, { showlegend: false, xaxis: { ...ticks, showgrid: false, title: { text: title } }, yaxis: { tickformat: ".0%", nticks: 4 } }, about);
 }
 

@@ -12,6 +12,7 @@ function answer(question, figure, ...lines) {
   return el("div", { className: "answer" }, el("h2", {}, question), el("div", { className: "figure" }, figure), ...lines.map((line) => el("p", {}, ...line)));
 }
 
+const FAINT = 0.15; // a knee less than this above the chord is no place to stop
 const strong = (text) => el("strong", {}, text);
 
 function showAnswers(data, selection) {
@@ -34,7 +35,7 @@ function showAnswers(data, selection) {
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : ["The pool has no signals to rank by."]),
     answer("How small can I go?", `${count(knee.n)} rows`,
-      ["keep ", strong(percent(knee.captured / captured, 0)), ` of that: the curve bends here.`]));
+      ["keep ", strong(percent(knee.captured / captured, 0)), ` of that: ${knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here"}.`]));
   fill("warnings",
     ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
     ...data.notes.map((text) => el("li", {}, text)));
@@ -80,7 +81,7 @@ function showChanges(selection) {
       el("span", { className: "badge" }, `${signed(shift)} SD, ${effect(shift)}`),
       ` (random ${signed(random[0])} to ${signed(random[1])})`];
     const tail = one.tail === null ? "" : `last bar: ${short(one.tail)} and more`;
-    const unknown = one.unknown ? ` · ${count(one.unknown)} rows have none` : "";
+    const unknown = one.unknown ? ` · unknown ${count(one.unknown)}` : "";
     queueMicrotask(() => drawBars(node, one, tail, `${one.name}: ${means}`));
     return el("figure", {}, el("h3", {}, one.name), el("p", {}, ...moved), el("p", {}, means + unknown), node);
   });
@@ -89,7 +90,7 @@ function showChanges(selection) {
     const most = group.h.reduce((best, h, at) => (Math.abs(h) > Math.abs(group.h[best]) ? at : best), 0);
     const moved = `largest change: ${cut(group.labels[most], 40)}, ${percent(group.pool[most])} → ${percent(group.picks[most])} (Cohen’s h ${signed(group.h[most])})`;
     const more = group.labels.length > GROUPS_SHOWN ? ` · the largest ${GROUPS_SHOWN} of ${count(group.labels.length)} groups` : "";
-    const absent = group.absent ? ` · ${count(group.absent)} groups without a pick` : "";
+    const absent = group.absent ? ` · groups without a pick: ${count(group.absent)}` : "";
     queueMicrotask(() => drawGroups(node, group));
     return el("figure", { className: "wide" }, el("h3", {}, group.field), el("p", {}, moved + more + absent), node);
   });
@@ -128,7 +129,7 @@ function showRun(data, selection) {
     facts["embeddings"] = `${receipt.embeddings.path}: ${receipt.embeddings.model}, ${receipt.embeddings.dimension} dimensions`;
     facts["input digest"] = `BLAKE2b ${receipt.input.blake2b}`;
     for (const [name, value] of Object.entries(receipt.options))
-      if (value !== null && value !== false && (typeof value !== "object" || Object.keys(value).length))
+      if (name !== "noise" && value !== null && value !== false && (typeof value !== "object" || Object.keys(value).length))
         facts[name.replaceAll("_", " ")] = typeof value === "object" ? JSON.stringify(value) : String(value);
     byId("receipt").querySelector("pre").textContent = JSON.stringify(receipt, null, 2);
   }

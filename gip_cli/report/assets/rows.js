@@ -33,7 +33,7 @@ class Rows {
       { name: "text", value: (row) => this.text[row].toLowerCase(), kind: "text" },
       number("gain", (row) => (rank(row) === null ? null : gains[rank(row)]), (value) => percent(value, 2)),
       ...signals.map((name, at) => number(name, (row) => rows.signals[at][row], short)),
-      number("tokens", (row) => rows.tokens[row], count),
+      number(this.data.unit, (row) => rows.length[row], count),
       ...fields.map((name, at) => ({ name, value: (row) => labels[at][rows.groups[at][row]], kind: "group" })),
     ];
   }
