@@ -119,7 +119,7 @@ def read_description(path: Path) -> Description:
     try:
         value = orjson.loads(data)
         version = value["version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
+        if version > FORMAT_VERSION:
             raise NewerFormatError(
                 f"written by a newer gip (format {version}, this one reads {FORMAT_VERSION})",
                 "upgrade gip",

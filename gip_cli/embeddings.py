@@ -142,17 +142,19 @@ def read_array(
     """
     if not path.exists():
         raise MismatchError("missing", remedy, path=path)
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":  # numpy.load would also take archives
+            raise MismatchError("not a .npy file", remedy, path=path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of Python 2: read all the same
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception:  # noqa: BLE001 - numpy's header parser raises whatever Python's does
         raise MismatchError("not a whole .npy file of numbers", remedy, path=path) from None
-    if not isinstance(array, np.ndarray) or array.dtype.name not in dtypes:
-        shown = getattr(array, "dtype", "an archive")
-        raise MismatchError(f"holds {shown}, not {' or '.join(dtypes)}", remedy, path=path)
+    if array.dtype.name not in dtypes:
+        raise MismatchError(f"holds {array.dtype}, not {' or '.join(dtypes)}", remedy, path=path)
     if not array.dtype.isnative:
         raise MismatchError("is in another byte order", remedy, path=path)
     if array.ndim != dimensions or not array.size:

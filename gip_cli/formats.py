@@ -171,6 +171,9 @@ class Renderer:
     part: Part = Part.both
 
     def __post_init__(self) -> None:
+        known = self.format == "fields" if self.fields else self.format in _FORMATS
+        if not known:
+            raise ValueError(f"no format {self.format!r} with fields {self.fields}")
         if self.part is not Part.both and self.format in ("fields", "text"):
             raise UsageError(
                 f"--part {self.part} needs rows with a prompt and a response",
