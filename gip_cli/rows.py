@@ -152,14 +152,14 @@ class RowFile:
             stream, an array that breaks off, or a file without any row.
         """
         if self._reread:
-            self._check_unchanged()
+            self.check_unchanged()
             self._stream.seek(self._start)
         self.bad.reset()
         found = False
         for row in self._rows():
             found = True
             yield row
-        self._check_unchanged()
+        self.check_unchanged()
         if not found:
             raise InputError(
                 "no rows" if not self.bad.count else "no usable rows",
@@ -256,12 +256,13 @@ class RowFile:
         they are made spaces; nothing else of a row ever changes.
         """
         with storage_errors(self.name):
-            self._check_unchanged()
+            self.check_unchanged()
             self._stream.seek(self._start + offset)
             raw = self._stream.read(length)
         return one_line(raw)
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raise `changed` if somebody has written to the file since it was opened."""
         if self._reread and _state(self._stream) != self._state:
             raise self.changed()
 

@@ -94,6 +94,7 @@ def write_embeddings(
                 note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
             new = _first_of_each(keys, (in_old < 0) & ~resumed)
             _encode(rows, renderer, encoder, journal, new, batch_size, on_progress)
+            rows.check_unchanged()
             in_journal = join_keys(journal.keys, keys)
             if ((in_old < 0) & (in_journal < 0)).any():
                 raise rows.changed()

@@ -1,0 +1,112 @@
+"""Whatever byte a run is killed at, its journal holds every batch that was whole, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.embedding_files import Paths, Settings
+from gip_cli.embedding_journal import Journal
+from gip_cli.formats import Renderer, key_of
+from tests.toys import ToyEncoder, embed, write_rows
+
+TEXTS = ["a", "b c", "d", "e f g", "h"]
+SETTINGS = Settings(ToyEncoder().card, Renderer("text"), "float32")
+
+
+def append(journal: Journal, texts: Sequence[str]) -> None:
+    encoded = ToyEncoder().encode(texts)
+    journal.append([key_of(text) for text in texts], encoded.tokens, encoded.vectors)
+
+
+def holds(journal: Journal, texts: Sequence[str]) -> None:
+    assert [key.tobytes() for key in journal.keys] == [key_of(text) for text in texts]
+    assert journal.records["tokens"].tolist() == [len(text.split()) for text in texts]
+    for record, text in zip(journal.records, texts, strict=True):
+        np.testing.assert_array_equal(record["vector"], ToyEncoder().vector(text))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths.of(tmp_path / "pool.npy")
+
+
+def test_records_come_back_in_the_order_they_went_in(paths: Paths) -> None:
+    with Journal(paths, SETTINGS) as journal:
+        append(journal, TEXTS[:2])
+        holds(journal, TEXTS[:2])
+        append(journal, TEXTS[2:])
+        holds(journal, TEXTS)
+    with Journal(paths, SETTINGS) as journal:
+        holds(journal, TEXTS)
+    journal.remove()
+    assert list(paths.npy.parent.iterdir()) == []
+
+
+def test_cut_at_every_byte_it_keeps_the_whole_records_and_goes_on(paths: Paths) -> None:
+    with Journal(paths, SETTINGS) as journal:
+        header = journal.path.stat().st_size
+        append(journal, TEXTS)
+    data = journal.path.read_bytes()
+    size = (len(data) - header) // len(TEXTS)
+    for length in range(len(data)):
+        journal.path.write_bytes(data[:length])
+        whole = max(length - header, 0) // size
+        with Journal(paths, SETTINGS) as again:
+            holds(again, TEXTS[:whole])
+            append(again, TEXTS[whole:])
+        assert again.path.read_bytes() == data
+
+
+def test_from_a_damaged_record_on_nothing_is_believed(paths: Paths) -> None:
+    with Journal(paths, SETTINGS) as journal:
+        header = journal.path.stat().st_size
+        append(journal, TEXTS)
+    data = bytearray(journal.path.read_bytes())
+    size = (len(data) - header) // len(TEXTS)
+    for at in range(header + size, header + 2 * size):
+        damaged = data.copy()
+        damaged[at] ^= 1
+        journal.path.write_bytes(damaged)
+        with Journal(paths, SETTINGS) as again:
+            holds(again, TEXTS[:1])
+    journal.path.write_bytes(data[: header + size] + bytes(3 * size))  # zeros after a power cut
+    with Journal(paths, SETTINGS) as again:
+        holds(again, TEXTS[:1])
+
+
+def test_other_settings_have_a_journal_of_their_own(paths: Paths) -> None:
+    other = Settings(ToyEncoder("other").card, Renderer("text"), "float32")
+    with Journal(paths, SETTINGS) as journal:
+        append(journal, TEXTS)
+    with Journal(paths, other) as second:
+        holds(second, [])
+        append(second, TEXTS[:1])
+    with Journal(paths, SETTINGS) as journal:
+        holds(journal, TEXTS)
+    journal.remove()
+    assert not second.path.exists()
+
+
+def test_an_empty_journal_is_not_left_behind(paths: Paths) -> None:
+    with Journal(paths, SETTINGS) as journal:
+        assert journal.path.exists()
+    assert not journal.path.exists()
+
+
+def test_a_journal_that_was_cut_anywhere_gives_the_store_of_a_clean_run(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+    embed(pool, tmp_path / "clean.npy")
+    paths = Paths.of(tmp_path / "pool.npy")
+    with Journal(paths, SETTINGS) as journal:
+        append(journal, TEXTS)
+    data = journal.path.read_bytes()
+    for length in range(0, len(data), 7):
+        journal.path.write_bytes(data[:length])
+        embed(pool, paths.npy)
+        assert paths.npy.read_bytes() == (tmp_path / "clean.npy").read_bytes()
+        for path in paths.all:
+            path.unlink()

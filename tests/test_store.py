@@ -1,0 +1,271 @@
+"""What a run encodes, reuses, resumes and refuses to touch."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from gip_cli.embeddings import open_embeddings
+from gip_cli.encoder import Encoded
+from gip_cli.errors import InputError, MismatchError, StorageError, UsageError
+from gip_cli.formats import Part, Renderer
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.store import Written, write_embeddings
+from tests.toys import ToyEncoder, embed, write_rows
+
+TEXTS = [f"row {number} of some" + " words" * (number % 7) for number in range(300)]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".jsonl"}
+
+
+def check(target: Path, texts: Sequence[str], encoder: ToyEncoder | None = None) -> None:
+    """The store holds, for every text in order, its own vector and token count."""
+    store = open_embeddings(target)
+    wanted = [(encoder or ToyEncoder()).vector(text) for text in texts]
+    np.testing.assert_allclose(store.vectors, wanted, atol=1e-3)
+    assert store.tokens.tolist() == [len(text.split()) for text in texts]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_every_row_has_its_own_vector_and_nothing_else_is_left(
+    batch_size: int, tmp_path: Path
+) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    written = embed(pool, target, batch_size=batch_size)
+    assert written == Written(300, 300, 0, 0, 0, 0.0)
+    check(target, TEXTS)
+    assert sorted(files_of(tmp_path)) == [
+        "pool.json", "pool.keys.npy", "pool.npy", "pool.tokens.npy"
+    ]  # fmt: skip
+
+
+def test_a_second_run_encodes_only_what_is_new_and_keeps_the_rows_order(tmp_path: Path) -> None:
+    pool, target = tmp_path / "pool.jsonl", tmp_path / "pool.npy"
+    embed(write_rows(pool, TEXTS[:200]), target)
+    encoder = ToyEncoder()
+    texts = [*TEXTS[150:][::-1], "new", *TEXTS[:10], "new"]
+    written = embed(write_rows(pool, texts), target, encoder)
+    assert sorted(encoder.texts) == sorted([*TEXTS[200:], "new"])
+    assert (written.rows, written.encoded, written.reused) == (len(texts), 101, 60)
+    check(target, texts)
+    before = files_of(tmp_path)
+    encoder.texts.clear()
+    assert embed(pool, target, encoder).encoded == 0
+    assert encoder.texts == []
+    assert files_of(tmp_path) == before
+
+
+def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
+    encoder = ToyEncoder()
+    texts = ["a", "b", "a", "a", "b"]
+    written = embed(write_rows(tmp_path / "pool.jsonl", texts), tmp_path / "pool.npy", encoder)
+    assert sorted(encoder.texts) == ["a", "b"]
+    assert (written.rows, written.encoded) == (5, 2)
+    check(tmp_path / "pool.npy", texts)
+
+
+def test_tokens_beyond_the_models_length_are_told(tmp_path: Path) -> None:
+    texts = ["w " * 14, "w " * 15, "w " * 20]  # 16 tokens, of which 2 are special
+    written = embed(write_rows(tmp_path / "pool.jsonl", texts), tmp_path / "pool.npy")
+    assert written.truncated == 2
+    assert written.tokens_unseen == pytest.approx((1 + 6) / 49, abs=1e-6)
+
+
+class Cut(ToyEncoder):
+    """A model that is interrupted after some texts."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        if len(self.texts) + len(texts) > self._after:
+            raise KeyboardInterrupt
+        return super().encode(texts)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped_and_says_so(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    with pytest.raises(KeyboardInterrupt):
+        embed(pool, target, Cut(after=100), batch_size=10)
+    assert not target.exists()
+    encoder, notes = ToyEncoder(), []
+    written = embed(pool, target, encoder, note=notes.append)
+    assert (written.encoded, written.resumed, len(encoder.texts)) == (200, 100, 200)
+    assert notes == ["going on where a run was interrupted: 100 rows are done"]
+    check(target, TEXTS)
+
+
+def test_a_run_with_other_settings_does_not_cost_an_interrupted_ones_work(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    for dtype in ("float32", "float16"):
+        with pytest.raises(KeyboardInterrupt):
+            embed(pool, target, Cut(after=100), batch_size=10, dtype=dtype)
+    assert embed(pool, target).resumed == 100
+    assert len(files_of(tmp_path)) == 4  # a finished target has no journals
+
+
+@pytest.mark.parametrize(
+    "other", [{"encoder": ToyEncoder("other")}, {"dtype": "float16"}], ids=["model", "dtype"]
+)
+def test_other_settings_encode_every_row_anew(other: dict, tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    notes: list[str] = []
+    assert embed(pool, target, note=notes.append, **other).encoded == 300
+    assert notes == [f"{target} was made with other settings; encoding every row anew"]
+    check(target, TEXTS, other.get("encoder"))
+
+
+def damage_rows(target: Path) -> None:
+    vectors = np.load(target)
+    vectors[7] = np.nan
+    np.save(target, vectors)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda target: target.write_bytes(target.read_bytes()[:300]), "not a whole .npy file"),
+        (lambda target: target.unlink(), "no such embeddings"),
+        (lambda target: target.with_name("pool.keys.npy").unlink(), "missing"),
+        (damage_rows, "row 8 has norm nan"),
+    ],
+)
+def test_a_damaged_store_is_made_anew_and_that_is_told(damage, why: str, tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    whole = files_of(tmp_path)
+    damage(target)
+    notes: list[str] = []
+    assert embed(pool, target, note=notes.append).encoded == 300
+    assert len(notes) == 1
+    assert notes[0].startswith("not reusing what is there: ")
+    assert why in notes[0]
+    assert files_of(tmp_path) == whole
+
+
+@pytest.mark.parametrize("name", ["pool.npy", "pool.json", "pool.keys.npy", "pool.tokens.npy"])
+def test_a_file_that_gip_did_not_write_is_never_replaced(name: str, tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "rows.jsonl", TEXTS)
+    (tmp_path / name).write_bytes(b'[{"text": "the only copy"}]')
+    before = files_of(tmp_path)
+    with pytest.raises(UsageError, match=rf"{name}: exists and was not written by gip embed"):
+        embed(pool, tmp_path / "pool.npy")
+    assert files_of(tmp_path) == before
+
+
+def test_a_newer_gips_store_is_not_replaced(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    description = json.loads(target.with_suffix(".json").read_text()) | {"version": 2}
+    target.with_suffix(".json").write_text(json.dumps(description))
+    with pytest.raises(MismatchError, match="written by a newer gip"):
+        embed(pool, target)
+
+
+def test_a_file_that_changes_between_the_passes_is_no_pool(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+
+    class Meddling(ToyEncoder):
+        def encode(self, texts: Sequence[str]) -> Encoded:
+            write_rows(pool, [*TEXTS, "one more"])
+            return super().encode(texts)
+
+    with pytest.raises(InputError, match="changed while it was read; run again"):
+        embed(pool, tmp_path / "pool.npy", Meddling(), batch_size=2)
+    assert not (tmp_path / "pool.npy").exists()
+
+
+def test_skipped_rows_are_counted_once_whatever_is_read_twice(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"text": "a"}\n{"text": 1}\nnot json\n{"text": "b"}\n')
+    bad = BadRows(skip=True)
+    for _ in range(2):  # the second run has nothing to encode
+        with RowFile(pool, bad, reread=True) as rows:
+            written = write_embeddings(rows, tmp_path / "p.npy", ToyEncoder(), Renderer("text"))
+        assert (written.rows, bad.count) == (2, 2)
+
+
+def test_the_settings_are_in_the_store(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"question": "q", "answer": "a"}')
+    renderer = Renderer("qa", part=Part.response)
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        write_embeddings(rows, tmp_path / "p.npy", ToyEncoder(), renderer)
+    store = open_embeddings(tmp_path / "p.npy")
+    assert store.settings.renderer == renderer
+    assert store.settings.card == ToyEncoder().card
+    np.testing.assert_array_equal(store.vectors, [ToyEncoder().vector("a")])
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
+def test_a_commit_cut_off_between_its_renames_is_whole_to_all_that_follow(
+    moved: int, tmp_path: Path
+) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    new = files_of(tmp_path)
+    names = ["pool.npy", "pool.keys.npy", "pool.tokens.npy", "pool.json"]
+    embed(write_rows(pool, TEXTS[:40]), target)
+    commit = tmp_path / ".pool.npy.commit"
+    commit.mkdir()
+    for at, name in enumerate(names):
+        (tmp_path / name if at < moved else commit / name).write_bytes(new[name])
+    check(target, TEXTS)  # a reader finds the new one
+    write_rows(pool, TEXTS)
+    assert embed(pool, target).encoded == 0  # so does a writer, and tidies up
+    assert files_of(tmp_path) == new
+
+
+def test_a_second_run_waits_for_the_first_and_then_finds_its_work_done(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    waiting = threading.Event()
+    second: list[Written] = []
+
+    def wait_and_run() -> None:
+        second.append(embed(pool, target, note=lambda text: waiting.set()))
+
+    class Started(ToyEncoder):
+        def encode(self, texts: Sequence[str]) -> Encoded:
+            if not self.texts:
+                thread.start()
+                assert waiting.wait(20)  # told that another run is writing
+            return super().encode(texts)
+
+    thread = threading.Thread(target=wait_and_run)
+    assert embed(pool, target, Started()).encoded == 300
+    thread.join()
+    assert (second[0].encoded, second[0].reused) == (0, 300)
+    check(target, TEXTS)
+    assert len(files_of(tmp_path)) == 4
+
+
+def test_a_lock_left_by_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    (tmp_path / ".pool.npy.lock").touch()
+    notes: list[str] = []
+    embed(pool, target, note=notes.append)
+    assert notes == []
+    with filelock.FileLock(tmp_path / ".pool.npy.lock", timeout=0):
+        pass
+
+
+@pytest.mark.parametrize("place", ["missing/pool.npy", "folder.npy", "pool.jsonl/x.npy"])
+def test_a_place_that_cannot_be_written_is_known_before_any_work(
+    place: str, tmp_path: Path
+) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+    (tmp_path / "folder.npy").mkdir()
+    encoder = ToyEncoder()
+    with pytest.raises((UsageError, StorageError)):
+        embed(pool, tmp_path / place, encoder)
+    assert encoder.texts == []
