@@ -24,6 +24,8 @@ class Diagnostics:
         Picks proposed by the drafts, and those that the pool confirmed.
     near_ties : int
         Rows whose gain came within rounding of the best and was settled in float64.
+    refreshes : int
+        Times that all rows' states were worked out anew.
     seconds : mapping of str to float
         Wall-clock time by stage.
     """
@@ -32,6 +34,7 @@ class Diagnostics:
     drafted: int
     accepted: int
     near_ties: int
+    refreshes: int
     seconds: Mapping[str, float]
 
     @property
@@ -75,6 +78,51 @@ class Selection:
     stopped: Stopped
     duplicates: int
     diagnostics: Diagnostics
+
+
+class Record:
+    """The picks as they are made: the mutable side of `Selection`.
+
+    Parameters
+    ----------
+    most : int
+        Picks that there is room for.
+    """
+
+    def __init__(self, most: int, captured_given: float, noise: float) -> None:
+        self.indices = np.empty(most, np.int64)
+        self.gains, self.captured = np.empty((2, most))
+        self.captured_given, self.noise = captured_given, noise
+        self.picks = self.duplicates = 0
+
+    @property
+    def total(self) -> float:
+        """Share of the query's energy captured so far."""
+        return float(self.captured[self.picks - 1]) if self.picks else self.captured_given
+
+    def add(
+        self, rows: NDArray[np.int64], gains: NDArray[np.float64], energy: NDArray[np.float64]
+    ) -> None:
+        """Append a block of picks; what rounding made negative counts as nothing."""
+        end = self.picks + len(rows)
+        self.indices[self.picks : end] = rows
+        self.gains[self.picks : end] = np.maximum(gains, 0.0)
+        self.captured[self.picks : end] = self.total + np.cumsum(np.maximum(energy, 0.0))
+        self.picks = end
+
+    def cut(self, captured: float) -> None:
+        """Drop the picks after the first with which `captured` was reached."""
+        reached = np.searchsorted(self.captured[: self.picks], captured)
+        self.picks = min(self.picks, int(reached) + 1)
+
+    def selection(self, stopped: Stopped, diagnostics: Diagnostics) -> Selection:
+        """What has been picked so far, as read-only views that later picks leave alone."""
+        views = [array[: self.picks] for array in (self.indices, self.gains, self.captured)]
+        for view in views:
+            view.flags.writeable = False
+        return Selection(
+            *views, self.captured_given, self.noise, stopped, self.duplicates, diagnostics
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gip_cli.pursuit.greedy import project
 from gip_cli.pursuit.noise import default_noise
+from gip_cli.pursuit.pool import Source
+from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.results import Progress, Selection
 from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.run import Problem, run
 
 PURSUITS = ("projection", "information", "residual")
 BLOCK_BYTES = 1 << 23
@@ -68,24 +70,26 @@ def select(
     s2 = float(noise) if noise != "auto" else default_noise(k, w, K) if k else 1.0
     if not 0 < s2 < np.inf:
         raise ValueError(f"noise must be positive and finite, not {noise}")
-    cost = np.ones(m) if price is None else np.asarray(price, dtype=np.float64)
-    if cost.shape != (m,) or not np.all(cost > 0):
+    cost = None if price is None else np.asarray(price, dtype=np.float64)
+    if cost is not None and (cost.shape != (m,) or not np.all(cost > 0)):
         raise ValueError(f"price must have shape ({m},) and be positive")
     G = np.empty((0, d)) if given is None else np.array(given, dtype=np.float64)
-    if given_weights is not None:
-        G *= np.asarray(given_weights, dtype=np.float64)[:, None]
-    return project(
-        rows,
-        w,
-        K,
-        s2,
-        k,
-        given=G,
-        rules=rules,
-        price=cost,
-        max_cosine=max_cosine,
-        stop_at=stop_at,
-        on_progress=on_progress,
+    gw = np.ones(len(G)) if given_weights is None else np.asarray(given_weights, dtype=np.float64)
+    return run(
+        Problem(
+            source=Source(rows),
+            objective=Projection(K),
+            noise=np.where(np.isnan(w), np.inf, s2 / np.square(w)),
+            s2=s2,
+            k=k,
+            given=G,
+            given_noise=s2 / gw**2,
+            rules=rules,
+            price=cost,
+            max_cosine=max_cosine,
+            stop_at=stop_at,
+        ),
+        on_progress,
     )
 
 

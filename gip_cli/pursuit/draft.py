@@ -1,0 +1,64 @@
+"""Propose picks on a few hundred rows, one at a time, in float32. Whatever is wrong shows later."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gip_cli.pursuit.objective import Objective
+from gip_cli.pursuit.pool import Ids, Pool
+from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.verify import COSINE_SLACK
+
+
+def draft(
+    pool: Pool,
+    objective: Objective,
+    rules: Rules | None,
+    picks: int,
+    floor: float,
+    max_cosine: float | None,
+) -> Ids:
+    """Up to `picks` rows of a gathered pool, in the order that the greedy would pick them.
+
+    Rules and `max_cosine` are kept exactly, so that a draft never proposes a row that its own
+    earlier picks have closed.
+
+    Parameters
+    ----------
+    rules : Rules or None
+        A snapshot, used up.
+    floor : float
+        Gains not above it end the draft.
+    """
+    X = pool.rows.embeddings
+    local = objective.local(X, pool.state, pool.noise, picks)
+    price = None if pool.price is None else pool.price.astype(np.float32)
+    closed = np.zeros(len(pool), np.float32)
+    rate = np.empty(len(pool), np.float32)
+    chosen: list[int] = []
+    for _ in range(picks):
+        local.gain(rate)
+        rate[rate <= floor] = -np.inf
+        if price is not None:
+            rate /= price
+        rate += closed
+        i = int(rate.argmax())
+        if rate[i] == -np.inf:
+            break
+        chosen.append(i)
+        local.pick(i)
+        closed[i] = -np.inf
+        if rules is not None:
+            closed[pool.located(np.asarray(rules.take(int(pool.named(i)))))] = -np.inf
+        if max_cosine is not None:
+            closed[near(pool, i, X @ X[i], max_cosine)] = -np.inf
+    return np.array(chosen, np.int64)
+
+
+def near(pool: Pool, i: int, cosines: np.ndarray, max_cosine: float) -> np.ndarray:
+    """(p,) which rows are closer to row i than `max_cosine`, float32's doubt settled in float64."""
+    close = cosines > max_cosine
+    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= COSINE_SLACK)
+    if len(unsure):
+        close[unsure] = pool.exact(unsure) @ pool.exact(np.array([i]))[0] > max_cosine
+    return close

@@ -1,0 +1,107 @@
+"""What a pursuit must define so that drafts can be verified by matrix products.
+
+Every pursuit of design 2.3 keeps a few numbers per row, its *state* (for `projection` v and n),
+and each pick t changes them by products of that row's *columns*, which are inner products of the
+row with vectors that the pick determines:
+
+    a_jt = f_j . left_t,    b_jt = f_j . right_t,    state_j -= a_jt a_jt, a_jt b_jt or b_jt b_jt
+
+So a whole block of picks is one matrix product for the columns and sums of their products for
+the states. This is what `gip_cli.pursuit.sweep` does, for any `Objective`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a block of b picks does to the rest of the pool.
+
+    Attributes
+    ----------
+    vectors : (g, b, D)
+        left and right vectors of each pick, g = 1 or 2.
+    fixed : (b,) or None
+        A factor that a pick multiplies its left columns by, the same for all rows.
+    gains : (b,)
+        Gain of each pick, just before it, in float64.
+    energy : (b,)
+        Share of the query's energy that each pick captured.
+    """
+
+    vectors: Array
+    gains: Array
+    energy: Array
+    fixed: Array | None = None
+
+    @staticmethod
+    def join(blocks: list[Columns]) -> Columns:
+        """Blocks that follow one another, as one."""
+        fixed = [block.fixed for block in blocks if block.fixed is not None]
+        return Columns(
+            np.concatenate([block.vectors for block in blocks], axis=1),
+            np.concatenate([block.gains for block in blocks]),
+            np.concatenate([block.energy for block in blocks]),
+            np.concatenate(fixed) if fixed else None,
+        )
+
+
+class Local(Protocol):
+    """A few hundred rows on which picks are tried one at a time, by their Gram matrices."""
+
+    def gain(self, out: NDArray[np.float32]) -> None:
+        """Write the gain of each row to `out` (p,)."""
+        ...
+
+    def pick(self, i: int) -> None:
+        """Update all rows for the pick of row `i`."""
+        ...
+
+
+class Objective(Protocol):
+    """The pursuit's belief: d x d matrices in float64, conditioned on the picks so far.
+
+    Attributes
+    ----------
+    products : tuple of pairs
+        Which columns' products sum to what: 0 is a, 1 is b, 2 the picks' `fixed` factors. The
+        first `states` of them are subtracted from the states, the others only serve `peak`.
+    """
+
+    states: int
+    groups: int
+    products: tuple[tuple[int, int], ...]
+
+    def copy(self) -> Self: ...
+
+    def observe(self, X: Array, noise: Array) -> Columns:
+        """Condition on picks X (b, D) with noise (b,)."""
+        ...
+
+    def state(self, X: Floats) -> Floats:
+        """(s, c) states of rows X (c, D) under the present belief, in X's precision."""
+        ...
+
+    def gain(self, state: Floats, noise: Floats) -> Floats:
+        """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0."""
+        ...
+
+    def peak(self, before: Array, after: Array, sums: Array, noise: Array) -> Array:
+        """(c,) upper bounds of the gain at every step between two states.
+
+        `sums` (products, c) are the products summed over the steps between them.
+        """
+        ...
+
+    def local(self, X: NDArray[np.float32], state: Array, noise: Array, picks: int) -> Local:
+        """Room for `picks` trial picks on rows X (p, D) that are in the given state."""
+        ...

@@ -1,0 +1,135 @@
+"""`projection`: most of the query's energy in the span of the picks (design section 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gip_cli.pursuit.objective import Array, Columns, Floats
+from gip_cli.pursuit.posterior import Posterior
+
+
+class Projection:
+    """Gain n / (noise + v), with v = f^T Sigma f and n = f^T Sigma K Sigma f.
+
+    Parameters
+    ----------
+    K : (d, d)
+        Query covariance of unit trace.
+    """
+
+    states, groups = 2, 2
+    products = ((0, 0), (0, 1), (1, 1))
+
+    def __init__(self, K: Array, posterior: Posterior | None = None) -> None:
+        self.K = K
+        self.posterior = posterior or Posterior(np.eye(len(K)))
+
+    def copy(self) -> Projection:
+        return Projection(self.K, self.posterior.copy())
+
+    def observe(self, X: Array, noise: Array) -> Columns:
+        """Closed form of the greedy step's `v` and `n` updates for a block of picks.
+
+        With u_t as in `Posterior.observe` and h_t = Sigma_t K u_t, pick t gains
+        theta_t = u_t^T K u_t and changes n by -(f.u)(2 f.h - theta f.u). After the block
+        Sigma_t = Sigma_b + sum_{s>=t} u_s u_s^T, so all h_t are two products:
+        H = U K Sigma_b + triu(U K U^T) U.
+        """
+        U, _ = self.posterior.observe(X, noise)
+        UK = U @ self.K
+        S = UK @ U.T
+        theta = np.diagonal(S).copy()
+        H = UK @ self.posterior.Sigma + np.triu(S) @ U
+        return Columns(np.stack([U, 2 * H - theta[:, None] * U]), theta, theta)
+
+    def state(self, X: Floats) -> Floats:
+        Z = X @ self.posterior.Sigma.astype(X.dtype)
+        v = np.einsum("ij,ij->i", Z, X)
+        n = np.einsum("ij,ij->i", Z @ self.K.astype(X.dtype), Z)
+        return np.stack([v, n])
+
+    def gain(self, state: Floats, noise: Floats) -> Floats:
+        v, n = state
+        return n / (noise + v)
+
+    def peak(self, before: Array, after: Array, sums: Array, noise: Array) -> Array:
+        """v only falls. n can rise on the way by no more than the negative parts of a b, whose
+        sum is (sum |a b| - sum a b) / 2 <= (|a| |b| - sum a b) / 2 (Cauchy-Schwarz)."""
+        aa, ab, bb = sums
+        rise = np.sqrt(aa * bb)
+        rise -= ab
+        return (before[1] + 0.5 * rise) / (noise + after[0])
+
+    def local(
+        self, X: NDArray[np.float32], state: Array, noise: Array, picks: int
+    ) -> LocalProjection:
+        Z = X @ self.posterior.Sigma.astype(np.float32)
+        gram = np.empty((len(X), 2, len(X)), np.float32)
+        np.matmul(Z, X.T, out=gram[:, 0])
+        np.matmul(Z @ self.K.astype(np.float32), Z.T, out=gram[:, 1])
+        return LocalProjection(gram, state, noise, picks)
+
+
+class LocalProjection:
+    """The greedy step in the coordinates of a few rows: no vector of length d is needed.
+
+    For a pick i, a = f.u and t = f.h of all rows come from row i of the two Gram matrices
+    F Sigma F^T and F Sigma K Sigma F^T, corrected for the earlier picks s:
+
+        a = (gram0_i - sum_s a_s(i) a_s) / sqrt(spread)
+        t = (gram1_i - sum_s (t_s(i) - theta_s a_s(i)) a_s + a_s(i) t_s) / sqrt(spread)
+
+    Parameters
+    ----------
+    gram : (p, 2, p) float32
+        Both matrices, row by row.
+    deflate : bool
+        Whether picks change F Sigma F^T (`residual` keeps it).
+    """
+
+    def __init__(
+        self,
+        gram: NDArray[np.float32],
+        state: Array,
+        noise: Array,
+        picks: int,
+        *,
+        deflate: bool = True,
+    ) -> None:
+        p = len(gram)
+        self.gram, self.deflate = gram, deflate
+        self.spread = (noise + state[0]).astype(np.float32)
+        self.n = state[1].astype(np.float32)
+        self.steps = np.empty((2 * picks, p), np.float32)  # a_0, t_0, a_1, t_1, ...
+        self.mix = np.zeros((2, 2 * picks), np.float32)  # what to subtract of each of them
+        self.theta = np.empty(picks, np.float32)
+        self.done = 0
+        self.work = np.empty((2, p), np.float32)
+
+    def gain(self, out: NDArray[np.float32]) -> None:
+        np.divide(self.n, self.spread, out=out)
+
+    def pick(self, i: int) -> None:
+        t, self.done = self.done, self.done + 1
+        spread = self.spread[i]
+        theta = self.theta[t] = self.n[i] / spread
+        past, mix, work = self.steps[: 2 * t], self.mix[:, : 2 * t], self.work
+        step = self.steps[2 * t : 2 * t + 2]
+        a_i, t_i = past[0::2, i], past[1::2, i]
+        if self.deflate:
+            mix[0, 0::2] = a_i
+        mix[1, 0::2] = t_i - self.theta[:t] * a_i
+        mix[1, 1::2] = a_i
+        np.matmul(mix, past, out=work)
+        np.subtract(self.gram[i], work, out=step)
+        step *= 1 / np.sqrt(spread)
+        a, h = step
+        np.multiply(a, a, out=work[0])
+        if self.deflate:
+            self.spread -= work[0]
+        work[0] *= theta
+        np.multiply(a, h, out=work[1])
+        work[1] *= 2
+        self.n += work[0]
+        self.n -= work[1]

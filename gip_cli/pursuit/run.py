@@ -1,0 +1,139 @@
+"""A whole pursuit: prepare the pool, advance block by block, keep the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gip_cli.pursuit.greedy import LONGEST, LONGEST_DRAFT, Belief, Greedy, Level, observe
+from gip_cli.pursuit.objective import Array, Objective
+from gip_cli.pursuit.pool import Ids, Pool, Source
+from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
+from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.sweep import Buffers, each_chunk
+from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.verify import Block, impose
+
+FEW = 256  # rows that picks are tried on one at a time
+HOT_SHARE, MOST_HOT = 12, 16384  # rows that drafts are first verified on: m / 12, at most 16,384
+ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
+GIVEN_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What `select` was asked, checked and in the solver's terms.
+
+    Attributes
+    ----------
+    source : Source
+        (m, D) rows.
+    objective : Objective
+        Before any pick; the run conditions it.
+    noise : (m,)
+        s2 / w^2 of each row; infinite for rows that may not be picked.
+    s2 : float
+        Noise variance of a row of weight 1.
+    k : int
+        Most picks.
+    given, given_noise : (g, D), (g,)
+        Picks made before.
+    rules, price, max_cosine, stop_at
+        As for `select`.
+    """
+
+    source: Source
+    objective: Objective
+    noise: Array
+    s2: float
+    k: int
+    given: Array
+    given_noise: Array
+    rules: Rules | None
+    price: Array | None
+    max_cosine: float | None
+    stop_at: float | None
+
+
+def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Selection:
+    """Pick until the budget is met, enough is captured, or no row is left."""
+    began = perf_counter()
+    m, D = problem.source.shape
+    objective, captured = problem.objective, 0.0
+    for start in range(0, len(problem.given), GIVEN_BATCH):
+        batch = slice(start, start + GIVEN_BATCH)
+        block = objective.observe(problem.given[batch], problem.given_noise[batch])
+        captured += float(block.energy.sum())
+    record = Record(min(problem.k, m), captured, problem.s2)
+    levels = [Level(FEW, LONGEST_DRAFT)]
+    if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
+        levels.insert(0, Level(hot, LONGEST))
+
+    with Team(lambda: Buffers(objective, D, LONGEST)) as team:
+        greedy = Greedy(team, levels, ROUNDING / (1 + problem.s2), problem.max_cosine)
+        pool, zero = prepare(problem, team)
+        greedy.seconds["prepare"] = perf_counter() - began
+
+        def outcome(stopped: Stopped) -> Selection:
+            top = levels[0]
+            work = Diagnostics(
+                top.blocks,
+                top.drafted,
+                top.accepted,
+                greedy.near_ties,
+                greedy.refreshes,
+                dict(greedy.seconds),
+            )
+            return record.selection(stopped, work)
+
+        for block, duplicates in blocks(greedy, pool, zero, problem):
+            record.add(block.rows, block.columns.gains, block.columns.energy)
+            record.duplicates += duplicates
+            if problem.stop_at is not None and record.total >= problem.stop_at:
+                record.cut(problem.stop_at)
+                return outcome("captured")
+            if on_progress is not None:
+                on_progress(Progress(problem.k, outcome("interrupted")))
+        return outcome("budget" if record.picks == problem.k else "exhausted")
+
+
+def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, int]]:
+    """All blocks of picks up to the budget, and the rows that each closed for their cosine.
+
+    When no gain is left, the rows that are still open follow in their order, those of all zeros
+    last.
+    """
+    belief, left = Belief(problem.objective, problem.rules), problem.k
+    while left and (made := greedy.advance(pool, belief, left)):
+        block, belief, duplicates = made
+        left -= len(block)
+        yield block, duplicates
+    for row in [*np.setdiff1d(np.arange(len(pool)), zero), *zero]:
+        if not left:
+            return
+        if np.isfinite(pool.noise[row]):
+            block = observe(pool, belief, np.array([row]))
+            closures = impose(pool, belief.objective, block, greedy.max_cosine, greedy.team)
+            pool.accept(closures.rows)
+            left -= 1
+            yield block, closures.duplicates
+
+
+def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:
+    """The pool in the state before the first pick, and its rows of all zeros."""
+    m = problem.source.shape[0]
+    state, squares = np.empty((problem.objective.states, m)), np.empty(m)
+    pool = Pool(problem.source, problem.noise.copy(), problem.price, state)
+
+    def work(X: NDArray[np.float32], rows: slice, _: Buffers) -> None:
+        np.einsum("ij,ij->i", X, X, out=squares[rows])
+        state[:, rows] = problem.objective.state(X)
+
+    each_chunk(pool, team, work)
+    if len(bad := np.flatnonzero(~np.isfinite(squares))):
+        raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
+    return pool, np.flatnonzero(squares == 0)

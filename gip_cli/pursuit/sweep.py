@@ -1,0 +1,203 @@
+"""One pass over a pool: what a block of picks does to every row, and who might have beaten it.
+
+Rows go by in chunks small enough for a core's cache. For each chunk one matrix product gives
+the columns of all b picks in float32. Their products, summed over a *stretch* of 32 picks, bring
+the states (float64) to the stretch's end, and bound how high a row's rate can have been within
+it. Only where that reaches the least rate of a pick in the stretch is the row followed pick by
+pick: few rows, once the first hundred picks are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gip_cli.pursuit.objective import Array, Columns, Objective
+from gip_cli.pursuit.pool import Ids, Pool
+from gip_cli.pursuit.team import Team
+
+STRETCH = 32
+CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
+EARLIER = np.triu(np.ones((STRETCH, STRETCH), np.float32), 1)  # x @ EARLIER: sums of those before
+FIXED = 2  # in `Objective.products`
+
+Single = NDArray[np.float32]
+
+
+class Plan:
+    """A block of b picks as the chunks need it, padded to whole stretches.
+
+    Parameters
+    ----------
+    limits : (b,)
+        Rates that a row must come up to, to be reported.
+    picks : (b, d) or None
+        Embeddings of the picks, if rows closer to one than the cosine `bar` are to be reported.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        block: Columns,
+        limits: Array | float,
+        picks: Array | None = None,
+        bar: float = np.inf,
+    ) -> None:
+        groups, b, D = block.vectors.shape
+        self.objective, self.bar = objective, bar
+        self.stretches = -(-b // STRETCH)
+        padded = self.stretches * STRETCH
+        matrix = np.zeros((D, groups, padded), np.float32)
+        matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
+        self.matrix = matrix.reshape(D, groups * padded)
+        self.limits = np.full((self.stretches, STRETCH), np.inf, np.float32)
+        self.limits.reshape(-1)[:b] = limits
+        self.least = self.limits.min(axis=1)
+        self.fixed = np.zeros((self.stretches, STRETCH), np.float32)
+        if block.fixed is not None:
+            self.fixed.reshape(-1)[:b] = block.fixed
+        self.picks = None if picks is None else np.ascontiguousarray(picks.T, np.float32)
+
+
+class Buffers:
+    """One worker's memory. The loop over chunks allocates nothing larger than a (c,) vector."""
+
+    def __init__(self, objective: Objective, D: int, most: int) -> None:
+        groups, states = objective.groups, objective.states
+        self.size = chunk = max(STRETCH, CHUNK_BYTES // (4 * groups * most))
+        self.rows = np.empty((chunk, D), np.float32)
+        self.products = np.empty(chunk * groups * most, np.float32)
+        self.cosines = np.empty(chunk * most, np.float32)
+        self.sums = np.empty((len(objective.products), most // STRETCH, chunk), np.float32)
+        self.states = np.empty((states, most // STRETCH + 1, chunk))
+        self.columns = np.empty((groups, chunk, STRETCH), np.float32)
+        self.term = np.empty((chunk, STRETCH), np.float32)
+        self.path = np.empty((states, chunk, STRETCH), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Rows that came up to a pick's limit, the picks' own rows among them; in no order.
+
+    Attributes
+    ----------
+    rows, steps : (n,)
+        Row of the pool, and the pick of the block that it came up to.
+    rates : (n,)
+        The row's rate just before that pick, to float32's precision.
+    near_rows, near_steps, cosines : (x,)
+        Rows, picks that they are closer to than the bar, and how close, to float32's precision.
+    """
+
+    rows: Ids
+    steps: Ids
+    rates: Single
+    near_rows: Ids
+    near_steps: Ids
+    cosines: Single
+
+
+def each_chunk(
+    pool: Pool, team: Team[Buffers], work: Callable[[Single, slice, Buffers], None]
+) -> None:
+    """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side."""
+    starts = count(0, team.desks[0].size)
+
+    def share(buffers: Buffers) -> None:
+        while (start := next(starts)) < len(pool):
+            stop = min(start + buffers.size, len(pool))
+            work(pool.rows.block(start, stop, buffers.rows), slice(start, stop), buffers)
+
+    team.run(share)
+
+
+def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
+    """Work the states of all rows out from the belief, in float64."""
+
+    def work(X: Single, rows: slice, _: Buffers) -> None:
+        pool.state[:, rows] = objective.state(X.astype(np.float64))
+
+    each_chunk(pool, team, work)
+
+
+def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
+    """Write the states after the block to `pool.after`; find the rows that reach the limits."""
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    reached, near = [nothing], [nothing]
+
+    def work(X: Single, rows: slice, buffers: Buffers) -> None:
+        reached.extend(advance(pool, plan, X, rows, buffers))
+        if plan.picks is not None:
+            near.append(neighbours(plan, X, rows.start, buffers))
+
+    each_chunk(pool, team, work)
+    columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
+    return Hits(*(np.concatenate(column) for column in columns))
+
+
+def advance(
+    pool: Pool, plan: Plan, X: Single, rows: slice, buffers: Buffers
+) -> Iterator[tuple[Ids, Ids, Single]]:
+    """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
+    objective, stretches, c = plan.objective, plan.stretches, len(X)
+    runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
+    np.matmul(X, plan.matrix, out=runs.reshape(c, -1))
+    columns = runs.reshape(c, objective.groups, stretches, STRETCH)
+    sums = buffers.sums[:, :stretches, :c]
+    for out, (left, right) in zip(sums, objective.products, strict=True):
+        factor = plan.fixed[None] if right == FIXED else columns[:, right]
+        np.einsum("jcs,jcs->cj", columns[:, left], factor, out=out)
+
+    states = buffers.states[:, : stretches + 1, :c]
+    states[:, 0] = pool.state[:, rows]
+    for stretch in range(stretches):
+        np.subtract(
+            states[:, stretch], sums[: objective.states, stretch], out=states[:, stretch + 1]
+        )
+    pool.after[:, rows] = states[:, stretches]
+
+    peak = objective.peak(states[:, :-1], states[:, 1:], sums, pool.noise[rows])
+    if pool.price is not None:
+        peak /= pool.price[rows]
+    hot = np.flatnonzero(peak >= plan.least[:, None])
+    for first in range(0, len(hot), buffers.size):
+        stretch, row = np.divmod(hot[first : first + buffers.size], c)
+        for group, out in enumerate(buffers.columns[:, : len(row)]):
+            at = (row * objective.groups + group) * stretches + stretch
+            np.take(runs, at, axis=0, out=out, mode="clip")
+        rates = follow(
+            plan, stretch, states[:, stretch, row], pool.noise[rows.start + row], buffers
+        )
+        if pool.price is not None:
+            rates /= pool.price[rows.start + row, None]
+        which, steps = np.nonzero(rates >= plan.limits[stretch])
+        yield rows.start + row[which], stretch[which] * STRETCH + steps, rates[which, steps]
+
+
+def follow(plan: Plan, stretch: Ids, state: Array, noise: Array, buffers: Buffers) -> Single:
+    """(h, 32) gains of h rows just before each pick of a stretch.
+
+    Their columns lie in `buffers.columns`. States just before each pick are running sums, which
+    a product with a triangle of ones gives several times faster than `cumsum`.
+    """
+    h = len(noise)
+    columns, term, path = buffers.columns[:, :h], buffers.term[:h], buffers.path[:, :h]
+    for out, before, (left, right) in zip(path, state, plan.objective.products, strict=False):
+        factor = plan.fixed[stretch] if right == FIXED else columns[right]
+        np.multiply(columns[left], factor, out=term)
+        np.matmul(term, EARLIER, out=out)
+        np.subtract(before[:, None].astype(np.float32), out, out=out)
+    return plan.objective.gain(path, noise[:, None].astype(np.float32))
+
+
+def neighbours(plan: Plan, X: Single, start: int, buffers: Buffers) -> tuple[Ids, Ids, Single]:
+    """Rows of X closer to a pick than the bar, the picks, and how close."""
+    d, b = plan.picks.shape
+    cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
+    np.matmul(X[:, :d], plan.picks, out=cosines)
+    rows, steps = np.nonzero(cosines > plan.bar)
+    return start + rows, steps, cosines[rows, steps]

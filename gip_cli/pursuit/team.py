@@ -1,0 +1,45 @@
+"""Threads for the sweeps: whole chunks side by side, BLAS itself kept to one thread meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Desk = TypeVar("Desk")
+
+
+class Team(Generic[Desk]):
+    """As many workers as BLAS has threads, each at its own desk (its private buffers).
+
+    A sweep is matrix products and elementwise work by turns, and BLAS would share out only the
+    former. Both let go of the interpreter's lock, so chunks of rows can run side by side
+    instead. OPENBLAS_NUM_THREADS and the like are thereby obeyed.
+    """
+
+    def __init__(self, desk: Callable[[], Desk]) -> None:
+        self.blas = ThreadpoolController().select(user_api="blas")
+        size = max((library["num_threads"] for library in self.blas.info()), default=1)
+        self.desks = [desk() for _ in range(size)]
+        self.executor = ThreadPoolExecutor(size)
+
+    def run(self, work: Callable[[Desk], None]) -> None:
+        """Call `work(desk)` once for each worker; return when all are done."""
+        for task in [self.executor.submit(work, desk) for desk in self.desks]:
+            task.result()
+
+    def __enter__(self) -> Self:
+        self.limit = self.blas.limit(limits=1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.executor.shutdown(cancel_futures=True)
+        self.limit.restore_original_limits()

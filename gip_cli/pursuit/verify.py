@@ -1,0 +1,232 @@
+"""Is every pick of a block the best of all rows at its turn? Settled in float64.
+
+A sweep knows rates to float32's precision and to the drift of the states since they were last
+worked out. Rows that come within `margin` of a pick are therefore evaluated once more in float64
+from the belief at the block's start and the block's columns; no pick rests on anything less.
+The margin follows the drift: the picks' own rates are known exactly, so each sweep shows how far
+its rates are off, and a block only counts as verified with a margin of at least four times that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gip_cli.pursuit.objective import Array, Columns, Objective
+from gip_cli.pursuit.pool import Ids, Pool
+from gip_cli.pursuit.sweep import Buffers, Hits, Plan, sweep
+from gip_cli.pursuit.team import Team
+
+TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
+LEAST_MARGIN = 4e-6  # float32's rounding within one block
+COSINE_SLACK = 1e-5  # float32's rounding of a cosine, with room
+BATCH = 1024  # rivals settled at a time, to bound memory
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive picks and what follows from them.
+
+    Attributes
+    ----------
+    rows : (b,)
+        Rows of the whole pool.
+    X : (b, D) float64
+        Their coordinates.
+    columns : Columns
+    closed : list of b arrays
+        Rows of the whole pool that `Rules` closed at each pick.
+    """
+
+    rows: Ids
+    X: Array
+    columns: Columns
+    closed: list[Ids]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @staticmethod
+    def join(blocks: list[Block]) -> Block:
+        """Blocks that follow one another, as one."""
+        return Block(
+            np.concatenate([block.rows for block in blocks]),
+            np.concatenate([block.X for block in blocks]),
+            Columns.join([block.columns for block in blocks]),
+            [closed for block in blocks for closed in block.closed],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Closures:
+    """Rows of a pool that a block closes, the picks themselves among them.
+
+    Attributes
+    ----------
+    rows : (n,) ascending
+    since : (n,)
+        The first pick of the block that the row can no longer be.
+    duplicates : int
+        How many of them were open and are closed for their cosine alone.
+    """
+
+    rows: Ids
+    since: Ids
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a sweep said of a block.
+
+    Attributes
+    ----------
+    confirmed : int
+        Picks, from the first on, that are the best of all rows.
+    right : int
+        Row of the pool that is the best where the block is wrong; -1 if it is right throughout.
+    closures : Closures
+    settled : int
+        Rows evaluated in float64.
+    margin : float
+        Relative margin for the next block.
+    """
+
+    confirmed: int
+    right: int
+    closures: Closures
+    settled: int
+    margin: float
+
+
+def verify(
+    pool: Pool,
+    objective: Objective,
+    block: Block,
+    margin: float,
+    max_cosine: float | None,
+    team: Team[Buffers],
+) -> Verdict:
+    """Find the first pick that is not the best; leave the states after the block in `pool.after`.
+
+    Parameters
+    ----------
+    objective : Objective
+        The belief before the block.
+    margin : float
+        Relative error that rates may have. With 0 the verdict is as good as the rates, which
+        does for a pool that is itself only a draft's.
+    """
+    picks = pool.located(block.rows)
+    rates = block.columns.gains if pool.price is None else block.columns.gains / pool.price[picks]
+    turn = dict(zip(picks.tolist(), range(len(picks)), strict=True))
+    while True:
+        plan = plan_of(block, objective, rates * (1 - margin), max_cosine)
+        hits = sweep(pool, plan, team)
+        own = np.array([turn.get(row, -1) for row in hits.rows.tolist()]) == hits.steps
+        drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
+        if not margin or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
+            break
+        margin *= 8
+    closures = close(pool, block, picks, hits, max_cosine)
+    open_ = hits.steps < lookup(closures.rows, closures.since, hits.rows)
+    rivals = np.unique(hits.rows[open_])
+    confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
+    return Verdict(confirmed, right, closures, len(rivals), max(LEAST_MARGIN, 8 * float(drift)))
+
+
+def impose(
+    pool: Pool, objective: Objective, block: Block, max_cosine: float | None, team: Team[Buffers]
+) -> Closures:
+    """`verify` for a block known to be right."""
+    hits = sweep(pool, plan_of(block, objective, np.inf, max_cosine), team)
+    return close(pool, block, pool.located(block.rows), hits, max_cosine)
+
+
+def plan_of(
+    block: Block, objective: Objective, limits: Array | float, max_cosine: float | None
+) -> Plan:
+    if max_cosine is None:
+        return Plan(objective, block.columns, limits)
+    return Plan(objective, block.columns, limits, block.X, max_cosine - COSINE_SLACK)
+
+
+def settle(
+    pool: Pool,
+    objective: Objective,
+    block: Block,
+    picks: Ids,
+    rates: Array,
+    rivals: Ids,
+    closures: Closures,
+) -> tuple[int, int]:
+    """First pick that a rival beats, in float64, and that rival; (b, -1) if there is none."""
+    found = []
+    for start in range(0, len(rivals), BATCH):
+        batch = rivals[start : start + BATCH]
+        X = pool.exact(batch)
+        columns = [X @ vectors.T for vectors in block.columns.vectors]
+        if block.columns.fixed is not None:
+            columns.append(block.columns.fixed)
+        path = np.repeat(objective.state(X)[:, :, None], len(block), axis=2)
+        for state, (left, right) in zip(path, objective.products, strict=False):
+            change = columns[left] * columns[right]
+            state -= np.cumsum(change, axis=1) - change
+        rate = objective.gain(path, pool.noise[batch, None])
+        if pool.price is not None:
+            rate /= pool.price[batch, None]
+        since = lookup(closures.rows, closures.since, batch)
+        which, steps = np.nonzero(
+            (rate >= rates * (1 - TIE)) & (np.arange(len(block)) < since[:, None])
+        )
+        found.append((batch[which], steps, rate[which, steps]))
+    if not found:
+        return len(block), -1
+    rows, steps, theirs = map(np.concatenate, zip(*found, strict=True))
+    for step in np.unique(steps):
+        at = steps == step
+        contest = {picks[step]: rates[step], **dict(zip(rows[at], theirs[at], strict=True))}
+        best = max(contest.values())
+        right = min(row for row, rate in contest.items() if rate >= best * (1 - TIE))
+        if right != picks[step]:
+            return int(step), int(right)
+    return len(block), -1
+
+
+def close(pool: Pool, block: Block, picks: Ids, hits: Hits, max_cosine: float | None) -> Closures:
+    """Gather what the picks close: themselves, what `Rules` said, and what lies too near."""
+    ruled = [pool.located(closed) for closed in block.closed]
+    rows = np.concatenate([picks, *ruled])
+    since = np.concatenate(
+        [np.arange(len(picks)), *(np.full(len(at), turn + 1) for turn, at in enumerate(ruled))]
+    )
+    if max_cosine is None:
+        return Closures(*earliest(rows, since), duplicates=0)
+    near, by = hits.near_rows, hits.near_steps
+    is_near = hits.cosines > max_cosine
+    unsure = np.flatnonzero(np.abs(hits.cosines - max_cosine) <= COSINE_SLACK)
+    for start in range(0, len(unsure), BATCH):
+        batch = unsure[start : start + BATCH]
+        exact = np.einsum("ij,ij->i", pool.exact(near[batch]), block.X[by[batch]])
+        is_near[batch] = exact > max_cosine
+    near, by = near[is_near], by[is_near]
+    fresh = np.isfinite(pool.noise[near]) & (lookup(*earliest(rows, since), near) > by + 1)
+    return Closures(
+        *earliest(np.concatenate([rows, near]), np.concatenate([since, by + 1])),
+        duplicates=len(np.unique(near[fresh])),
+    )
+
+
+def earliest(rows: Ids, since: Ids) -> tuple[Ids, Ids]:
+    """Each row once, ascending, with its smallest `since`."""
+    order = np.lexsort((since, rows))
+    rows, first = np.unique(rows[order], return_index=True)
+    return rows, since[order][first]
+
+
+def lookup(keys: Ids, values: Ids, wanted: Ids) -> Ids:
+    """Values of the wanted among ascending keys; NEVER for those that are not there."""
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], NEVER)
