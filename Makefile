@@ -11,7 +11,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -c .ci/constraints.txt -e '.[offline,report]' --group dev
+	$(BIN)/pip install --quiet -c .ci/constraints.txt -e '.[offline,judge,report]' --group dev
 	touch $@
 
 # The chain on sample_data, as a user's own Makefile would have it: nothing is made twice.
