@@ -1,5 +1,19 @@
 """Pick the few instruction-tuning rows that carry the information."""
 
-from gip_cli.pursuit import Selection, select
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gip_cli.pursuit import Selection, select
 
 __all__ = ["Selection", "select"]
+
+
+def __getattr__(name: str) -> Any:
+    """Numpy is loaded when the solver is asked for, not with the command's first module."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gip_cli import pursuit
+
+    return getattr(pursuit, name)
