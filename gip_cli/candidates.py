@@ -15,6 +15,7 @@ from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, join_keys
 from gip_cli.errors import InputError, UsageError
 from gip_cli.given import Given, gather_given
+from gip_cli.given_vectors import TOKENS_UNKNOWN
 from gip_cli.measures import closest
 from gip_cli.plan import Plan
 from gip_cli.pool import Pool, Signals
@@ -66,7 +67,7 @@ class Candidates:
     query : Query
         Its weights (m,) are NaN where a signal is missing.
     tokens : (m,)
-        Each row's token count; 0 where there is none.
+        Each row's token count; 0 where it is not known.
     reasons : (m,)
         Why a row cannot be picked; OPEN where it can.
     """
@@ -98,12 +99,17 @@ class Candidates:
         return dict(zip(self.signals.names, self.shares, strict=True))
 
     @property
-    def scores(self) -> Array:
-        """(m, a) unit signals whose squares sum to what the query weighs rows by (design 2.1)."""
-        scaled: Array = np.nan_to_num(self.unit) * np.sqrt(
-            np.asarray(self.shares) / np.sum(self.shares)
-        )
-        return scaled
+    def scores(self) -> Array | None:
+        """Unit signals (m, a), each by the root of its share, for the paper's dual form.
+
+        There the scores are the rows' correlations with a query that is never seen (design 2.3).
+        None where the query has other sources than signals: then it is known, and is pursued.
+        """
+        if self.query.sources.keys() != {"signals"}:
+            return None
+        shares = np.asarray(self.shares) / np.sum(self.shares)
+        scores: Array = np.nan_to_num(self.unit) * np.sqrt(shares)
+        return scores
 
 
 def gather_candidates(
@@ -134,8 +140,6 @@ def gather_candidates(
     )
     signals = signals.spanned()
     unit = to_unit(signals.values, signals.ranges, signals.lower)
-    if plan.pursuit == "residual" and not shares:
-        raise UsageError("--pursuit residual pursues signals", "attach some with gip score")
     try:
         query = build_query(
             vectors,
@@ -197,16 +201,25 @@ def _near(
 
 
 def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
-    """Token counts (m,): the store's, or those of a field; -1 where there is none.
+    """Token counts (m,): the store's, or those of a field; -1 where a field holds none.
 
     Raises
     ------
     InputError
         The field of a row holds no count, and such rows may not be skipped.
+    UsageError
+        Tokens are to be counted, and the store does not know them.
     """
     field = plan.budget.token_field
     if field is None:
-        return np.where(at < 0, 0, store.tokens[at])
+        counts = np.where(at < 0, 0, store.tokens[at])
+        if plan.budget.tokens is not None and np.any(counts == TOKENS_UNKNOWN):
+            raise UsageError(
+                "--tokens: these embeddings were given without token counts",
+                "say where the rows have theirs: --token-field FIELD",
+                path=store.paths.npy,
+            )
+        return np.maximum(counts, 0)
     tokens = np.full(len(pool), -1, dtype=np.int64)
     for row, value in enumerate(pool.fields[field]):
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
-from gip_cli.encoder import Encoder
+from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError
 from gip_cli.formats import Renderer
 from gip_cli.pool import Signals, load_pool
@@ -90,7 +90,7 @@ class Companions:
         beside = sibling(path)
         if beside is not None:
             store = open_embeddings(beside)
-            if store.settings.card == self._embeddings.settings.card:
+            if store.settings.card.same_space(self._embeddings.settings.card):
                 store.check_rows()
                 yield store
 
@@ -99,6 +99,12 @@ class Companions:
         from gip_cli.encoder import load_encoder  # torch only where it is needed
 
         card = self._embeddings.settings.card
+        if card.model == GIVEN:
+            raise MismatchError(
+                "made from given vectors, so no model can embed other rows",
+                "give theirs too: gip embed FILE.jsonl -o FILE.npy --vectors VECTORS.npy",
+                path=self._embeddings.paths.npy,
+            )
         encoder = load_encoder(
             card.model,
             revision=card.revision,

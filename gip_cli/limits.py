@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_cli.candidates import Candidates, Rows
+from gip_cli.candidates import Candidates, Reason, Rows
 from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups, quotas
@@ -131,8 +131,11 @@ def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:
     """
     if plan.noise != "auto":
         return plan.noise
-    count = limits.expected + (len(candidates.given) if candidates.given else 0)
+    # Of rows that are closed because of those given, the weights count as they did before.
+    free = (Reason.OPEN, Reason.GIVEN, Reason.DUPLICATE_OF_GIVEN)
+    weights = np.where(np.isin(candidates.reasons, free), candidates.query.weights, np.nan)
     covariance = candidates.query.covariance
     if not limits.expected:
-        return default_noise(1, candidates.weights, covariance) * effective_rank(covariance)
-    return default_noise(count, candidates.weights, covariance)
+        return default_noise(1, weights, covariance) * effective_rank(covariance)
+    count = limits.expected + (len(candidates.given) if candidates.given else 0)
+    return default_noise(count, weights, covariance)

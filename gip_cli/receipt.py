@@ -89,7 +89,9 @@ def receipt(
         else selection.duplicates
         + int(np.count_nonzero(rows.reasons == Reason.DUPLICATE_OF_GIVEN)),
         "quotas": quota_table(problem.limits.quotas, picks),
-        "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())},
+        "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())}
+        if rows.tokens.any()
+        else None,
         "signals": {
             name: _against(rows.signals.values[:, at], picks, draws)
             for at, name in enumerate(rows.signals.names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ import typer
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Input, SkipBad, tell_skipped
+from gip_cli.cli.options import Input, SkipBad, tell_skipped, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -72,7 +71,7 @@ def select(
         "given": rows.given or [],
         "exclude": rows.exclude or [],
     }
-    output.refuse_overwriting([input, *(path for paths in read.values() for path in paths)])
+    output.refuse_overwriting(input, *(path for paths in read.values() for path in paths))
     tell = (lambda text: None) if output.check else note
     bad = BadRows(skip=skip_bad)
     grouping = plan.grouping
@@ -112,9 +111,10 @@ def select(
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "seconds": round(time.monotonic() - started, 3),
             }
-            _write(problem, selection, figures, output)
+            _write(problem, selection, figures, output, input)
     if output.json:
-        sys.stdout.buffer.write(_json(figures))
+        with writing("-", input) as stdout:
+            stdout.write(_json(figures))
     if selection.stopped == "interrupted":
         raise KeyboardInterrupt
 
@@ -171,18 +171,18 @@ def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Ite
     )
 
 
-def _write(problem: Problem, selection: Selection, figures: Figures, output: OutputOptions) -> None:
+def _write(
+    problem: Problem, selection: Selection, figures: Figures, output: OutputOptions, input: str
+) -> None:
     """Write all files or none: each is whole before the first takes its place, OUT the last."""
     with ExitStack() as stack:
-        to_stdout = output.output == "-"
-        out = sys.stdout.buffer if to_stdout else stack.enter_context(replacing(output.output))
+        out = stack.enter_context(writing(output.output, input))
         if output.rejects:
             rejects = stack.enter_context(replacing(output.rejects))
             rejects.writelines(rejected_lines(problem, selection, keep_signals=output.keep_signals))
         if output.receipt_path:
             stack.enter_context(replacing(output.receipt_path)).write(_json(figures))
         out.writelines(_lines(problem, selection, output))
-        out.flush()
 
 
 def _json(figures: Figures) -> bytes:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from gip_cli.cli.options import refuse_same
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping, Shares
 from gip_cli.plan import Budget, Plan, Sources
@@ -203,18 +204,14 @@ class OutputOptions:
             return self.receipt
         return str(Path(self.output).with_suffix(".receipt.json"))
 
-    def refuse_overwriting(self, read: list[str]) -> None:
+    def refuse_overwriting(self, *read: str) -> None:
         """Refuse two outputs of one name, and outputs that are files this run reads."""
-        written = [p for p in (self.output, self.rejects, self.receipt_path) if p and p != "-"]
-        places = [Path(path).resolve() for path in written]
-        if len(set(places)) < len(places):
-            raise UsageError("two outputs of one name", path=written[-1])
-        sources = {Path(path).resolve() for path in read if path != "-"}
-        for path, place in zip(written, places, strict=True):
-            if place in sources:
-                raise UsageError(
-                    "would be overwritten while it is read", "choose another", path=path
-                )
+        written = [path for path in (self.rejects, self.receipt_path) if path is not None]
+        places = {Path(path).resolve() for path in (self.output, *written)}
+        if len(places) <= len(written):
+            raise UsageError("two outputs of one name", "see -o, --rejects and --receipt")
+        for path in (self.output, *written):
+            refuse_same(path, *read)
 
 
 def options_said(

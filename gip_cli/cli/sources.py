@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from gip_cli.cli.console import note, progress
-from gip_cli.companions import Companions, sibling
+from gip_cli.companions import sibling
 from gip_cli.embeddings import Embeddings, open_embeddings
 from gip_cli.formats import Renderer
 from gip_cli.rows import RowFile
@@ -47,9 +44,3 @@ def embeddings_for(
                 on_progress=lambda at: update(at.done, at.total, ""),
             )
         yield open_embeddings(target)
-
-
-def vectors_of(sources: Sequence[str], embeddings: Embeddings) -> npt.NDArray[np.float32]:
-    """Embeddings (t, d) of other files' rows, in the space of `embeddings`."""
-    companions = Companions(embeddings)
-    return np.concatenate([companions.read(source).vectors for source in sources])

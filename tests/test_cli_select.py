@@ -1,0 +1,508 @@
+"""`gip select` as a user runs it: files in, files and an exit code out."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from gip_cli.cli import app
+from gip_cli.cli.console import fail
+from gip_cli.errors import GipError
+from tests.selecting import embed, row, unit, write_rows
+from tests.toys import GIP
+
+D = 6
+ROOT = Path(__file__).parent.parent
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def receipt_of(out: Path) -> dict[str, Any]:
+    return orjson.loads(out.with_suffix(".receipt.json").read_bytes())
+
+
+def vectors_of(rows: list[dict[str, Any]]) -> np.ndarray:
+    return unit(np.array([one["text"].split()[:D] for one in rows], dtype=np.float64))
+
+
+def make_rows() -> list[dict[str, Any]]:
+    """60 rows in three languages; rows 20 to 29 repeat rows 0 to 9, nearly; row 7 has no signal."""
+    rng = np.random.default_rng(5)
+    vectors = unit(rng.standard_normal((60, D)) + 0.4)
+    vectors[20:30] = unit(vectors[:10] + 0.02 * rng.standard_normal((10, D)))
+    signal = rng.uniform(1, 5, 60).round(2).tolist()
+    signal[7] = None
+    return [
+        row(
+            vector,
+            int(rng.integers(0, 30)),
+            n=n,
+            lang="de" if n % 6 == 0 else "en" if n % 2 else "fr",
+            length=int(rng.integers(5, 50)),
+            gip={"signals": {"good": good}, "ranges": {"good": [1, 5]}},
+        )
+        for n, (vector, good) in enumerate(zip(vectors, signal, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", make_rows())
+    embed(path, D)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "small.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command did: its exit code and what it wrote to the standard streams."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def error(self) -> str:
+        return self.stderr.splitlines()[-1].removeprefix("gip: error: ")
+
+
+Gip = Callable[..., Run]
+Select = Callable[..., str]
+
+
+@pytest.fixture
+def gip(capfd: pytest.CaptureFixture[str]) -> Gip:
+    """The command line without a process of its own, which takes longer than what it does."""
+
+    def run(*arguments: object) -> Run:
+        capfd.readouterr()
+        try:
+            app([*map(str, arguments)], standalone_mode=False)
+            code = 0
+        except GipError as error:
+            code = fail(error, error.exit_code)
+        return Run(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def select(gip: Gip) -> Select:
+    """Select to a file, which must go well; what was said."""
+
+    def run(pool: Path, out: Path, *options: object) -> str:
+        done = gip("select", pool, "-o", out, *options)
+        assert done.code == 0, done.stderr
+        return done.stderr
+
+    return run
+
+
+def stripped(one: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in one.items() if name != "gip"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "no budget"),
+        (("-k", 3, "--tokens", 50), "two budgets"),
+        (("-k", 0), "-k 0 is not a positive number"),
+        (("--fraction", 1.5), "--fraction 1.5 is not in (0, 1]"),
+        (("--tokens", 0), "--tokens 0"),
+        (("--tokens", 3), "--tokens 3 is less than the shortest row has (6)"),
+        (("--captured", 1), "--captured 1 is not between 0 and 1"),
+        (("-k", 3, "--length-power", 1), "go with --tokens"),
+        (("-k", 3, "--per-group", 1), "groups need --group-field"),
+        (("-k", 3, "--group-field", "lang"), "--group-field goes with one limit"),
+        (("-k", 3, "--group-field", "lan", "--per-group", 2), "no row has a field 'lan'"),
+        (
+            ("--captured", 0.5, "--group-field", "lang", "--group-share", "equal"),
+            "--group-share divides -k, --fraction or --tokens",
+        ),
+        (("-k", 3, "--group-field", "lang", "--group-share", "none.json"), "none.json: no such"),
+        (("-k", 3, "--dedup-threshold", 1.2), "--dedup-threshold 1.2 is not a cosine"),
+        (("-k", 3, "--noise", "low"), "--noise low is neither auto nor a number"),
+        (("-k", 3, "--noise", "-1"), "--noise -1 is neither auto nor a positive number"),
+        (("-k", 3, "--quality-power", "-1"), "--quality-power -1 is not a number from 0 on"),
+        (("-k", 3, "--signal", "bad"), "no row has signal 'bad'; signals here: good"),
+        (("-k", 3, "--signal", "good=0"), "--signal 'good=0' is not NAME=WEIGHT"),
+        (("-k", 3, "--signal", "good", "--no-signals"), "exclude each other"),
+        (("-k", 3, "--min-captured", 2), "--min-captured 2 is not between 0 and 1"),
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense_are_refused(
+    gip: Gip, options: tuple[object, ...], message: str, pool: Path, out: Path
+) -> None:
+    run = gip("select", pool, "-o", out, *options)
+    assert run.code == 2
+    assert message in run.error
+    assert not list(out.parent.iterdir())
+
+
+def test_check_and_json_need_a_file(gip: Gip, pool: Path) -> None:
+    for option, message in (("--check", "pass -o FILE"), ("--json", "carries the rows already")):
+        run = gip("select", pool, "-k", 3, option)
+        assert run.code == 2
+        assert message in run.error
+        assert not run.stdout
+
+
+def test_what_is_read_is_never_written(gip: Gip, pool: Path, out: Path) -> None:
+    given = shutil.copy(pool, out.parent / "given.jsonl")
+    for path, option in ((pool, "-o"), (pool, "--rejects"), (given, "-o"), (given, "--receipt")):
+        before = Path(path).read_bytes()
+        run = gip("select", pool, "-k", 3, "--given", given, "-o", out, option, path)
+        assert run.code == 2
+        assert "same file" in run.error
+        assert Path(path).read_bytes() == before
+    run = gip("select", pool, "-k", 3, "-o", out, "--rejects", out)
+    assert "two outputs of one name" in run.error
+
+
+def test_tokens_are_never_over_budget_and_counted_as_asked(
+    select: Select, pool: Path, out: Path
+) -> None:
+    said = select(pool, out, "--tokens", 200)
+    tokens = sum(len(one["text"].split()) for one in read(out))
+    assert 150 < tokens <= 200
+    assert f"{tokens} of 200 tokens" in said
+    receipt = receipt_of(out)
+    assert receipt["tokens"]["picked"] == tokens
+    assert receipt["stopped"] == "budget"
+    select(pool, out, "--tokens", 200, "--token-field", "length")
+    assert 150 < sum(one["length"] for one in read(out)) <= 200
+
+
+def test_length_power_prefers_short_rows(select: Select, pool: Path, out: Path) -> None:
+    counts = []
+    for power in (0, 1):
+        select(pool, out, "--tokens", 200, "--length-power", power)
+        counts.append(len(read(out)))
+    assert counts[1] > counts[0]
+
+
+def test_a_row_without_a_token_count_is_refused_or_told(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    rows = make_rows()
+    rows[4]["length"] = "many"
+    path = write_rows(out.parent / "odd.jsonl", rows)
+    options = ("-e", pool.with_suffix(".npy"), "--tokens", 200, "--token-field", "length")
+    run = gip("select", path, "-o", out, *options)
+    assert run.code == 3
+    assert f"{path}:5: no number of tokens in field 'length'" in run.error
+    said = select(path, out, *options, "--skip-bad", "--rejects", out.parent / "rejects")
+    assert "1 of 60 rows have no token count and cannot be picked" in said
+    assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
+        "no token count"
+    ]
+
+
+def test_captured_stops_at_the_first_pick_that_reaches_it(
+    select: Select, pool: Path, out: Path
+) -> None:
+    select(pool, out, "--captured", 0.6, "--annotate")
+    captured = [one["gip"]["captured"] for one in read(out)]
+    assert captured[-1] >= 0.6 > captured[-2]
+    assert receipt_of(out)["stopped"] == "captured"
+    said = select(pool, out, "--captured", 0.999)
+    assert "--captured 0.999 is not reached" in said
+
+
+def test_groups_have_their_quotas_and_shortfalls_are_told(
+    select: Select, pool: Path, out: Path
+) -> None:
+    said = select(pool, out, "--group-field", "lang", "--per-group", 12)
+    langs = [one["lang"] for one in read(out)]
+    assert {lang: langs.count(lang) for lang in ("de", "en", "fr")} == {
+        "de": 10,
+        "en": 12,
+        "fr": 12,
+    }
+    assert "1 groups are 2 rows short of their quotas:" in said
+    assert "de: 10 of 12 rows" in said
+    table = {entry["group"]: entry for entry in receipt_of(out)["quotas"]["table"]}
+    assert table["de"] == {
+        "group": "de", "quota": 12, "available": 10, "picked": 10, "shortfall": 2
+    }  # fmt: skip
+
+    shares = out.parent / "shares.json"
+    shares.write_text('{"de": 1, "fr": 3}')
+    select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
+    langs = [one["lang"] for one in read(out)]
+    assert (langs.count("de"), langs.count("fr"), langs.count("en")) == (3, 9, 0)
+
+    select(pool, out, "--tokens", 300, "--group-field", "lang", "--group-share", "equal")
+    for lang in ("de", "en", "fr"):
+        assert sum(len(r["text"].split()) for r in read(out) if r["lang"] == lang) <= 100
+
+    select(pool, out, "-k", 20, "--group-field", "lang", "--max-per-group", 7)
+    langs = [one["lang"] for one in read(out)]
+    assert len(langs) == 20
+    assert max(map(langs.count, ("de", "en", "fr"))) <= 7
+    assert set(receipt_of(out)["quotas"]) == {"unit", "groups", "full"}
+
+
+def test_a_selection_is_extended_by_one_command(select: Select, pool: Path, out: Path) -> None:
+    """At the default noise too: given rows count in it as picks do."""
+    select(pool, out, "-k", 15, "--keep-signals")
+    whole, noise = read(out), receipt_of(out)["noise"]
+    given = write_rows(out.parent / "given.jsonl", whole[:5])
+    said = select(pool, out, "-k", 10, "--given", given, "--keep-signals")
+    assert read(out) == whole[5:]
+    receipt = receipt_of(out)
+    assert receipt["noise"] == noise
+    assert receipt["given"]["rows"] == receipt["given"]["in_pool"] == 5
+    assert 0 < receipt["given"]["captured"] < receipt["captured_curve"][0][1]
+    assert "5 of 60 rows are given and cannot be picked" in said
+
+
+def test_rows_given_are_known_by_their_text(select: Select, pool: Path, out: Path) -> None:
+    """What `select` wrote has no signals any more; the pool's row of the same text has."""
+    select(pool, out, "-k", 15)
+    whole = read(out)
+    other_bytes = [{"text": one["text"], "note": "bought in March"} for one in whole[:5]]
+    given = write_rows(out.parent / "given.jsonl", other_bytes)
+    select(pool, out, "-k", 10, "--given", given)
+    assert read(out) == whole[5:]
+
+
+def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
+    select: Select, pool: Path, out: Path
+) -> None:
+    rng = np.random.default_rng(8)
+    given = write_rows(out.parent / "old.jsonl", [row(v) for v in rng.standard_normal((4, D))])
+    embed(given, D)
+    said = select(pool, out, "-k", 10, "--given", given)
+    assert "4 rows given have no signals, here or in the pool" in said
+    receipt = receipt_of(out)
+    assert receipt["given"]["rows"] == receipt["given"]["without_signals"] == 4
+    assert receipt["given"]["in_pool"] == 0
+    assert receipt["beside"]["given"][0]["rows"] == 4
+
+
+def test_rows_near_an_excluded_one_are_never_picked(select: Select, pool: Path, out: Path) -> None:
+    rows = make_rows()
+    exclude = write_rows(out.parent / "test.jsonl", rows[:10])
+    rejects = out.parent / "rejects.jsonl"
+    said = select(pool, out, "-k", 40, "--exclude", exclude, "--rejects", rejects)
+    assert "20 of 60 rows are too close to an excluded one and cannot be picked" not in said
+    near = (vectors_of(rows) @ vectors_of(rows[:10]).T > 0.9).any(axis=1)
+    near[7] = False  # it has no signal in the first place
+    assert near[:10].sum() == 9
+    assert near[20:30].all()
+    assert {r["n"] for r in read(rejects) if r["gip"]["reason"] == "excluded"} == set(
+        np.flatnonzero(near)
+    )
+    assert f"{near.sum()} of 60 rows are too close to an excluded one" in said
+
+
+def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) -> None:
+    """Of each near-duplicate pair one row is picked, never none: both copies are not dropped."""
+    said = select(pool, out, "-k", 60, "--dedup-threshold", 0.99)
+    picked = {one["n"] for one in read(out)}
+    for n in set(range(10)) - {7}:
+        assert len({n, n + 20} & picked) == 1
+    assert 27 in picked
+    assert receipt_of(out)["duplicates_avoided"] == 9
+    assert "9 near-duplicates avoided" in said
+    assert "picked 50 of the 60 asked for" in said
+
+
+def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Path) -> None:
+    rejects = out.parent / "rejects.jsonl"
+    rows = make_rows()
+    given = write_rows(out.parent / "given.jsonl", rows[:2])
+    exclude = write_rows(out.parent / "exclude.jsonl", rows[2:4])
+    options = ("--given", given, "--exclude", exclude, "--dedup-threshold", 0.99)
+    limits = ("-k", 12, "--group-field", "lang", "--max-per-group", 5, "--exclude-threshold", 0.999)
+    select(pool, out, *options, *limits, "--rejects", rejects)
+    picked, rejected = read(out), read(rejects)
+    assert sorted(one["n"] for one in picked + rejected) == list(range(60))
+    assert [one["n"] for one in rejected] == sorted(one["n"] for one in rejected)
+    reasons = {one["n"]: one["gip"]["reason"] for one in rejected}
+    expected = {0: "given", 1: "given", 2: "excluded", 3: "excluded", 7: "no signal"}
+    expected |= {20: "duplicate of given", 21: "duplicate of given"}
+    F = vectors_of(rows)
+    expected |= {n: "excluded" for n in (22, 23) if F[n] @ F[n - 20] > 0.999}
+    assert {n: reasons[n] for n in expected} == expected
+    langs = [one["lang"] for one in picked]
+    at = [one["n"] for one in picked]
+    for one in rejected:
+        cosines = F[at] @ F[one["n"]]
+        nearest = one["gip"]["nearest"]
+        assert nearest["cosine"] == pytest.approx(cosines.max(), abs=1e-5)
+        assert nearest["line"] == at[int(cosines.argmax())] + 1
+        if one["n"] not in expected:
+            full = langs.count(one["lang"]) == 5
+            near = cosines.max() > 0.99
+            reason = "duplicate" if near else "group full" if full else "budget"
+            assert one["gip"]["reason"] == reason
+    assert {"duplicate", "group full", "budget"} <= set(reasons.values())
+
+
+def test_rows_without_an_embedding_are_an_error_or_told(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    more = write_rows(out.parent / "more.jsonl", [*make_rows(), row(np.ones(D), n=60)])
+    store = ("-e", pool.with_suffix(".npy"))
+    run = gip("select", more, "-k", 5, "-o", out, *store)
+    assert run.code == 4
+    assert f"{more}:61: no embedding in" in run.error
+    rejects = out.parent / "rejects.jsonl"
+    said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
+    assert "1 of 61 rows have no embedding and cannot be picked" in said
+    assert read(rejects)[-1]["gip"] == {"reason": "no embedding", "nearest": None}
+    without = out.read_bytes()
+    select(pool, out, "-k", 5, "--no-signals")
+    assert out.read_bytes() == without  # such a row has no part in the query
+
+
+def test_check_says_whether_the_file_is_what_would_be_written(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    select(pool, out, "-k", 8, "--annotate")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.parent.iterdir()}
+    said = select(pool, out, "-k", 8, "--annotate", "--check")
+    assert said == f"gip: {out}: up to date, 8 rows\n"
+    run = gip("select", pool, "-o", out, "-k", 8, "--order", "input", "--annotate", "--check")
+    assert run.code == 1
+    assert "stale: the same rows in another order; the first difference is at line" in run.error
+    run = gip("select", pool, "-o", out, "-k", 9, "--noise", receipt_of(out)["noise"], "--check")
+    assert run.code == 1
+    assert run.error.startswith(f"{out}: stale: 9 of 9 rows are new, 8 of 8 are gone")
+    assert before == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.parent.iterdir()
+    }
+    run = gip("select", pool, "-o", out.with_name("none.jsonl"), "-k", 8, "--check")
+    assert run.code == 1
+    assert "missing" in run.error
+
+
+def test_a_result_below_the_least_is_not_written(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    out.write_text("old\n")
+    run = gip("select", pool, "-o", out, "-k", 2, "--min-captured", 0.9)
+    assert run.code == 1
+    assert "less than --min-captured 0.9" in run.error
+    assert [path.read_text() for path in out.parent.iterdir()] == ["old\n"]
+    select(pool, out, "-k", 2, "--min-captured", 0.01)
+    assert len(read(out)) == 2
+
+
+def test_the_receipt_is_the_same_but_for_its_time(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    options = ("-k", 12, "--group-field", "lang", "--group-share", "proportional")
+    run = gip("select", pool, "-o", out, *options, "--json")
+    first = receipt_of(out)
+    assert orjson.loads(run.stdout) == first
+    select(pool, out, *options)
+    second = receipt_of(out)
+    assert first.pop("time").keys() == second.pop("time").keys() == {"finished", "seconds"}
+    assert first == second
+    assert len(first["captured_curve"]) == 12
+    assert first["captured_by_random"]["seeds"] == 5
+    assert first["captured"] > first["captured_by_random"]["mean"]
+    assert first["options"]["group_share"] == "proportional"
+
+
+def test_cached_embeddings_need_no_torch(pool: Path, out: Path) -> None:
+    program = (
+        "import sys; from gip_cli.cli import app; "
+        f"app(['select', {str(pool)!r}, '-k', '3', '-o', {str(out)!r}], standalone_mode=False); "
+        "sys.exit(bool({'torch', 'sentence_transformers'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert len(read(out)) == 3
+
+
+def test_the_help_fits_a_screen_and_a_half() -> None:
+    run = subprocess.run(
+        [GIP, "select", "--help"],
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        check=True,
+    )
+    lines = run.stdout.decode().splitlines()
+    assert len(lines) <= 75
+    for panel in ("Budget", "Query", "Groups", "Output"):
+        assert any(line.startswith(f"╭─ {panel} ─") for line in lines)
+        assert any(line.startswith(f" {panel} ") and " gip select " in line for line in lines)
+
+
+def test_rows_of_other_files_are_embedded_by_the_model_of_the_pool(
+    select: Select, sample_store: Path, out: Path
+) -> None:
+    """The real model, loaded for rows that no store has: another format than the pool's."""
+    pool, given = ROOT / "sample_data/alpaca.jsonl", ROOT / "sample_data/qa.jsonl"
+    select(pool, out, "-k", 5, "-e", sample_store, "--given", given, "--no-signals")
+    receipt = receipt_of(out)
+    assert receipt["given"]["rows"] == 20
+    assert 0 < receipt["given"]["captured"] < receipt["captured"]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool that takes seconds to pick from."""
+    folder = tmp_path_factory.mktemp("large")
+    m = 30_000
+    path = write_rows(folder / "pool.jsonl", ({"text": f"row {n}"} for n in range(m)))
+    vectors = np.random.default_rng(0).standard_normal((m, 128)).astype(np.float32)
+    np.save(folder / "vectors.npy", unit(vectors))
+    command = [GIP, "embed", path, "-o", folder / "pool.npy", "--vectors", folder / "vectors.npy"]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_interrupted_run_keeps_its_picks_only_if_asked(
+    keep: bool, large: Path, out: Path
+) -> None:
+    terminal, stderr = pty.openpty()
+    options = ["--keep-partial"] if keep else []
+    run = subprocess.Popen(
+        [GIP, "select", large, "-k", "25000", "-o", out, *options],
+        stderr=stderr,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(stderr)
+    seen = b""
+    while b"rows/s" not in seen:  # the bar shows that some rows are picked
+        seen += os.read(terminal, 1 << 16)
+    run.send_signal(signal.SIGINT)
+    try:
+        while chunk := os.read(terminal, 1 << 16):
+            seen += chunk
+    except OSError:  # Linux's end of a terminal
+        pass
+    os.close(terminal)
+    assert run.wait(30) == 130
+    assert b"captured" in seen
+    if keep:
+        assert 0 < len(read(out)) < 25_000
+        assert receipt_of(out)["stopped"] == "interrupted"
+        assert len(read(out)) == receipt_of(out)["picked"]
+    else:
+        assert not list(out.parent.iterdir())
