@@ -1,0 +1,202 @@
+"""Killed, terminated, interrupted at random moments: old file or new file, and nothing is lost.
+
+The default run tries a few moments; ``-m slow`` all 50 of each signal and command.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.embeddings import open_embeddings
+from tests.toys import GIP, embed, gip, write_rows
+
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+MOMENTS = [pytest.param(1, id="few"), pytest.param(50, id="fifty", marks=pytest.mark.slow)]
+# How a process may end that was sent the signal: done before, by its default, by our handler.
+ENDS = {
+    signal.SIGKILL: {0, -9},
+    signal.SIGTERM: {0, -15, 143},
+    signal.SIGINT: {0, -2, 130},
+}
+ROWS = 1500
+
+Files = dict[str, bytes]
+
+
+def interrupted(command: Sequence[object], number: signal.Signals, after: float) -> int:
+    """Run, send the signal after some seconds, wait for the end; its code."""
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    errors = process.communicate()[1].decode()
+    if after > 0.2:  # before that Python itself is starting
+        assert "Traceback" not in errors, errors
+    return process.returncode
+
+
+def files_of(folder: Path) -> Files:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows with a number, and vectors for them, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("pool")
+    rng = np.random.default_rng(0)
+    np.save(folder / "vectors.npy", rng.standard_normal((ROWS, 32)).astype(np.float32))
+    lines = [f'{{"text": "row {n}", "up": {rng.integers(100)}}}\n' for n in range(ROWS)]
+    (folder / "pool.jsonl").write_text("".join(lines))
+    gip("embed", folder / "pool.jsonl", "-o", folder / "pool.npy",
+        "--vectors", folder / "vectors.npy")  # fmt: skip
+    return folder / "pool.jsonl"
+
+
+def score(pool: Path, out: Path, old: bool) -> list[object]:
+    return ["score", pool, "-o", out / "scored.jsonl", "--metadata", f"{'ab'[old]}=up"]
+
+
+def select(pool: Path, out: Path, old: bool) -> list[object]:
+    return ["select", pool, "-k", 90 + old, "-o", out / "small.jsonl"]
+
+
+def embed_given(pool: Path, out: Path, old: bool) -> list[object]:
+    dtype = "float16" if old else "float32"
+    return ["embed", pool, "-o", out / "new.npy", "--vectors", pool.with_name("vectors.npy"),
+            "--dtype", dtype]  # fmt: skip
+
+
+def visible(files: Files) -> Files:
+    """Without the time, which a receipt tells, and files that only gip looks at."""
+    return {
+        name: data[: data.find(b'"time"')] if name.endswith("receipt.json") else data
+        for name, data in files.items()
+        if not name.startswith(".")
+    }
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+@pytest.mark.parametrize("command", [score, select, embed_given])
+def test_targets_are_old_or_new_and_a_rerun_is_as_if_nothing_had_happened(
+    command: Callable[[Path, Path, bool], list[object]], moments: int, pool: Path, tmp_path: Path
+) -> None:
+    whole: list[Files] = []
+    for old in (False, True):
+        started = time.monotonic()
+        assert gip(*command(pool, tmp_path, old)).returncode == 0
+        duration = time.monotonic() - started
+        whole.append(visible(files_of(tmp_path)))
+    assert whole[0] != whole[1]
+    rng = random.Random(command.__name__)
+    old = False
+    for number in SIGNALS * moments:
+        after = rng.uniform(0.02, duration)
+        code = interrupted([GIP, *command(pool, tmp_path, old)], number, after)
+        assert code in ENDS[number]
+        found = files_of(tmp_path)
+        assert visible(found).keys() == whole[0].keys()
+        for name, data in visible(found).items():
+            assert data in (whole[0][name], whole[1][name]), name
+        if number != signal.SIGKILL:
+            assert not [name for name in found if name.endswith(".tmp")]
+        if command is embed_given:  # a store is old or new as a whole
+            open_embeddings(tmp_path / "new.npy")
+        assert gip(*command(pool, tmp_path, old)).returncode == 0
+        assert visible(files_of(tmp_path)) == whole[old]
+        old = not old
+
+
+EMBED = """
+import signal, sys
+from pathlib import Path
+from tests.toys import ToyEncoder, embed
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+pool, target, log, delay = sys.argv[1:]
+class Logged(ToyEncoder):
+    def encode(self, texts):
+        with open(log, "a") as file:
+            file.write(f"{len(texts)}\\n")
+        return super().encode(texts)
+print("ready", flush=True)
+try:
+    embed(Path(pool), Path(target), Logged(delay=float(delay)), batch_size=4)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+@pytest.mark.parametrize("number", SIGNALS)
+def test_embedding_loses_at_most_the_batch_under_way(
+    number: signal.Signals, moments: int, tmp_path: Path
+) -> None:
+    moments = max(moments, 3)
+    texts = [f"row {n}" for n in range(100 + 20 * moments)]
+    pool = write_rows(tmp_path / "pool.jsonl", texts)
+    target, log = tmp_path / "pool.npy", tmp_path / "log"
+    embed(pool, tmp_path / "clean.npy")
+    command = [sys.executable, "-c", EMBED, str(pool), str(target), str(log)]
+    rng = random.Random(int(number))
+    for _ in range(moments):
+        process = subprocess.Popen([*command, "0.002"], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.08))
+        process.send_signal(number)
+        process.communicate()
+        assert process.returncode in ENDS[number]
+        assert not target.exists() or process.returncode == 0
+    subprocess.run([*command, "0"], check=True, stdout=subprocess.DEVNULL)
+    for name in ("npy", "keys.npy", "tokens.npy", "json"):
+        clean = tmp_path / f"clean.{name}"
+        assert (tmp_path / f"pool.{name}").read_bytes() == clean.read_bytes()
+    encoded = sum(map(int, log.read_text().split()))
+    assert len(texts) <= encoded <= len(texts) + moments * 4
+    assert not [name for name in files_of(tmp_path) if name.startswith(".pool.npy.")]
+
+
+def test_two_processes_on_one_target_take_turns(tmp_path: Path) -> None:
+    texts = [f"row {n}" for n in range(60)]
+    pool = write_rows(tmp_path / "pool.jsonl", texts)
+    embed(pool, tmp_path / "clean.npy")
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", EMBED, str(pool), str(tmp_path / "pool.npy"), str(log), "0.01"]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert sum(map(int, log.read_text().split())) == len(texts)  # no text was encoded twice
+    assert (tmp_path / "pool.npy").read_bytes() == (tmp_path / "clean.npy").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_real_model_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+    texts = [f"Question {n}: how much is {n} times {n + 1}?" for n in range(2000)]
+    pool = write_rows(tmp_path / "pool.jsonl", texts)
+    clean, target = tmp_path / "clean.npy", tmp_path / "pool.npy"
+    started = time.monotonic()
+    assert gip("embed", pool, "-o", clean).returncode == 0
+    duration = time.monotonic() - started
+    rng = random.Random(int(number))
+    for _ in range(3):
+        code = interrupted(
+            [GIP, "embed", pool, "-o", target], number, rng.uniform(0.5, 0.9) * duration
+        )
+        assert code in ENDS[number]
+    run = gip("embed", pool, "-o", target)
+    assert b"going on where a run was interrupted" in run.stderr
+    np.testing.assert_allclose(np.load(target), np.load(clean), atol=1e-5)
+    assert target.with_name("pool.keys.npy").read_bytes() == (
+        clean.with_name("clean.keys.npy").read_bytes()
+    )
