@@ -15,7 +15,6 @@ from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, join_keys
 from gip_cli.errors import InputError, UsageError
 from gip_cli.given import Given, gather_given
-from gip_cli.given_vectors import TOKENS_UNKNOWN
 from gip_cli.measures import closest
 from gip_cli.plan import Plan
 from gip_cli.pool import Pool, Signals
@@ -213,7 +212,7 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
     field = plan.budget.token_field
     if field is None:
         counts = np.where(at < 0, 0, store.tokens[at])
-        if plan.budget.tokens is not None and np.any(counts == TOKENS_UNKNOWN):
+        if plan.budget.tokens is not None and np.any(counts < 0):
             raise UsageError(
                 "--tokens: these embeddings were given without token counts",
                 "say where the rows have theirs: --token-field FIELD",

@@ -1,0 +1,66 @@
+"""Where the vectors of other files' rows come from: the pool's store, their own, or the model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.companions import Companions, sibling
+from gip_cli.embeddings import open_embeddings
+from gip_cli.errors import InputError, UsageError
+from tests.selecting import embed, row, unit, write_rows
+
+D = 4
+VECTORS = unit(np.random.default_rng(3).standard_normal((6, D)))
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    path = write_rows(tmp_path / "pool.jsonl", map(row, VECTORS[:3]))
+    embed(path, D)
+    return path
+
+
+def test_a_sibling_is_the_store_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").touch()
+    assert sibling(tmp_path / "a.jsonl") == tmp_path / "a.npy"
+    assert sibling(tmp_path / "a.jsonl.gz") == tmp_path / "a.npy"
+    assert sibling(tmp_path / "b.jsonl") is None
+    assert sibling("-") is None
+
+
+def test_each_row_is_looked_up_in_the_pools_store_then_in_its_own(pool: Path) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[1:]))
+    beside = embed(write_rows(pool.with_name("late.jsonl"), map(row, VECTORS[3:])), D)
+    shutil.copy(beside, other.with_suffix(".npy"))  # holds only the rows that the pool has not
+    for suffix in (".keys.npy", ".tokens.npy", ".json"):
+        shutil.copy(beside.with_name("late" + suffix), other.with_name("other" + suffix))
+    read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    np.testing.assert_allclose(read.vectors, VECTORS[1:], atol=1e-6)
+    assert len(read) == 5
+
+
+def test_a_store_of_another_model_is_passed_over(pool: Path) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[:2]))
+    embed(other, D - 1)
+    read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    np.testing.assert_allclose(read.vectors, VECTORS[:2], atol=1e-6)  # the pool's own store
+
+
+def test_a_model_that_cannot_be_loaded_is_told(pool: Path) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS))
+    with pytest.raises(UsageError, match="model 'words' cannot be loaded"):
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+
+
+def test_bad_rows_are_refused_or_counted(pool: Path) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[:2]))
+    other.write_bytes(other.read_bytes() + b"{not json\n")
+    store = open_embeddings(pool.with_suffix(".npy"))
+    with pytest.raises(InputError, match=r"other\.jsonl:3: not JSON"):
+        Companions(store).read(str(other))
+    read = Companions(store, skip_bad=True).read(str(other))
+    assert (len(read), read.skipped.count) == (2, 1)

@@ -1,0 +1,79 @@
+"""The weights of rows given: on the pool's scale, from what is known of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gip_cli.companions import Companion, Companions
+from gip_cli.errors import MismatchError
+from gip_cli.given import Given, gather_given
+from gip_cli.pool import Signals
+from tests.selecting import in_memory, row, write_rows
+
+D = 3
+
+
+def read(path: Path, rows: list[dict[str, Any]]) -> Companion:
+    write_rows(path, rows)
+    return Companions(in_memory(path, D)).read(str(path))
+
+
+def scored(vector: list[float], ends: list[float] | None = None, **signals: Any) -> dict[str, Any]:
+    member: dict[str, Any] = {"signals": signals}
+    if ends:
+        member["ranges"] = dict.fromkeys(signals, ends)
+    return row(vector, gip=member)
+
+
+POOL_ROWS = [scored([1, 0, 0], up=2), scored([0, 1, 0], up=6), scored([0, 0, 1], up=10)]
+
+
+def weigh(tmp_path: Path, rows: list[dict[str, Any]], power: float = 1.0) -> Given:
+    """Rows given to a pool whose signal `up` spans 2 to 10."""
+    pool = read(tmp_path / "pool", POOL_ROWS)
+    signals = Signals(("up",), pool.signals.values, (None,), (False,)).spanned()
+    assert signals.ranges == ((2.0, 10.0),)
+    weights = np.array([0.05, 0.5, np.nan])
+    given = read(tmp_path / "given", rows)
+    return gather_given([given], pool.keys, weights, signals, [1.0], power)
+
+
+def test_own_signals_are_mapped_by_the_pools_range_and_cut(tmp_path: Path) -> None:
+    given = weigh(tmp_path, [scored([1, 1, 0], up=v) for v in (4, 10, 99, -5)])
+    np.testing.assert_allclose(given.weights, [0.25, 1, 1, 0.05])  # the floor
+    assert given.unscored == 0
+    squared = weigh(tmp_path, [scored([1, 1, 0], up=4)], power=2)
+    np.testing.assert_allclose(squared.weights, [0.0625])
+    np.testing.assert_allclose(squared.atoms[0], 0.0625 * np.array([1, 1, 0]) / 2**0.5, rtol=1e-6)
+
+
+def test_own_signals_come_before_the_pools_and_those_before_none(tmp_path: Path) -> None:
+    given = weigh(
+        tmp_path,
+        [
+            scored([0, 1, 0], up=10),  # in the pool too, at 0.5
+            row([0, 1, 0]),  # no signal here: the pool's
+            scored([0, 1, 0], up=None),
+            row([0, 0, 1]),  # no signal here, and the pool's row has none either
+            row([1, 1, 1]),  # not in the pool
+        ],
+    )
+    np.testing.assert_allclose(given.weights, [1, 0.5, 0.5, 1, 1])
+    assert given.unscored == 2
+
+
+def test_a_signal_of_another_scale_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match="'up' has another scale here than in the pool"):
+        weigh(tmp_path, [scored([1, 1, 0], ends=[0, 5], up=4)])
+
+
+def test_without_signals_all_weigh_the_same(tmp_path: Path) -> None:
+    companion = read(tmp_path / "given", POOL_ROWS)
+    none = Signals((), np.empty((3, 0)), (), ())
+    given = gather_given([companion, companion], companion.keys, np.ones(3), none, [], 2.0)
+    assert given.weights.tolist() == [1.0] * 6
+    assert given.unscored == 0

@@ -1,0 +1,86 @@
+"""Groups by a field, and budgets divided among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gip_cli.errors import InputError, UsageError
+from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, quotas
+
+
+@pytest.mark.parametrize(
+    ("weights", "total", "parts"),
+    [
+        ([1, 1, 1], 9, [3, 3, 3]),
+        ([1, 1, 1], 10, [4, 3, 3]),  # a tie goes to the first
+        ([1, 1, 2], 2, [1, 0, 1]),  # exact 0.5, 0.5, 1
+        ([41, 33, 26], 10, [4, 3, 3]),  # exact 4.1, 3.3, 2.6
+        ([3, 1], 2, [2, 0]),  # exact 1.5, 0.5: a tie goes to the larger weight
+        ([0, 5], 3, [0, 3]),
+        ([0.1, 0.2, 0.7], 1000, [100, 200, 700]),
+    ],
+)
+def test_largest_remainders(weights: list[float], total: int, parts: list[int]) -> None:
+    assert largest_remainder(np.array(weights, dtype=float), total).tolist() == parts
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=9).filter(lambda w: sum(w) > 1e-3),
+    st.integers(0, 10**9),
+)
+def test_parts_sum_to_the_total_and_are_next_to_exact(weights: list[float], total: int) -> None:
+    parts = largest_remainder(np.array(weights), total)
+    exact = np.array(weights) / np.sum(weights) * total
+    assert parts.sum() == total
+    assert np.all(np.abs(parts - exact) <= 1 + 1e-6 * total)
+    assert np.all(parts[np.array(weights) == 0] == 0)
+
+
+def test_groups_are_values_by_their_names() -> None:
+    groups = Groups.by(["de", None, 3, "3", True, ["b", "a"], "de"], also=["xx"])
+    assert groups.names == ("3", '["b","a"]', "de", "null", "true", "xx")
+    assert [groups.names[code] for code in groups.codes] == [
+        "de", "null", "3", "3", "true", '["b","a"]', "de"
+    ]  # fmt: skip
+    rows = np.array([0, 2, 3])
+    assert groups.total(np.arange(7), rows).tolist() == [5, 0, 0, 0, 0, 0]
+
+
+def test_quotas_by_size_evenly_and_by_file() -> None:
+    groups = Groups.by(["a", "b", "b", "b", "c"], also=["d"])
+    sizes = np.array([1, 3, 0, 0])  # no row of c can be picked, none is in d
+    assert quotas(Shares("proportional", {}), groups, sizes, 4).tolist() == [1, 3, 0, 0]
+    assert quotas(Shares("equal", {}), groups, sizes, 4).tolist() == [2, 2, 0, 0]
+    file = Shares("file", {"a": 1, "c": 1, "d": 2})
+    assert quotas(file, groups, sizes, 4).tolist() == [1, 0, 1, 2]  # c and d will fall short
+    with pytest.raises(UsageError, match="name no group that rows are in; groups here: a, b"):
+        quotas(Shares("file", {"c": 1, "d": 2}), groups, sizes, 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "{}", '{"a": -1, "b": 3}', '{"a": "2"}', '{"a": true}', '{"a": 0}', "{", "3"]
+)
+def test_a_file_that_holds_no_shares_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "shares.json").write_text(text)
+    with pytest.raises(InputError, match=r"shares\.json: not "):
+        Shares.parse(str(tmp_path / "shares.json"))
+
+
+def test_shares_are_words_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "equal").write_text('{"de": 2}')
+    assert Shares.parse("equal") == Shares("equal", {})
+    assert Shares.parse(str(tmp_path / "equal")) == Shares("file", {"de": 2})
+    with pytest.raises(UsageError, match="no such file"):
+        Shares.parse("even")
+
+
+def test_a_grouping_has_one_limit() -> None:
+    with pytest.raises(UsageError, match="one limit"):
+        Grouping("lang", per_group=2, at_most=3)
+    with pytest.raises(UsageError, match="--max-per-group 0"):
+        Grouping("lang", at_most=0)

@@ -1,0 +1,119 @@
+"""Rows as arrays: places, keys, signals, and the join with their embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from gip_cli.embeddings import open_embeddings
+from gip_cli.errors import InputError, MismatchError, UsageError
+from gip_cli.formats import Renderer, key_of
+from gip_cli.pool import Pool, Signals, load_pool
+from gip_cli.rows import BadRows, RowFile
+from tests.selecting import embed, in_memory, row, write_rows
+
+D = 3
+
+
+def load(path: Path, *fields: str) -> Pool:
+    with RowFile(path, BadRows(), reread=True) as rows:
+        return load_pool(rows, Renderer("text"), fields)
+
+
+def signalled(**member: object) -> dict[str, object]:
+    return {"text": "1 0 0", "gip": member}
+
+
+def test_a_pool_knows_the_place_of_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_bytes(b'{"text":"1 0 0"}\n\n  {"text":"0 1 0", "a":{"b":7}}\n')
+    with RowFile(path, BadRows(), reread=True) as rows:
+        pool = load_pool(rows, Renderer("text"), ["a.b"])
+        assert pool.row(1).raw == b'{"text":"0 1 0", "a":{"b":7}}'
+        assert pool.row(1).line == 3
+    assert pool.lines.tolist() == [1, 3]
+    assert pool.fields == {"a.b": [None, 7]}
+    assert pool.keys[1].tobytes() == key_of("0 1 0")
+    assert pool.lengths.tolist() == [5, 5]
+
+
+def test_the_digest_is_of_the_rows_not_of_their_holder(tmp_path: Path) -> None:
+    rows = [row([1, 0, 0]), row([0, 1, 0])]
+    lines = write_rows(tmp_path / "a", rows)
+    (tmp_path / "b").write_bytes(orjson.dumps(rows))
+    assert load(lines).digest == load(tmp_path / "b").digest
+    assert load(lines).digest != load(write_rows(tmp_path / "c", rows[::-1])).digest
+
+
+def test_a_signal_may_first_appear_in_any_row(tmp_path: Path) -> None:
+    rows = [
+        {"text": "1 0 0"},
+        signalled(signals={"a": 2}),
+        signalled(signals={"b": 5, "a": None}, lower=["b"], ranges={"b": [0, 9]}),
+        {"text": "1 0 0"},
+    ]
+    signals = load(write_rows(tmp_path / "pool", rows)).signals
+    assert signals.names == ("a", "b")
+    assert signals.ranges == (None, (0, 9))
+    assert signals.lower == (False, True)
+    nan = np.nan
+    np.testing.assert_array_equal(signals.values, [[nan, nan], [2, nan], [nan, 5], [nan, nan]])
+    assert signals.spanned().ranges == ((2, 2), (0, 9))
+
+
+def test_two_scales_of_one_signal_are_refused(tmp_path: Path) -> None:
+    rows = [signalled(signals={"a": 2}), signalled(signals={"a": 3}, ranges={"a": [1, 5]})]
+    with pytest.raises(InputError, match=r"pool:2: signal 'a' has another scale"):
+        load(write_rows(tmp_path / "pool", rows))
+
+
+SIGNALS = Signals(("a", "b", "a=2"), np.arange(6.0).reshape(2, 3), (None,) * 3, (False,) * 3)
+
+
+def test_signals_are_chosen_with_their_weights() -> None:
+    chosen, shares = SIGNALS.weighted(["b=0.5", "a"])
+    assert (chosen.names, shares) == (("b", "a"), [0.5, 1.0])
+    np.testing.assert_array_equal(chosen.values, [[1, 0], [4, 3]])
+    assert SIGNALS.weighted(["a=2"])[0].names == ("a=2",)  # a name that looks like a weight
+    assert SIGNALS.weighted(["a=2=3"])[1] == [3.0]
+    assert SIGNALS.weighted([])[0].values.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (["c"], "no row has signal 'c'; signals here: a, b, a=2"),
+        (["b=x"], "not NAME=WEIGHT"),
+        (["b=-1"], "with a positive weight"),
+        (["b=nan"], "with a positive weight"),
+        (["b", "b=2"], "two --signal of one name"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(wanted: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        SIGNALS.weighted(wanted)
+
+
+def test_rows_find_their_embeddings_by_key(tmp_path: Path) -> None:
+    rows = [row(v) for v in np.eye(3)] + [row([1, 0, 0])]  # the last repeats the first
+    path = write_rows(tmp_path / "pool.jsonl", rows)
+    store = open_embeddings(embed(path, D))
+    assert load(path).embedded(store) is store.vectors  # the file itself, not a copy
+    shuffled = load(write_rows(tmp_path / "other.jsonl", [rows[i] for i in (2, 0)]))
+    np.testing.assert_array_equal(shuffled.embedded(store), np.eye(3)[[2, 0]])
+
+
+def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
+    store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
+    pool = load(write_rows(tmp_path / "more", map(row, np.eye(3))))
+    with pytest.raises(MismatchError, match=r"more:2: no embedding .* \(nor for 1 more rows\)"):
+        pool.embedded(store)
+    at = pool.located(store, skip_missing=True)
+    assert at.tolist() == [0, -1, -1]
+    np.testing.assert_array_equal(pool.embedded(store, at), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    none = load(write_rows(tmp_path / "none", [row([0, 1, 0])]))
+    with pytest.raises(MismatchError, match="none:1: no embedding"):
+        none.located(store, skip_missing=True)

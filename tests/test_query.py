@@ -1,0 +1,86 @@
+"""The query's covariance: sources of unit trace, mixed by their shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gip_cli import query as module
+from gip_cli.query import build_query, gram
+from tests.selecting import unit
+
+RNG = np.random.default_rng(1)
+F = unit(RNG.standard_normal((40, 5))).astype(np.float32)
+T = unit(RNG.standard_normal((7, 5))).astype(np.float32)
+S = RNG.uniform(0, 1, (40, 2))
+
+
+def normal(K: np.ndarray) -> np.ndarray:
+    return K / np.trace(K)
+
+
+def test_the_pool_itself_is_the_query_without_other_sources() -> None:
+    query = build_query(F)
+    np.testing.assert_allclose(query.covariance, normal(F.T @ F), atol=1e-7)
+    assert query.sources == {"self": 1.0}
+    assert query.weights.tolist() == [1.0] * 40
+
+
+def test_signals_weigh_rows_by_their_squares_and_shares() -> None:
+    query = build_query(F, unit_signals=S, signal_shares=[3, 1], quality_power=1)
+    squares = (3 * S[:, 0] ** 2 + S[:, 1] ** 2) / 4
+    np.testing.assert_allclose(query.covariance, normal(F.T @ (squares[:, None] * F)), atol=1e-7)
+    np.testing.assert_allclose(query.weights, np.maximum(S @ [0.75, 0.25], 0.05))
+    assert query.sources == {"signals": 1.0}
+
+
+def test_a_missing_signal_adds_nothing_and_leaves_no_weight() -> None:
+    holes = S.copy()
+    holes[3, 1] = np.nan
+    query = build_query(F, unit_signals=holes, signal_shares=[1, 1])
+    assert np.flatnonzero(np.isnan(query.weights)).tolist() == [3]
+    assert np.isfinite(query.covariance).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "sources"),
+    [
+        ({"targets": T}, {"self": 0.5, "targets": 0.5}),
+        ({"targets": T, "self_weight": 0}, {"targets": 1}),
+        ({"targets": T, "target_weight": 3}, {"self": 0.25, "targets": 0.75}),
+        (
+            {"targets": T, "unit_signals": S, "signal_shares": [1, 1]},
+            {"signals": 0.5, "targets": 0.5},
+        ),
+        (
+            {"unit_signals": S, "signal_shares": [1, 1], "self_weight": 1, "signal_weight": 4},
+            {"self": 0.2, "signals": 0.8},
+        ),
+    ],
+    ids=str,
+)
+def test_sources_are_mixed_by_their_shares(options: dict, sources: dict[str, float]) -> None:
+    query = build_query(F, **options)
+    assert query.sources == sources
+    parts = {
+        "self": F.T @ F,
+        "signals": F.T @ (np.mean(S**2, axis=1)[:, None] * F),
+        "targets": T.T @ T,
+    }
+    mixed = sum(share * normal(parts[name]) for name, share in sources.items())
+    np.testing.assert_allclose(query.covariance, mixed, atol=1e-7)
+
+
+def test_a_query_without_energy_is_refused() -> None:
+    with pytest.raises(ValueError, match="no query source has a positive weight"):
+        build_query(F, self_weight=0)
+    with pytest.raises(ValueError, match="the targets of the query have no energy"):
+        build_query(F, targets=np.zeros((2, 5), dtype=np.float32))
+
+
+def test_gram_by_blocks_is_the_gram(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 7)
+    w = RNG.uniform(0, 1, 40)
+    np.testing.assert_allclose(gram(F), F.T @ F, atol=1e-5)
+    np.testing.assert_allclose(gram(F.astype(np.float16), w), F.T @ (w[:, None] * F), atol=2e-3)
+    assert np.array_equal(gram(F, w), gram(F, w).T)

@@ -1,0 +1,94 @@
+"""The lines that a selection is written as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from gip_cli.plan import Budget, Plan
+from gip_cli.problem import Problem
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.selection import difference, picked_lines, rejected_lines
+from tests.selecting import in_memory, pose
+
+LINES = [
+    b'{"text":"1 0 0",  "z": 1.50}',  # bytes that no writer of JSON would make
+    b'{"text":"0 1 0","gip":{"signals":{"good":4}, "ranges":{"good":[1,5]}},"z":2}',
+    b'{"text":"0 0 1","gip":{"signals":{"good":2},"ranges":{"good":[1,5]}}}',
+    b'{"text":"0 1 1","z":4}',
+]
+OWN = [
+    b'{"text":"1 0 0",  "z": 1.50}\n',
+    b'{"text":"0 1 0","z":2}\n',
+    b'{"text":"0 0 1"}\n',
+    b'{"text":"0 1 1","z":4}\n',
+]
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Iterator[Problem]:
+    path = tmp_path / "pool.jsonl"
+    path.write_bytes(b"\r\n".join(LINES) + b"\n")
+    with RowFile(path, BadRows(), reread=True) as rows:
+        yield pose(rows, in_memory(path, 3), Plan(Budget(rows=2), noise=1.0))
+
+
+def test_lines_are_the_users_bytes_in_the_order_picked_or_the_files(problem: Problem) -> None:
+    selection = problem.solve()
+    pool = problem.candidates.pool
+    assert selection.indices.tolist() == [1, 2]  # only two have a signal, the better is first
+    assert list(picked_lines(pool, selection)) == [OWN[1], OWN[2]]
+    selection = replace(selection, indices=np.array([3, 0]))
+    assert list(picked_lines(pool, selection)) == [OWN[3], OWN[0]]
+    assert list(picked_lines(pool, selection, by_rank=False)) == [OWN[0], OWN[3]]
+
+
+def test_signals_stay_if_asked(problem: Problem) -> None:
+    lines = list(picked_lines(problem.candidates.pool, problem.solve(), keep_signals=True))
+    assert lines == [LINES[1] + b"\n", LINES[2] + b"\n"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_annotations_are_the_ranks_of_the_run_whatever_the_order(
+    keep: bool, problem: Problem
+) -> None:
+    selection, pool = problem.solve(), problem.candidates.pool
+    selection = replace(selection, indices=np.array([2, 1]))
+    lines = picked_lines(pool, selection, by_rank=False, annotate=True, keep_signals=keep)
+    members = [orjson.loads(line)["gip"] for line in lines]
+    assert [member["rank"] for member in members] == [2, 1]
+    assert [member["gain"] for member in members] == selection.gains[::-1].tolist()
+    assert [member["captured"] for member in members] == selection.captured[::-1].tolist()
+    assert [member.get("signals") for member in members] == (
+        [{"good": 4}, {"good": 2}] if keep else [None, None]
+    )
+
+
+def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -> None:
+    lines = list(rejected_lines(problem, problem.solve()))
+    why = [orjson.loads(line)["gip"] for line in lines]
+    assert [one["reason"] for one in why] == ["no signal", "no signal"]
+    assert why[1]["nearest"] == {"line": 2, "cosine": pytest.approx(0.5**0.5, abs=1e-5)}
+    assert lines[0].startswith(b'{"text":"1 0 0",  "z": 1.50,"gip":{"reason":"no signal"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"a\nb\n", b"a\nb\n", None),
+        (b"a\nb\n", b"b\na\n", "the same rows in another order; the first difference is at line 1"),
+        (b"a\nb\n", b"a\nb\nc\n", "1 of 3 rows are new, 0 of 2 are gone; the first difference is"),
+        (b"a\nb\n", b"a\n", "0 of 1 rows are new, 1 of 2 are gone; the first difference"),
+        (b"a\na\n", b"a\nb\n", "1 of 2 rows are new, 1 of 2 are gone"),
+        (b"a\r\nb\n", b"a\nb\n", "other line ends"),
+        (b"", b"a\n", "1 of 1 rows are new, 0 of 0 are gone; the first difference is at line 1"),
+    ],
+)  # fmt: skip
+def test_a_difference_is_told_in_rows(old: bytes, new: bytes, what: str | None) -> None:
+    told = difference(old, new)
+    assert told is None if what is None else told is not None and told.startswith(what)
