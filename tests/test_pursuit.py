@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gip_cli.pursuit import default_noise, effective_rank, select
+from gip_cli.pursuit import effective_rank, select
 from tests import reference
 
 
@@ -37,22 +37,46 @@ def zero_rows(rng):
 POOLS = [random, clustered, duplicated, rank_deficient, zero_rows]
 
 
-@pytest.mark.parametrize("targets", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("noise", ["auto", 0.05, 30.0])
+@pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("noise", [0.05, 2.0, 30.0])
 @pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
-def test_equals_dense_reference(pool, noise, weighted, targets):
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual", "signed"])
+def test_equals_dense_reference(pursuit, pool, noise, weighted, targets):
     rng = np.random.default_rng(7)
     F = pool(rng).astype(np.float32)
-    weights = rng.uniform(0.2, 1, len(F)) if weighted else None
+    m, d = F.shape
+    weights = rng.uniform(0.2, 1, m) if weighted else None
     T = random(rng, m=4) if targets else F.astype(np.float64)
     K = T.T @ T / np.trace(T.T @ T)
-    s2 = default_noise(len(F), weights, K) if noise == "auto" else noise
-    got = select(F, len(F), weights=weights, query=K if targets else None, noise=noise)
-    picks, gains = reference.projection(F, len(F), K, s2, weights)
-    np.testing.assert_array_equal(got.indices, picks)
-    np.testing.assert_allclose(got.gains, gains, rtol=1e-6, atol=1e-12)
-    assert got.noise == pytest.approx(s2)
+    signed = pursuit == "signed"
+    match pursuit:
+        case "projection":
+            gains = reference.projection(K, noise)
+        case "information":
+            gains = reference.information(T.T if targets else np.eye(d), noise)
+        case _:
+            energy, V = np.linalg.eigh(K)
+            X = F if weights is None else F * weights[:, None]
+            scores = X @ V * np.sqrt(np.maximum(energy, 0)) @ V.T
+            gains = reference.residual(scores, noise, signed)
+            pursuit = "residual"
+    fill = pursuit != "residual" or signed
+    picks, won = reference.greedy(gains, F, m, noise, weights, fill=fill)
+    got = select(
+        F,
+        m,
+        weights=weights,
+        query=K if targets else None,
+        noise=noise,
+        pursuit=pursuit,
+        signed=signed,
+    )
+    # The residual decays geometrically, until what is left of it is rounding.
+    clear = len(won) if pursuit != "residual" else np.argmax(np.append(won, 0.0) < 1e-13)
+    assert len(got.indices) == len(picks)
+    np.testing.assert_array_equal(got.indices[:clear], picks[:clear])
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6, atol=1e-12)
 
 
 def test_effective_rank_of_known_spectra():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Objective
-from gip_cli.pursuit.pool import Ids, Pool
-from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.objective import Ids, Objective, Single
+from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.verify import COSINE_SLACK
 
 
@@ -31,6 +32,8 @@ def draft(
         Gains not above it end the draft.
     """
     X = pool.rows.embeddings
+    F = X[:, : pool.d]
+    named = pool.named(np.arange(len(pool))).tolist()
     local = objective.local(X, pool.state, pool.noise, picks)
     price = None if pool.price is None else pool.price.astype(np.float32)
     closed = np.zeros(len(pool), np.float32)
@@ -48,17 +51,16 @@ def draft(
         chosen.append(i)
         local.pick(i)
         closed[i] = -np.inf
-        if rules is not None:
-            closed[pool.located(np.asarray(rules.take(int(pool.named(i)))))] = -np.inf
+        closed[pool.located(close(rules, named[i]))] = -np.inf
         if max_cosine is not None:
-            closed[near(pool, i, X @ X[i], max_cosine)] = -np.inf
+            closed[near(pool, i, F @ F[i], max_cosine)] = -np.inf
     return np.array(chosen, np.int64)
 
 
-def near(pool: Pool, i: int, cosines: np.ndarray, max_cosine: float) -> np.ndarray:
+def near(pool: Pool, i: int, cosines: Single, max_cosine: float) -> NDArray[np.bool_]:
     """(p,) which rows are closer to row i than `max_cosine`, float32's doubt settled in float64."""
-    close = cosines > max_cosine
+    above = cosines > max_cosine
     unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= COSINE_SLACK)
     if len(unsure):
-        close[unsure] = pool.exact(unsure) @ pool.exact(np.array([i]))[0] > max_cosine
-    return close
+        above[unsure] = pool.exact_cosines(unsure, pool.exact(np.array([i]))) > max_cosine
+    return above

@@ -8,16 +8,16 @@ the same procedure on a few thousand hot rows, whose own proposals come from a f
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
 from gip_cli.pursuit.draft import draft
-from gip_cli.pursuit.objective import Columns, Objective
-from gip_cli.pursuit.pool import Ids, Pool
-from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.objective import Columns, Ids, Objective
+from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.sweep import Buffers, recompute
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose, verify
@@ -91,7 +91,7 @@ class Greedy:
     near_ties: int = 0
     refreshes: int = 0
     waste: float = 0.0
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def advance(
         self, pool: Pool, belief: Belief, most: int, depth: int = 0
@@ -116,6 +116,13 @@ class Greedy:
         if proposal is None:
             return None
         block, after = proposal
+        sound = int(np.argmin(np.append(block.columns.gains > self.floor, False)))
+        if not sound:  # the states have drifted so far that the first pick is none
+            recompute(pool, belief.objective, self.team)
+            return self.advance(pool, belief, most, depth)
+        if sound < len(block):
+            after = belief.copy()
+            block = observe(pool, after, block.rows[:sound])
         if not depth:
             self.seconds["draft"] += perf_counter() - began
             began = perf_counter()
@@ -179,6 +186,4 @@ def observe(pool: Pool, belief: Belief, rows: Ids) -> Block:
     at = pool.located(rows)
     X = pool.exact(at)
     columns: Columns = belief.objective.observe(X, pool.noise[at])
-    rules = belief.rules
-    closed = [] if rules is None else [np.asarray(rules.take(int(row))) for row in rows]
-    return Block(rows, X, columns, closed)
+    return Block(rows, X, columns, [close(belief.rules, int(row)) for row in rows])

@@ -13,13 +13,15 @@ the states. This is what `gip_cli.pursuit.sweep` does, for any `Objective`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Floats = NDArray[np.floating]
+Single = NDArray[np.float32]
+Floats = NDArray[Any]  # float64 or float32
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,11 @@ class Columns:
 class Local(Protocol):
     """A few hundred rows on which picks are tried one at a time, by their Gram matrices."""
 
-    def gain(self, out: NDArray[np.float32]) -> None:
+    def gain(self, out: Single) -> None:
         """Write the gain of each row to `out` (p,)."""
         ...
 
-    def pick(self, i: int) -> None:
+    def pick(self, i: int) -> object:
         """Update all rows for the pick of row `i`."""
         ...
 
@@ -72,14 +74,25 @@ class Objective(Protocol):
 
     Attributes
     ----------
+    K : (d, d)
+        Query covariance of unit trace.
+    states, groups : int
+        Numbers kept per row, and columns of a pick.
     products : tuple of pairs
-        Which columns' products sum to what: 0 is a, 1 is b, 2 the picks' `fixed` factors. The
-        first `states` of them are subtracted from the states, the others only serve `peak`.
+        Which columns' products are summed: 0 is a, 1 is b, 2 the picks' `fixed` factors. The
+        first `states` sums are subtracted from the states, the others only serve `peak`.
     """
 
-    states: int
-    groups: int
-    products: tuple[tuple[int, int], ...]
+    K: Array
+
+    @property
+    def states(self) -> int: ...
+
+    @property
+    def groups(self) -> int: ...
+
+    @property
+    def products(self) -> tuple[tuple[int, int], ...]: ...
 
     def copy(self) -> Self: ...
 
@@ -95,13 +108,25 @@ class Objective(Protocol):
         """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0."""
         ...
 
-    def peak(self, before: Array, after: Array, sums: Array, noise: Array) -> Array:
-        """(c,) upper bounds of the gain at every step between two states.
+    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+        """(..., c) upper bounds of the gain at every step between two states (s, ..., c).
 
-        `sums` (products, c) are the products summed over the steps between them.
+        `sums` (products, ..., c) are the products summed over the steps between them.
         """
         ...
 
-    def local(self, X: NDArray[np.float32], state: Array, noise: Array, picks: int) -> Local:
+    def local(self, X: Single, state: Array, noise: Array, picks: int) -> Local:
         """Room for `picks` trial picks on rows X (p, D) that are in the given state."""
         ...
+
+
+def rise(aa: Single, bb: Single, ab: Single) -> Single:
+    """How far -sum a b can have risen above its start on the way to its end, at most.
+
+    The steps upwards sum to (sum |a b| - sum a b) / 2, and by Cauchy-Schwarz
+    sum |a b| <= sqrt(sum a^2 sum b^2).
+    """
+    bound: Single = np.sqrt(aa * bb)
+    bound -= ab
+    bound *= 0.5
+    return bound

@@ -3,47 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Array, Floats, Objective
-
-Ids = NDArray[np.int64]
-
-
-class Source:
-    """Rows as they lie in memory or in a file, widened block by block.
-
-    Parameters
-    ----------
-    embeddings : (m, d) float16, float32 or float64
-        Never copied as a whole; may be a read-only memory map.
-    extra : (m, q) or None
-        More coordinates of each row (the scores of `residual`).
-    """
-
-    def __init__(self, embeddings: Floats, extra: Array | None = None) -> None:
-        self.embeddings, self.extra = embeddings, extra
-        m, d = embeddings.shape
-        self.shape = m, d + (0 if extra is None else extra.shape[1])
-        self.direct = embeddings.dtype == np.float32 and extra is None
-
-    def block(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(stop - start, D) rows in float32: a view where that is possible, else in `out`."""
-        if self.direct:
-            return self.embeddings[start:stop]  # type: ignore[return-value]
-        out = out[: stop - start]
-        d = self.embeddings.shape[1]
-        out[:, :d] = self.embeddings[start:stop]
-        if self.extra is not None:
-            out[:, d:] = self.extra[start:stop]
-        return out
-
-    def take(self, ids: Ids, dtype: type[np.floating]) -> Floats:
-        """(n, D) chosen rows in `dtype`."""
-        rows = self.embeddings[ids].astype(dtype, copy=False)
-        if self.extra is None:
-            return rows
-        return np.concatenate([rows, self.extra[ids].astype(dtype)], axis=1)
+from gip_cli.pursuit.objective import Array, Ids, Objective
+from gip_cli.pursuit.source import Source
 
 
 class Pool:
@@ -58,6 +20,8 @@ class Pool:
         What a gain is divided by before gains are compared.
     state, after : (s, p)
         States of the rows now, and those that a sweep has worked out for the end of a block.
+    d : int
+        How many of a row's coordinates are its embedding.
     index : (p,) or None
         Ascending rows of the whole pool that these are; None if this is the whole pool.
     """
@@ -71,7 +35,8 @@ class Pool:
         index: Ids | None = None,
     ) -> None:
         self.whole, self.index = whole, index
-        self.rows = whole if index is None else Source(whole.take(index, np.float32))
+        self.d = whole.embeddings.shape[1]
+        self.rows = whole if index is None else Source(whole.single(index))
         self.noise, self.price = noise, price
         self.state, self.after = state, np.empty_like(state)
 
@@ -104,18 +69,27 @@ class Pool:
 
     def exact(self, ids: Ids) -> Array:
         """(n, D) rows in float64, from the embeddings as they were given."""
-        return self.whole.take(self.named(ids), np.float64)
+        return self.whole.exact(self.named(ids))
+
+    def exact_cosines(self, ids: Ids, X: Array) -> Array:
+        """(n,) inner products in float64 of the embeddings of rows `ids` with those of X (n, D)."""
+        cosines: Array = np.einsum("ij,ij->i", self.exact(ids)[:, : self.d], X[:, : self.d])
+        return cosines
 
     def named(self, ids: Ids) -> Ids:
         """Rows of the whole pool that rows `ids` of this one are."""
-        return ids if self.index is None else self.index[ids]
+        if self.index is None:
+            return ids
+        named: Ids = self.index[ids]
+        return named
 
     def located(self, rows: Ids) -> Ids:
         """Where rows of the whole pool are in this one; those that are not are left out."""
         if self.index is None:
             return rows
         at = np.minimum(np.searchsorted(self.index, rows), len(self) - 1)
-        return at[self.index[at] == rows]
+        located: Ids = at[self.index[at] == rows]
+        return located
 
     def accept(self, closed: Ids) -> None:
         """Make the states at the end of a block the present ones, and close rows."""

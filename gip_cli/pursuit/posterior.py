@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from gip_cli.pursuit.objective import Array, Floats
 
 
 class Posterior:
@@ -26,6 +25,11 @@ class Posterior:
 
     def copy(self) -> Posterior:
         return Posterior(self.Sigma.copy())
+
+    def variances(self, X: Floats) -> Floats:
+        """(c,) v = f^T Sigma f of rows X (c, d), in X's precision."""
+        variances: Floats = np.einsum("ij,ij->i", X @ self.Sigma.astype(X.dtype), X)
+        return variances
 
     def observe(self, X: Array, noise: Array) -> tuple[Array, Array]:
         """Condition on a block of picks, one after the other, in closed form.

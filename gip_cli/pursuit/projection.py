@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Array, Columns, Floats
+from gip_cli.pursuit.objective import Array, Columns, Floats, Single, rise
 from gip_cli.pursuit.posterior import Posterior
 
 
@@ -51,24 +50,23 @@ class Projection:
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
         v, n = state
-        return n / (noise + v)
+        gain: Floats = noise + v
+        np.divide(n, gain, out=gain)
+        return gain
 
-    def peak(self, before: Array, after: Array, sums: Array, noise: Array) -> Array:
-        """v only falls. n can rise on the way by no more than the negative parts of a b, whose
-        sum is (sum |a b| - sum a b) / 2 <= (|a| |b| - sum a b) / 2 (Cauchy-Schwarz)."""
+    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+        """v only falls, and n rises no higher than `rise` says."""
         aa, ab, bb = sums
-        rise = np.sqrt(aa * bb)
-        rise -= ab
-        return (before[1] + 0.5 * rise) / (noise + after[0])
+        bound: Array = before[1] + rise(aa, bb, ab)
+        bound /= noise + after[0]
+        return bound
 
-    def local(
-        self, X: NDArray[np.float32], state: Array, noise: Array, picks: int
-    ) -> LocalProjection:
+    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalProjection:
         Z = X @ self.posterior.Sigma.astype(np.float32)
         gram = np.empty((len(X), 2, len(X)), np.float32)
         np.matmul(Z, X.T, out=gram[:, 0])
         np.matmul(Z @ self.K.astype(np.float32), Z.T, out=gram[:, 1])
-        return LocalProjection(gram, state, noise, picks)
+        return LocalProjection(gram, noise + state[0], state[1], picks)
 
 
 class LocalProjection:
@@ -84,33 +82,31 @@ class LocalProjection:
     ----------
     gram : (p, 2, p) float32
         Both matrices, row by row.
+    spread, n : (p,)
+        noise + v and n of each row.
+    picks : int
+        Most picks to be made.
     deflate : bool
         Whether picks change F Sigma F^T (`residual` keeps it).
     """
 
     def __init__(
-        self,
-        gram: NDArray[np.float32],
-        state: Array,
-        noise: Array,
-        picks: int,
-        *,
-        deflate: bool = True,
+        self, gram: Single, spread: Array, n: Array, picks: int, *, deflate: bool = True
     ) -> None:
         p = len(gram)
         self.gram, self.deflate = gram, deflate
-        self.spread = (noise + state[0]).astype(np.float32)
-        self.n = state[1].astype(np.float32)
+        self.spread, self.n = spread.astype(np.float32), n.astype(np.float32)
         self.steps = np.empty((2 * picks, p), np.float32)  # a_0, t_0, a_1, t_1, ...
         self.mix = np.zeros((2, 2 * picks), np.float32)  # what to subtract of each of them
         self.theta = np.empty(picks, np.float32)
         self.done = 0
         self.work = np.empty((2, p), np.float32)
 
-    def gain(self, out: NDArray[np.float32]) -> None:
+    def gain(self, out: Single) -> None:
         np.divide(self.n, self.spread, out=out)
 
-    def pick(self, i: int) -> None:
+    def pick(self, i: int) -> Single:
+        """Update all rows for the pick of row `i`; the column a (p,) of that pick."""
         t, self.done = self.done, self.done + 1
         spread = self.spread[i]
         theta = self.theta[t] = self.n[i] / spread
@@ -124,6 +120,7 @@ class LocalProjection:
         np.matmul(mix, past, out=work)
         np.subtract(self.gram[i], work, out=step)
         step *= 1 / np.sqrt(spread)
+        a: Single
         a, h = step
         np.multiply(a, a, out=work[0])
         if self.deflate:
@@ -133,3 +130,4 @@ class LocalProjection:
         work[1] *= 2
         self.n += work[0]
         self.n -= work[1]
+        return a

@@ -117,11 +117,19 @@ class Record:
 
     def selection(self, stopped: Stopped, diagnostics: Diagnostics) -> Selection:
         """What has been picked so far, as read-only views that later picks leave alone."""
-        views = [array[: self.picks] for array in (self.indices, self.gains, self.captured)]
-        for view in views:
+        indices = self.indices[: self.picks]
+        gains, captured = self.gains[: self.picks], self.captured[: self.picks]
+        for view in (indices, gains, captured):
             view.flags.writeable = False
         return Selection(
-            *views, self.captured_given, self.noise, stopped, self.duplicates, diagnostics
+            indices,
+            gains,
+            captured,
+            self.captured_given,
+            self.noise,
+            stopped,
+            self.duplicates,
+            diagnostics,
         )
 
 

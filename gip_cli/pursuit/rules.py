@@ -29,3 +29,10 @@ class Rules(Protocol):
     def copy(self) -> Self:
         """An independent snapshot. Cheap: drafts that may be thrown away are made on copies."""
         ...
+
+
+def close(rules: Rules | None, row: int) -> NDArray[np.int64]:
+    """Record a pick; the rows that it closes."""
+    if rules is None:
+        return np.empty(0, np.int64)
+    return np.asarray(rules.take(row)).astype(np.int64, copy=False)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gip_cli.pursuit.greedy import LONGEST, LONGEST_DRAFT, Belief, Greedy, Level, observe
-from gip_cli.pursuit.objective import Array, Objective
-from gip_cli.pursuit.pool import Ids, Pool, Source
+from gip_cli.pursuit.objective import Array, Ids, Objective
+from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, each_chunk
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, impose
@@ -44,6 +45,8 @@ class Problem:
         Picks made before.
     rules, price, max_cosine, stop_at
         As for `select`.
+    fill : bool
+        Whether rows that gain nothing are picked when no others are left.
     """
 
     source: Source
@@ -57,6 +60,7 @@ class Problem:
     price: Array | None
     max_cosine: float | None
     stop_at: float | None
+    fill: bool
 
 
 def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Selection:
@@ -66,8 +70,8 @@ def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Sel
     objective, captured = problem.objective, 0.0
     for start in range(0, len(problem.given), GIVEN_BATCH):
         batch = slice(start, start + GIVEN_BATCH)
-        block = objective.observe(problem.given[batch], problem.given_noise[batch])
-        captured += float(block.energy.sum())
+        columns = objective.observe(problem.given[batch], problem.given_noise[batch])
+        captured += float(columns.energy.sum())
     record = Record(min(problem.k, m), captured, problem.s2)
     levels = [Level(FEW, LONGEST_DRAFT)]
     if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
@@ -104,8 +108,8 @@ def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Sel
 def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, int]]:
     """All blocks of picks up to the budget, and the rows that each closed for their cosine.
 
-    When no gain is left, the rows that are still open follow in their order, those of all zeros
-    last.
+    When no gain is left, the rows that are still open follow in their order (if `fill`), those
+    of all zeros last.
     """
     belief, left = Belief(problem.objective, problem.rules), problem.k
     while left and (made := greedy.advance(pool, belief, left)):
@@ -113,7 +117,7 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
         left -= len(block)
         yield block, duplicates
     for row in [*np.setdiff1d(np.arange(len(pool)), zero), *zero]:
-        if not left:
+        if not left or not problem.fill:
             return
         if np.isfinite(pool.noise[row]):
             block = observe(pool, belief, np.array([row]))

@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Array, Columns, Objective
-from gip_cli.pursuit.pool import Ids, Pool
+from gip_cli.pursuit.objective import Array, Columns, Ids, Objective, Single
+from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
 STRETCH = 32
 CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
 EARLIER = np.triu(np.ones((STRETCH, STRETCH), np.float32), 1)  # x @ EARLIER: sums of those before
 FIXED = 2  # in `Objective.products`
-
-Single = NDArray[np.float32]
 
 
 class Plan:
@@ -60,7 +57,8 @@ class Plan:
         self.fixed = np.zeros((self.stretches, STRETCH), np.float32)
         if block.fixed is not None:
             self.fixed.reshape(-1)[:b] = block.fixed
-        self.picks = None if picks is None else np.ascontiguousarray(picks.T, np.float32)
+        self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
+        self.picks = None if picks is None else picks.T.astype(np.float32)
 
 
 class Buffers:
@@ -109,8 +107,8 @@ def each_chunk(
 
     def share(buffers: Buffers) -> None:
         while (start := next(starts)) < len(pool):
-            stop = min(start + buffers.size, len(pool))
-            work(pool.rows.block(start, stop, buffers.rows), slice(start, stop), buffers)
+            rows = slice(start, min(start + buffers.size, len(pool)))
+            work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
     team.run(share)
 
@@ -132,7 +130,7 @@ def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
     def work(X: Single, rows: slice, buffers: Buffers) -> None:
         reached.extend(advance(pool, plan, X, rows, buffers))
         if plan.picks is not None:
-            near.append(neighbours(plan, X, rows.start, buffers))
+            near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
 
     each_chunk(pool, team, work)
     columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
@@ -149,6 +147,9 @@ def advance(
     columns = runs.reshape(c, objective.groups, stretches, STRETCH)
     sums = buffers.sums[:, :stretches, :c]
     for out, (left, right) in zip(sums, objective.products, strict=True):
+        if left == FIXED:
+            out[...] = plan.fixed_squares[:, None]
+            continue
         factor = plan.fixed[None] if right == FIXED else columns[:, right]
         np.einsum("jcs,jcs->cj", columns[:, left], factor, out=out)
 
@@ -165,21 +166,19 @@ def advance(
         peak /= pool.price[rows]
     hot = np.flatnonzero(peak >= plan.least[:, None])
     for first in range(0, len(hot), buffers.size):
-        stretch, row = np.divmod(hot[first : first + buffers.size], c)
+        at, row = np.divmod(hot[first : first + buffers.size], c)  # stretch, row of the chunk
         for group, out in enumerate(buffers.columns[:, : len(row)]):
-            at = (row * objective.groups + group) * stretches + stretch
-            np.take(runs, at, axis=0, out=out, mode="clip")
-        rates = follow(
-            plan, stretch, states[:, stretch, row], pool.noise[rows.start + row], buffers
-        )
+            run = (row * objective.groups + group) * stretches + at
+            np.take(runs, run, axis=0, out=out, mode="clip")
+        rates = follow(plan, at, states[:, at, row], pool.noise[rows.start + row], buffers)
         if pool.price is not None:
             rates /= pool.price[rows.start + row, None]
-        which, steps = np.nonzero(rates >= plan.limits[stretch])
-        yield rows.start + row[which], stretch[which] * STRETCH + steps, rates[which, steps]
+        which, steps = np.nonzero(rates >= plan.limits[at])
+        yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 
-def follow(plan: Plan, stretch: Ids, state: Array, noise: Array, buffers: Buffers) -> Single:
-    """(h, 32) gains of h rows just before each pick of a stretch.
+def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) -> Single:
+    """(h, 32) gains of h rows just before each pick of the stretches `at` (h,).
 
     Their columns lie in `buffers.columns`. States just before each pick are running sums, which
     a product with a triangle of ones gives several times faster than `cumsum`.
@@ -187,17 +186,20 @@ def follow(plan: Plan, stretch: Ids, state: Array, noise: Array, buffers: Buffer
     h = len(noise)
     columns, term, path = buffers.columns[:, :h], buffers.term[:h], buffers.path[:, :h]
     for out, before, (left, right) in zip(path, state, plan.objective.products, strict=False):
-        factor = plan.fixed[stretch] if right == FIXED else columns[right]
+        factor = plan.fixed[at] if right == FIXED else columns[right]
         np.multiply(columns[left], factor, out=term)
         np.matmul(term, EARLIER, out=out)
         np.subtract(before[:, None].astype(np.float32), out, out=out)
-    return plan.objective.gain(path, noise[:, None].astype(np.float32))
+    gains: Single = plan.objective.gain(path, noise[:, None].astype(np.float32))
+    return gains
 
 
-def neighbours(plan: Plan, X: Single, start: int, buffers: Buffers) -> tuple[Ids, Ids, Single]:
-    """Rows of X closer to a pick than the bar, the picks, and how close."""
-    d, b = plan.picks.shape
+def neighbours(
+    picks: Single, bar: float, X: Single, start: int, buffers: Buffers
+) -> tuple[Ids, Ids, Single]:
+    """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
+    d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
-    np.matmul(X[:, :d], plan.picks, out=cosines)
-    rows, steps = np.nonzero(cosines > plan.bar)
+    np.matmul(X[:, :d], picks, out=cosines)
+    rows, steps = np.nonzero(cosines > bar)
     return start + rows, steps, cosines[rows, steps]

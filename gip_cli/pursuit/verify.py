@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Objective
-from gip_cli.pursuit.pool import Ids, Pool
+from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
+from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.sweep import Buffers, Hits, Plan, sweep
 from gip_cli.pursuit.team import Team
 
@@ -209,8 +209,7 @@ def close(pool: Pool, block: Block, picks: Ids, hits: Hits, max_cosine: float | 
     unsure = np.flatnonzero(np.abs(hits.cosines - max_cosine) <= COSINE_SLACK)
     for start in range(0, len(unsure), BATCH):
         batch = unsure[start : start + BATCH]
-        exact = np.einsum("ij,ij->i", pool.exact(near[batch]), block.X[by[batch]])
-        is_near[batch] = exact > max_cosine
+        is_near[batch] = pool.exact_cosines(near[batch], block.X[by[batch]]) > max_cosine
     near, by = near[is_near], by[is_near]
     fresh = np.isfinite(pool.noise[near]) & (lookup(*earliest(rows, since), near) > by + 1)
     return Closures(

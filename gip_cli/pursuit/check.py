@@ -1,0 +1,106 @@
+"""What `select` accepts: each function returns its argument in the solver's form or raises."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gip_cli.pursuit.objective import Array, Floats
+
+ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
+LEAST_NOISE = 1e-8  # times v = 1: below it float64 cannot tell what is left of a direction
+
+
+def rows(embeddings: Floats) -> Floats:
+    if not isinstance(embeddings, np.ndarray) or embeddings.ndim != 2:
+        raise ValueError("embeddings must be a two-dimensional numpy array")
+    if embeddings.dtype not in (np.float16, np.float32, np.float64):
+        raise ValueError(f"embeddings must be float16, float32 or float64, not {embeddings.dtype}")
+    if 0 in embeddings.shape:
+        raise ValueError(f"embeddings must have rows and columns, not shape {embeddings.shape}")
+    return embeddings
+
+
+def budget(k: int) -> int:
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k must be a whole number of at least 1, not {k!r}")
+    return int(k)
+
+
+def vector(name: str, values: ArrayLike, length: int) -> Array:
+    """A copy of (length,) numbers."""
+    array = np.array(values, dtype=np.float64)
+    if array.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), not {array.shape}")
+    return array
+
+
+def weights(values: ArrayLike | None, length: int, name: str = "weights") -> Array:
+    if values is None:
+        return np.ones(length)
+    w = vector(name, values, length)
+    if np.any(w <= 0) or np.any(w > 1):
+        raise ValueError(f"{name} must lie in (0, 1], or be NaN for rows that cannot be picked")
+    return w
+
+
+def price(values: ArrayLike | None, length: int) -> Array | None:
+    if values is None:
+        return None
+    cost = vector("price", values, length)
+    if not np.all((cost > 0) & np.isfinite(cost)):
+        raise ValueError("price must be positive and finite")
+    return cost
+
+
+def query(values: ArrayLike, d: int) -> Array:
+    """A copy, made exactly symmetric and of unit trace."""
+    K = np.array(values, dtype=np.float64)
+    if K.shape != (d, d):
+        raise ValueError(f"query must have shape ({d}, {d}) like the embeddings, not {K.shape}")
+    trace = np.trace(K)
+    if not 0 < trace < np.inf or not np.all(np.isfinite(K)):
+        raise ValueError("query must be finite and have energy: its trace must be more than 0")
+    K /= trace
+    if np.max(np.abs(K - K.T)) > ROUNDING:
+        raise ValueError("query must be symmetric")
+    K += K.T.copy()
+    K /= 2
+    if np.linalg.eigvalsh(K)[0] < -ROUNDING:
+        raise ValueError("query must be positive semidefinite")
+    return K
+
+
+def noise(s2: float) -> float:
+    if not LEAST_NOISE <= s2 < np.inf:
+        raise ValueError(f"noise must be finite and at least {LEAST_NOISE:g}, not {s2}")
+    return float(s2)
+
+
+def scores(values: ArrayLike, length: int) -> Array:
+    C = np.array(values, dtype=np.float64)
+    if C.ndim != 2 or len(C) != length or not C.shape[1] or not np.all(np.isfinite(C)):
+        raise ValueError(f"scores must be finite and have shape ({length}, q), not {C.shape}")
+    return C
+
+
+def given(embeddings: ArrayLike | None, values: ArrayLike | None, d: int) -> tuple[Array, Array]:
+    if embeddings is None:
+        if values is not None:
+            raise ValueError("given_weights go with given")
+        return np.empty((0, d)), np.empty(0)
+    G = np.array(embeddings, dtype=np.float64)
+    if G.ndim != 2 or G.shape[1] != d or not np.all(np.isfinite(G)):
+        raise ValueError(f"given must be finite and have shape (g, {d}), not {G.shape}")
+    w = weights(values, len(G), "given_weights")
+    if np.any(np.isnan(w)):
+        raise ValueError("given_weights must not be NaN: those rows have been picked")
+    return G, w
+
+
+def share(name: str, value: float | None, low: float, high: float) -> float | None:
+    if value is not None and not low < value < high:
+        raise ValueError(f"{name} must be more than {low:g} and less than {high:g}, not {value}")
+    return value

@@ -1,0 +1,96 @@
+"""`information`: most mutual information between the picks and the query (design 2.3)."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from gip_cli.pursuit.objective import Array, Columns, Floats, Single
+from gip_cli.pursuit.posterior import Posterior
+
+
+class Information:
+    """Gain log((noise + v) / (noise + q)), in nats: twice I(Q^T z; y | picks).
+
+    The information is the entropy of an observation less its entropy once the query is told,
+    H(y | picks) - H(y | picks, Q^T z). So v = f^T Sigma f as elsewhere, and q is the same under a
+    second posterior that knows Q^T z exactly, Sigma_0 = I - Q (Q^T Q)^-1 Q^T. That is design
+    2.3's -log(1 - u^T (Q^T Sigma Q)^-1 u) with both determinants written out. Of the query only
+    the span counts; if that is all of R^d, q is 0 and the gain is log(1 + v / noise): greedy
+    D-optimal design, the MAP of a determinantal point process.
+
+    Parameters
+    ----------
+    K : (d, d)
+        Query covariance of unit trace.
+    """
+
+    def __init__(self, K: Array) -> None:
+        self.K, self.posterior = K, Posterior(np.eye(len(K)))
+        energy, directions = np.linalg.eigh(K)
+        told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
+        self.told = Posterior(np.eye(len(K)) - told @ told.T) if told.shape[1] < len(K) else None
+        self.groups = self.states = 1 if self.told is None else 2
+        self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]
+
+    def copy(self) -> Information:
+        other = copy(self)
+        other.posterior = self.posterior.copy()
+        other.told = None if self.told is None else self.told.copy()
+        return other
+
+    def observe(self, X: Array, noise: Array) -> Columns:
+        U, spread = self.posterior.observe(X, noise)
+        vectors, untold = [U], noise
+        if self.told is not None:
+            V, untold = self.told.observe(X, noise)
+            vectors.append(V)
+        energy = np.einsum("ij,ij->i", U @ self.K, U)
+        return Columns(np.stack(vectors), np.log(spread / untold), energy)
+
+    def state(self, X: Floats) -> Floats:
+        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
+        return np.stack([posterior.variances(X) for posterior in posteriors])
+
+    def gain(self, state: Floats, noise: Floats) -> Floats:
+        return excess(state, state, noise)
+
+    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+        """Both v and q only fall."""
+        bound: Array = excess(before, after, noise)
+        return bound
+
+    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalInformation:
+        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
+        grams = [X @ posterior.Sigma.astype(np.float32) @ X.T for posterior in posteriors]
+        return LocalInformation(np.stack(grams), state, noise, picks)
+
+
+def excess(state: Floats, told: Floats, noise: Floats) -> Floats:
+    """log((noise + v) / (noise + q)), v from one state and q from another."""
+    ratio = state[0] / noise if len(state) == 1 else (state[0] - told[1]) / (noise + told[1])
+    gain: Floats = np.log1p(ratio)
+    return gain
+
+
+class LocalInformation:
+    """Picks tried on a few rows: a downdated Gram matrix F Sigma F^T for each posterior."""
+
+    def __init__(self, grams: Single, state: Array, noise: Array, picks: int) -> None:
+        self.grams = grams
+        self.noise = noise.astype(np.float32)
+        self.state = state.astype(np.float32)
+        self.steps = np.empty((len(grams), picks, len(noise)), np.float32)
+        self.done = 0
+
+    def gain(self, out: Single) -> None:
+        out[...] = excess(self.state, self.state, self.noise)
+
+    def pick(self, i: int) -> None:
+        for gram, variance, steps in zip(self.grams, self.state, self.steps, strict=True):
+            past, step = steps[: self.done], steps[self.done]
+            np.subtract(gram[i], past[:, i] @ past, out=step)
+            step /= np.sqrt(self.noise[i] + variance[i])
+            variance -= step * step
+        self.done += 1

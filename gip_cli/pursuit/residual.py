@@ -1,0 +1,128 @@
+"""`residual`: the paper's dual pursuit of a residual score (design 2.3)."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from gip_cli.pursuit.objective import Array, Columns, Floats, Single, rise
+from gip_cli.pursuit.posterior import Posterior
+from gip_cli.pursuit.projection import LocalProjection
+
+DOUBT = (
+    1e-3  # residuals whose sum is this share of what it could be may, in float32, be of either sign
+)
+
+
+class Residual:
+    """Gain |c|^2 / (noise + |f|^2) of rows whose residual c sums to more than 0.
+
+    The residuals of all rows are c_j = R^T x_j with one matrix R (D, q), whether they start as
+    F K^(1/2), R = K^(1/2), or as given scores, which are then further coordinates of the rows,
+    x = [f, scores] and R = [0; I]. A pick subtracts f_i c_i^T / (noise_i + |f_i|^2) from R, so
+    n_j = |c_j|^2 changes as in `projection`, with f_i itself in the place of Sigma f_i.
+
+    Everywhere here `noise` is the whole denominator, noise + |f|^2, which picks do not change.
+
+    Parameters
+    ----------
+    K : (d, d)
+        Query covariance of unit trace.
+    scores : (m, q) or None
+        Residuals to start from; None is F K^(1/2).
+    signed : bool
+        The paper's form: rows of any residual may be picked.
+    """
+
+    groups = 2
+
+    def __init__(self, K: Array, scores: Array | None, signed: bool) -> None:
+        self.K, self.posterior = K, Posterior(np.eye(len(K)))
+        if scores is None:
+            energy, directions = np.linalg.eigh(K)
+            self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T
+        else:
+            q = scores.shape[1]
+            self.R = np.vstack([np.zeros((len(K), q)), np.eye(q)])
+        self.signed, self.doubt = signed, DOUBT * np.sqrt(self.R.shape[1])
+        self.states = 1 if signed else 2
+        self.products: tuple[tuple[int, int], ...] = (
+            ((0, 1), (0, 0), (1, 1)) if signed else ((0, 1), (0, 2), (0, 0), (1, 1), (2, 2))
+        )
+
+    def copy(self) -> Residual:
+        other = copy(self)
+        other.posterior, other.R = self.posterior.copy(), self.R.copy()
+        return other
+
+    def observe(self, X: Array, noise: Array) -> Columns:
+        """A block in closed form: A = F F^T, D = diag(noise), C the residuals at their turns.
+
+        (I + tril(A, -1) D^-1) C = X R, and h_t = R_t c_t are the rows of
+        C R^T - tril(C C^T, -1) D^-1 F.
+        """
+        d = len(self.K)
+        F = X.copy()
+        F[:, d:] = 0.0
+        A = F @ F.T
+        U, _ = self.posterior.observe(F[:, :d], noise - np.diagonal(A))
+        C = np.linalg.inv(np.eye(len(X)) + np.tril(A, -1) / noise) @ (X @ self.R)
+        CC = C @ C.T
+        H = C @ self.R.T - (np.tril(CC, -1) / noise) @ F
+        self.R -= F.T @ (C / noise[:, None])
+        theta, total, root = np.diagonal(CC) / noise, C.sum(axis=1), np.sqrt(noise)
+        left = F / root[:, None]
+        return Columns(
+            vectors=np.stack([left, 2 * H / root[:, None] - theta[:, None] * left]),
+            gains=theta if self.signed else np.where(total > 0, theta, 0.0),
+            energy=np.einsum("ij,ij->i", U @ self.K, U),
+            fixed=total / root,
+        )
+
+    def state(self, X: Floats) -> Floats:
+        C = X @ self.R.astype(X.dtype)
+        n = np.einsum("ij,ij->i", C, C)
+        return n[None] if self.signed else np.stack([n, C.sum(axis=1)])
+
+    def gain(self, state: Floats, noise: Floats) -> Floats:
+        gain: Floats = state[0] / noise
+        if not self.signed:
+            doubt = self.doubt if gain.dtype == np.float32 else 0.0
+            gain *= state[1] > -doubt * np.sqrt(np.maximum(state[0], 0.0))
+        return gain
+
+    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+        """n and the residual's sum both rise no higher than `rise` says."""
+        ab, aa, bb = sums[0], sums[self.states], sums[self.states + 1]
+        n: Array = before[0] + rise(aa, bb, ab)
+        if not self.signed:
+            total = before[1] + rise(aa, sums[4], sums[1])
+            n *= total > -self.doubt * np.sqrt(np.maximum(n, 0.0))
+        n /= noise
+        return n
+
+    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalProjection:
+        F, C = X[:, : len(self.K)], X @ self.R.astype(np.float32)
+        gram = np.stack([F @ F.T, C @ C.T], axis=1)
+        if self.signed:
+            return LocalProjection(gram, noise, state[0], picks, deflate=False)
+        return LocalResidual(gram, noise, state, picks)
+
+
+class LocalResidual(LocalProjection):
+    """`LocalProjection` with the sum of each row's residual, which must be more than 0."""
+
+    def __init__(self, gram: Single, noise: Array, state: Array, picks: int) -> None:
+        super().__init__(gram, noise, state[0], picks, deflate=False)
+        self.total = state[1].astype(np.float32)
+
+    def gain(self, out: Single) -> None:
+        super().gain(out)
+        out *= self.total > 0
+
+    def pick(self, i: int) -> Single:
+        share = self.total[i] / np.sqrt(self.spread[i])
+        a = super().pick(i)
+        self.total -= a * share
+        return a

@@ -1,0 +1,78 @@
+"""Rows as they lie in memory or in a file, widened block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gip_cli.pursuit.objective import Array, Floats, Ids, Single
+
+WIDENED_BYTES = 1 << 23  # of float64 rows at a time
+
+
+class Source:
+    """The rows of a pool.
+
+    Parameters
+    ----------
+    embeddings : (m, d) float16, float32 or float64
+        Never copied as a whole; may be a read-only memory map.
+    extra : (m, q) or None
+        Further coordinates of each row (the scores of `residual`).
+
+    Attributes
+    ----------
+    shape : (m, D)
+        D = d + q.
+    """
+
+    def __init__(self, embeddings: Floats, extra: Array | None = None) -> None:
+        self.embeddings, self.extra = embeddings, extra
+        m, d = embeddings.shape
+        self.shape = m, d + (0 if extra is None else extra.shape[1])
+
+    def block(self, rows: slice, out: Single) -> Single:
+        """(c, D) consecutive rows in float32: a view where that is possible, else in `out`."""
+        if self.extra is None and self.embeddings.dtype == np.float32:
+            return self.embeddings[rows]
+        out = out[: rows.stop - rows.start]
+        d = self.embeddings.shape[1]
+        out[:, :d] = self.embeddings[rows]
+        if self.extra is not None:
+            out[:, d:] = self.extra[rows]
+        return out
+
+    def single(self, rows: Ids) -> Single:
+        """(n, D) chosen rows in float32."""
+        chosen: Single = self.embeddings[rows].astype(np.float32, copy=False)
+        if self.extra is not None:
+            chosen = np.hstack([chosen, self.extra[rows].astype(np.float32)])
+        return chosen
+
+    def exact(self, rows: Ids) -> Array:
+        """(n, D) chosen rows in float64."""
+        chosen: Array = self.embeddings[rows].astype(np.float64)
+        return chosen if self.extra is None else np.hstack([chosen, self.extra[rows]])
+
+    def gram(self) -> Array:
+        """(d, d) F^T F in float64: the query of a pool that is to be captured itself."""
+        d = self.embeddings.shape[1]
+        gram, term = np.zeros((d, d)), np.empty((d, d))
+        for block in self._widened():
+            gram += np.matmul(block.T, block, out=term)
+        return gram
+
+    def squares(self) -> Array:
+        """(m,) squared norms of the embeddings in float64."""
+        return np.concatenate([np.einsum("ij,ij->i", block, block) for block in self._widened()])
+
+    def _widened(self) -> Iterator[Array]:
+        """All embeddings in order, (c, d) at a time in float64; each block overwrites the last."""
+        m, d = self.embeddings.shape
+        step = max(1, WIDENED_BYTES // (8 * d))
+        buffer = np.empty((min(step, m), d))
+        for start in range(0, m, step):
+            block = buffer[: min(step, m - start)]
+            block[...] = self.embeddings[start : start + len(block)]
+            yield block
