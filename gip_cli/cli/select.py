@@ -177,12 +177,14 @@ def _write(
     """Write all files or none: each is whole before the first takes its place, OUT the last."""
     with ExitStack() as stack:
         out = stack.enter_context(writing(output.output, input))
+        out.writelines(_lines(problem, selection, output))
+        out.flush()  # a full disk is met while the old files are all in place
         if output.rejects:
             rejects = stack.enter_context(replacing(output.rejects))
             rejects.writelines(rejected_lines(problem, selection, keep_signals=output.keep_signals))
+            rejects.flush()
         if output.receipt_path:
             stack.enter_context(replacing(output.receipt_path)).write(_json(figures))
-        out.writelines(_lines(problem, selection, output))
 
 
 def _json(figures: Figures) -> bytes:

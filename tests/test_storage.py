@@ -1,0 +1,231 @@
+"""What the system refuses is one line and exit 6, what cannot be is exit 2; nothing is left."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.toys import embed, error_of, gip, write_rows
+
+ROWS = 1200
+Command = Callable[[Path, Path], list[object]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    pool = write_rows(folder / "pool.jsonl", [f"row {n}" for n in range(ROWS)], up=1)
+    np.save(folder / "vectors.npy", np.random.default_rng(0).standard_normal((ROWS, 16)))
+    run = gip("embed", pool, "-o", folder / "pool.npy", "--vectors", folder / "vectors.npy")
+    assert run.returncode == 0
+    return folder
+
+
+@pytest.fixture
+def pool(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True) / "pool.jsonl"
+
+
+def score(pool: Path, out: Path) -> list[object]:
+    return ["score", pool, "--metadata", "s=up", "-o", out / "scored.jsonl"]
+
+
+def select(pool: Path, out: Path) -> list[object]:
+    return ["select", pool, "-k", 1000, "-o", out / "small.jsonl"]
+
+
+def embed_given(pool: Path, out: Path) -> list[object]:
+    return ["embed", pool, "-o", out / "new.npy", "--vectors", pool.with_name("vectors.npy")]
+
+
+COMMANDS = [score, select, embed_given]
+TARGETS = {score: "scored.jsonl", select: "small.jsonl", embed_given: "new.npy"}
+
+
+def refused(command: Command, pool: Path, out: Path, code: int, why: str, **options: Any) -> None:
+    before = names(out)
+    run = gip(*command(pool, out), **options)
+    assert run.returncode == code, run.stderr.decode()
+    assert why in error_of(run)
+    assert names(out) == before
+
+
+def names(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk(command: Command, pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+
+    def little() -> None:  # as `ulimit -f`; a write beyond it fails as one on a full disk does
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    refused(command, pool, tmp_path / "out", 6, "file too large", preexec_fn=little)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_leaves_the_old_file(command: Command, pool: Path, tmp_path: Path) -> None:
+    assert gip(*command(pool, tmp_path)).returncode == 0
+    target = tmp_path / TARGETS[command]
+    before = target.read_bytes()
+    if command is embed_given:  # what is there must not be what would be written
+        np.save(pool.with_name("vectors.npy"), np.ones((ROWS, 16)))
+
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    refused(command, pool, tmp_path, 6, "file too large", preexec_fn=little)
+    assert target.read_bytes() == before
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small file system, where the machine lets us."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        if not shutil.which("mount"):
+            pytest.skip("no mount")
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True
+        )
+        if done.returncode:
+            pytest.skip("may not mount")
+        return place
+
+    yield mount
+    subprocess.run(["umount", place], capture_output=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_file_system(command: Command, pool: Path, tmpfs: Callable[[str], Path]) -> None:
+    refused(command, pool, tmpfs("size=16k"), 6, "no space left on device")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_read_only_file_system(
+    command: Command, pool: Path, tmpfs: Callable[[str], Path]
+) -> None:
+    refused(command, pool, tmpfs("ro"), 6, "read-only file system")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_directory(command: Command, pool: Path, tmp_path: Path) -> None:
+    refused(command, pool, tmp_path / "missing", 2, "missing: no such directory; make it first")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_target_that_is_a_directory(command: Command, pool: Path, tmp_path: Path) -> None:
+    (tmp_path / TARGETS[command]).mkdir()
+    refused(command, pool, tmp_path, 2, "a directory where a file was expected")
+    assert list((tmp_path / TARGETS[command]).iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_directory_that_is_a_file(command: Command, pool: Path) -> None:
+    refused(command, pool, pool, 2, "no such directory")
+
+
+def powerless() -> None:
+    """In the child: root loses what lets it pass by permissions (CAP_DAC_*)."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_directory_without_permission(command: Command, pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    refused(command, pool, tmp_path / "out", 6, "permission denied", preexec_fn=powerless)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) -> None:
+    assert gip(*command(pool, tmp_path)).returncode == 0
+    target = tmp_path / TARGETS[command]
+    before = target.read_bytes()
+    target.chmod(0o444)
+    refused(command, pool, tmp_path, 6, "write-protected", preexec_fn=powerless)
+    assert target.read_bytes() == before
+
+
+def test_rows_without_permission(pool: Path, tmp_path: Path) -> None:
+    pool.chmod(0o000)
+    for command in COMMANDS:
+        refused(command, pool, tmp_path, 6, "pool.jsonl: permission denied", preexec_fn=powerless)
+
+
+def test_a_full_standard_output(pool: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = gip("select", pool, "-k", 5, stdout=full, stderr=subprocess.PIPE)
+    assert run.returncode == 6
+    assert error_of(run) == "<stdout>: no space left on device"
+
+
+def test_no_room_for_temporary_files_names_their_place(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    run = gip("select", "-", "-e", tmp_path / "pool.npy", "-k", 5, input=pool.read_bytes(),
+              preexec_fn=little, env=env)  # fmt: skip
+    assert run.returncode == 6
+    assert error_of(run) == f"{tmp_path / 'tmp'}: file too large"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+STORE = """
+import resource, sys
+from pathlib import Path
+from gip_cli.errors import GipError
+from tests.toys import embed
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    embed(Path(sys.argv[1]), Path(sys.argv[2]), batch_size=16)
+except GipError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("limit", [10, 5_000, 50_000])
+def test_what_was_encoded_before_the_disk_was_full_is_not_encoded_again(
+    limit: int, pool: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new.npy"
+    run = subprocess.run(
+        [sys.executable, "-c", STORE, str(pool), str(target), str(limit)], capture_output=True
+    )
+    assert (run.returncode, run.stdout.decode()) == (6, f"{target}: file too large\n"), run.stderr
+    left = [path for path in tmp_path.iterdir() if path.name.startswith((".new", "new"))]
+    assert all(path.suffix == ".journal" for path in left)
+    written = embed(pool, target)
+    assert written.resumed > 0 if limit > 1000 else written.resumed == 0
+    assert written.encoded + written.resumed == ROWS
+
+
+def test_a_replaced_file_keeps_its_permissions_and_a_link_its_place(
+    pool: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "real.jsonl"
+    target.touch()
+    target.chmod(0o640)
+    (tmp_path / "scored.jsonl").symlink_to(target)
+    assert gip(*score(pool, tmp_path)).returncode == 0
+    assert (tmp_path / "scored.jsonl").is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert target.read_bytes().count(b"\n") == ROWS
