@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -40,6 +40,7 @@ class Reason(IntEnum):
     DUPLICATE = 7
     GROUP_FULL = 8
     BUDGET = 9
+    NO_GAIN = 10  # all that the pursuit can gain is gained
 
     @property
     def words(self) -> str:
@@ -131,6 +132,8 @@ def gather_candidates(
     UsageError
         The plan asks for what the pool has not: a signal, a field, a query without energy.
     """
+    if given and plan.pursuit == "residual":
+        raise UsageError("--given does not go with --pursuit residual", "choose another pursuit")
     at = pool.located(store, skip_missing=plan.skip_bad)
     vectors = pool.embedded(store, at)
     sources = plan.sources
@@ -152,6 +155,9 @@ def gather_candidates(
         )
     except ValueError as error:
         raise UsageError(str(error), "see --signal, --target and the weights") from None
+    if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:
+        # The dual form (design 2.3) knows no weights: quality is in the scores that it pursues.
+        query = replace(query, weights=np.where(np.isnan(query.weights), np.nan, 1.0))
     warm = (
         gather_given(given, pool.keys, query.weights, signals, shares, sources.quality_power)
         if given

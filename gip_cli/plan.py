@@ -121,11 +121,9 @@ class Plan:
             )
         if grouping is not None and grouping.shares and self.budget.captured is not None:
             raise UsageError("--group-share divides -k, --fraction or --tokens, not --captured")
-        for option, cosine in (
-            ("--dedup-threshold", self.dedup_threshold),
-            ("--exclude-threshold", self.exclude_threshold),
-        ):
-            if cosine is not None and not 0 < cosine <= 1:
-                raise UsageError(f"{option} {cosine:g} is not a cosine in (0, 1]")
+        if self.dedup_threshold is not None and not 0 < self.dedup_threshold < 1:
+            raise UsageError(f"--dedup-threshold {self.dedup_threshold:g} is not between 0 and 1")
+        if not 0 < self.exclude_threshold <= 1:
+            raise UsageError(f"--exclude-threshold {self.exclude_threshold:g} is not in (0, 1]")
         if self.noise != "auto" and not 0 < self.noise < inf:
             raise UsageError(f"--noise {self.noise:g} is neither auto nor a positive number")

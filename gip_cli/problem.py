@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_cli.candidates import Array, Candidates, Reason, Reasons, Rows
-from gip_cli.constraints import All
+from gip_cli.candidates import Array, Candidates, Mask, Reason, Reasons, Rows
+from gip_cli.constraints import All, Caps
+from gip_cli.errors import UsageError
 from gip_cli.limits import Limits, limits_of, noise_for
 from gip_cli.plan import Plan
 from gip_cli.pursuit import Progress, Selection, select
@@ -30,28 +31,37 @@ class Problem:
         return cls(plan, candidates, limits, noise_for(candidates, plan, limits))
 
     def solve(self, on_progress: Callable[[Progress], None] | None = None) -> Selection:
-        """Pick. `on_progress` may raise to stop: `Progress.selection` is what there is then."""
+        """Pick. `on_progress` may raise to stop: `Progress.selection` is what there is then.
+
+        Raises
+        ------
+        UsageError
+            The solver cannot do what it is asked: no such device, too small a noise.
+        """
         plan, rows = self.plan, self.candidates
         rules, power = self.limits.rules(), plan.budget.length_power
-        return select(
-            rows.vectors,
-            self.limits.most,
-            weights=rows.weights,
-            query=rows.query.covariance,
-            noise=self.noise,
-            pursuit=plan.pursuit,
-            scores=rows.scores if plan.pursuit == "residual" else None,
-            given=rows.given.vectors if rows.given else None,
-            given_weights=rows.given.weights if rows.given else None,
-            rules=All(rules) if rules else None,
-            price=np.maximum(rows.tokens, 1.0) ** power if power else None,
-            max_cosine=plan.dedup_threshold,
-            stop_at=plan.budget.captured,
-            device=plan.device,
-            on_progress=on_progress,
-        )
+        try:
+            return select(
+                rows.vectors,
+                self.limits.most,
+                weights=rows.weights,
+                query=rows.query.covariance,
+                noise=self.noise,
+                pursuit=plan.pursuit,
+                scores=rows.scores if plan.pursuit == "residual" else None,
+                given=rows.given.vectors if rows.given else None,
+                given_weights=rows.given.weights if rows.given else None,
+                rules=All(rules) if rules else None,
+                price=np.maximum(rows.tokens, 1.0) ** power if power else None,
+                max_cosine=plan.dedup_threshold,
+                stop_at=plan.budget.captured,
+                device=plan.device,
+                on_progress=on_progress,
+            )
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(str(error)) from None
 
-    def reasons(self, picks: Rows, nearest_cosine: Array) -> Reasons:
+    def reasons(self, selection: Selection, nearest_cosine: Array) -> Reasons:
         """Why each row (m,) is not among the picks; OPEN for those that are.
 
         Parameters
@@ -59,24 +69,32 @@ class Problem:
         nearest_cosine : (m,)
             Each row's cosine with its nearest pick.
         """
-        reasons = self.candidates.reasons.copy()
-        rest = self.candidates.open
-        rest[picks] = False
+        reasons, picks = self.candidates.reasons.copy(), selection.indices
+        rest = self._rest(picks)
         reasons[rest] = Reason.BUDGET
+        if selection.stopped == "exhausted":
+            reasons[rest & self._fit(self.limits.tokens, picks)] = Reason.NO_GAIN
         if self.limits.quotas:
-            fits = self.limits.quotas.caps().after(picks).pickable()
-            reasons[rest & ~fits] = Reason.GROUP_FULL
+            reasons[rest & ~self._fit(self.limits.quotas.caps(), picks)] = Reason.GROUP_FULL
         if self.plan.dedup_threshold is not None:
             reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
         return reasons
 
     def spent(self, picks: Rows) -> bool:
         """Whether a token budget, not a lack of rows, is why no further row was picked."""
+        rest, quotas = self._rest(picks), self.limits.quotas
+        fit = rest & self._fit(self.limits.tokens, picks)
+        if quotas and quotas.unit == "tokens":
+            fit &= self._fit(quotas.caps(), picks)
+        return bool(rest.any()) and not fit.any()
+
+    def _rest(self, picks: Rows) -> Mask:
         rest = self.candidates.open
         rest[picks] = False
-        tokens = self.limits.tokens
-        return (
-            tokens is not None
-            and bool(rest.any())
-            and not tokens.after(picks).pickable()[rest].any()
-        )
+        return rest
+
+    def _fit(self, caps: Caps | None, picks: Rows) -> Mask:
+        """(m,) rows that a cap has room for after `picks`."""
+        if caps is None:
+            return np.ones(len(self.candidates.pool), dtype=bool)
+        return caps.after(picks).pickable()

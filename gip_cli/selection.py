@@ -60,7 +60,7 @@ def rejected_lines(
         which, cosine = closest(rows.vectors, rows.vectors[picks])
     else:
         which, cosine = np.zeros(len(rows.pool), dtype=np.int64), np.full(len(rows.pool), -1.0)
-    reasons = problem.reasons(picks, cosine)
+    reasons = problem.reasons(selection, cosine)
     for at in np.flatnonzero(reasons != Reason.OPEN):
         nearest = None
         if len(picks) and reasons[at] != Reason.NO_EMBEDDING:

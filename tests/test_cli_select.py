@@ -139,7 +139,7 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
             "--group-share divides -k, --fraction or --tokens",
         ),
         (("-k", 3, "--group-field", "lang", "--group-share", "none.json"), "none.json: no such"),
-        (("-k", 3, "--dedup-threshold", 1.2), "--dedup-threshold 1.2 is not a cosine"),
+        (("-k", 3, "--dedup-threshold", 1.2), "--dedup-threshold 1.2 is not between 0 and 1"),
         (("-k", 3, "--noise", "low"), "--noise low is neither auto nor a number"),
         (("-k", 3, "--noise", "-1"), "--noise -1 is neither auto nor a positive number"),
         (("-k", 3, "--quality-power", "-1"), "--quality-power -1 is not a number from 0 on"),
@@ -239,7 +239,7 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
         "en": 12,
         "fr": 12,
     }
-    assert "1 groups are 2 rows short of their quotas:" in said
+    assert "1 group is 2 rows short:" in said
     assert "de: 10 of 12 rows" in said
     table = {entry["group"]: entry for entry in receipt_of(out)["quotas"]["table"]}
     assert table["de"] == {

@@ -25,7 +25,7 @@ Tell = Callable[[str], None]
 
 
 def progress_of(problem: Problem, at: Progress) -> tuple[float, float, str]:
-    """How much is done, of how much, in the budget's own measure, and the energy captured."""
+    """Picks made, how many there will be as far as can be told, and the energy captured."""
     detail = f"captured {at.captured:.1%}"
     budget = problem.plan.budget
     if budget.tokens is not None:
@@ -82,19 +82,32 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         and figures["embeddings"]["part"] != "both"
     ):
         tell(f"--tokens counts the embedded part only: the {figures['embeddings']['part']}")
-    if "captured" in options and figures["stopped"] not in ("captured", "interrupted"):
+    if figures["stopped"] == "interrupted":
+        return
+    if "captured" in options and figures["stopped"] != "captured":
         tell(f"--captured {options['captured']:g} is not reached: no further row can be picked")
-    if figures["stopped"] == "exhausted" or figures["picked"] < (options["num"] or 0):
+    elif figures["stopped"] == "exhausted" or figures["picked"] < (options["num"] or 0):
         asked = f" of the {options['num']:,} asked for" if options["num"] else ""
         tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
-    short = [row for row in (figures["quotas"] or {}).get("table", ()) if row["shortfall"]]
-    if short and (figures["quotas"]["unit"] == "rows" or figures["stopped"] != "budget"):
-        _tell_short(short, figures["quotas"]["unit"], tell)
+    if quotas := figures["quotas"]:
+        in_rows = quotas["unit"] == "rows"  # of tokens a few are always left over
+        _tell_short(
+            [
+                row
+                for row in quotas.get("table", ())
+                if row["shortfall"] and (in_rows or row["available"] < row["quota"])
+            ],
+            quotas["unit"],
+            tell,
+        )
 
 
 def _tell_short(short: list[dict[str, Any]], unit: str, tell: Tell) -> None:
+    if not short:
+        return
     total = sum(row["shortfall"] for row in short)
-    tell(f"{len(short):,} groups are {total:,} {unit} short of their quotas:")
+    groups = "1 group is" if len(short) == 1 else f"{len(short):,} groups are"
+    tell(f"{groups} {total:,} {unit} short:")
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
         tell(f"  {row['group']}: {row['picked']:,} of {row['quota']:,} {unit}")

@@ -1,0 +1,117 @@
+"""The pursuits and the noise as a plan asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.candidates import Reason
+from gip_cli.embeddings import Embeddings
+from gip_cli.errors import UsageError
+from gip_cli.plan import Budget, Plan, Sources
+from gip_cli.problem import Problem
+from gip_cli.pursuit import effective_rank
+from gip_cli.rows import BadRows, RowFile
+from tests.selecting import in_memory, pose, row, unit, write_rows
+
+D, M = 5, 40
+Pool = tuple[RowFile, Embeddings]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    rng = np.random.default_rng(6)
+    rows = [
+        row(
+            vector,
+            int(rng.integers(0, 9)),
+            gip={"signals": {"a": rng.uniform(0, 1), "b": rng.uniform(0, 1)}, "ranges": RANGES},
+        )
+        for vector in unit(rng.standard_normal((M, D)) + 0.3)
+    ]
+    path = write_rows(tmp_path / "pool", rows)
+    with RowFile(path, BadRows(), reread=True) as file:
+        yield file, in_memory(path, D)
+
+
+RANGES = {"a": [0, 1], "b": [0, 1]}
+
+
+def dense_residual(problem: Problem, k: int) -> list[int]:
+    """Design 2.3, from the scores alone: c_j -= (f_jᵀ f_i + s2 [i = j]) c_i / (s2 + |f_i|²)."""
+    F = problem.candidates.vectors.astype(np.float64)
+    signals = problem.candidates.unit
+    c = signals * np.sqrt([0.75, 0.25])
+    G = F @ F.T
+    picks: list[int] = []
+    while len(picks) < k:
+        gain = np.where(c.sum(axis=1) > 0, (c**2).sum(axis=1), -1)
+        gain[picks] = -1
+        if gain.max() <= 0:
+            break
+        i = int(np.argmax(gain / (problem.noise + np.diag(G))))
+        c -= np.outer(G[i] + problem.noise * (np.arange(M) == i), c[i]) / (problem.noise + G[i, i])
+        picks.append(i)
+    return picks
+
+
+def test_residual_pursues_the_signals_themselves(pool: Pool) -> None:
+    plan = Plan(Budget(rows=M), Sources(("a=3", "b")), noise=0.8, pursuit="residual")
+    problem = pose(*pool, plan)
+    selection = problem.solve()
+    assert selection.indices.tolist() == dense_residual(problem, M)
+    assert selection.stopped == "exhausted"  # no row of a positive residual is left
+    assert 3 < len(selection.indices) < M
+    reasons = problem.reasons(selection, np.full(M, -1.0))
+    assert set(reasons.tolist()) == {Reason.OPEN, Reason.NO_GAIN}
+
+
+def test_residual_of_another_query_is_defined_and_knows_no_rows_given(
+    pool: Pool, tmp_path: Path
+) -> None:
+    plan = Plan(
+        Budget(rows=4),
+        Sources(
+            (),
+        ),
+        noise=0.8,
+        pursuit="residual",
+    )
+    assert len(pose(*pool, plan).solve().indices) == 4
+    with pytest.raises(UsageError, match="--given does not go with --pursuit residual"):
+        pose(*pool, plan, given=[tmp_path / "pool"])
+
+
+def test_information_with_a_spanning_query_is_d_optimal(pool: Pool) -> None:
+    """There the gain is log(1 + v / s2) (design 2.3): the query drops out."""
+    plan = Plan(Budget(rows=12), Sources(()), noise=0.8, pursuit="information")
+    problem = pose(*pool, plan)
+    F = problem.candidates.vectors.astype(np.float64)
+    picks: list[int] = []
+    for _ in range(12):
+        Sigma = np.linalg.inv(np.eye(D) + F[picks].T @ F[picks] / 0.8)
+        v = np.einsum("ij,jk,ik->i", F, Sigma, F)
+        v[picks] = -1
+        picks.append(int(np.argmax(v)))
+    assert problem.solve().indices.tolist() == picks
+
+
+def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_path: Path) -> None:
+    def noise(budget: Budget, **beside: list[Path]) -> float:
+        return pose(*pool, Plan(budget), **beside).noise
+
+    rows = pose(*pool, Plan(Budget(rows=1))).candidates
+    one = 0.5 * np.mean(rows.weights**2) / effective_rank(rows.query.covariance)
+    assert noise(Budget(rows=7)) == pytest.approx(7 * one)
+    assert noise(Budget(rows=999)) == pytest.approx(M * one)
+    assert noise(Budget(fraction=0.25)) == pytest.approx(10 * one)
+    expected = round(100 / rows.tokens.mean())
+    assert noise(Budget(tokens=100)) == pytest.approx(expected * one)
+    assert noise(Budget(captured=0.5)) == pytest.approx(0.5 * np.mean(rows.weights**2))
+    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
+    (tmp_path / "given").write_bytes(b"".join(lines[:5]))
+    assert noise(Budget(rows=7), given=[tmp_path / "given"]) == pytest.approx(12 * one)
+    assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
