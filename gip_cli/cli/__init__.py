@@ -79,15 +79,15 @@ def main() -> NoReturn:
         message = error.format_message().replace("\n", " ")
         code = fail(message, 2) if message else 2  # without arguments the help has been shown
     except (KeyboardInterrupt, typer.Abort):
-        code = fail("interrupted", 130)
-    except BrokenPipeError:  # `| head` has what it wanted
-        code = 141
+        code = 130
     except OSError as error:
         code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
     except MemoryError:
         code = fail("out of memory", 6)
     finally:
         _drop_unsent()
+    if code == 130:  # however typer has told it
+        fail("interrupted", 130)
     sys.exit(code)
 
 

@@ -42,9 +42,12 @@ def writing(output: str, source: str) -> Iterator[BinaryIO]:
     elif sys.stdout is None:
         raise StorageError("standard output is closed", "give -o FILE")
     else:
-        with storage_errors("<stdout>"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+        try:
+            with storage_errors("<stdout>"):
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
+        except BrokenPipeError:  # `| head` has what it wanted; typer would make it a failure
+            raise typer.Exit(141) from None
 
 
 def refuse_same(output: str, *sources: str) -> None:

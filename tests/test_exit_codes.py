@@ -1,0 +1,160 @@
+"""Every exit code is listed in the help, and driven here by the real command."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.errors import GipError
+from tests.judge.server import Asked, Handler, JudgeServer
+from tests.toys import GIP, error_of, gip, write_rows
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    pool = write_rows(tmp_path / "pool.jsonl", ["a", "b", "c", "d"], up=3)
+    np.save(tmp_path / "vectors.npy", np.eye(4))
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "vectors.npy")
+    assert run.returncode == 0
+    return pool
+
+
+def help_text() -> str:
+    return " ".join(gip("--help").stdout.decode().split())
+
+
+def test_every_code_is_in_the_help_and_the_readme() -> None:
+    shown = re.search(r"Exit codes: (.*?143 \w+)", help_text())
+    assert shown is not None
+    listed = {int(code) for code in re.findall(r"\b\d+\b", shown[1])}
+    assert listed == {0, *(one.exit_code for one in GipError.__subclasses__()), 129, 130, 141, 143}
+    readme = (ROOT / "README.md").read_text()
+    for code in sorted(listed - {0}):
+        assert re.search(rf"\b{code}\b", readme), f"README.md does not name exit code {code}"
+
+
+def test_0_done(pool: Path, tmp_path: Path) -> None:
+    assert gip("select", pool, "-k", 2).returncode == 0
+    assert gip("--help").returncode == 0
+    assert gip("--version").stdout.startswith(b"gip ")
+
+
+def test_1_a_check_did_not_hold(pool: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.jsonl"
+    run = gip("select", pool, "-k", 2, "-o", out, "--check")
+    assert run.returncode == 1
+    assert "missing" in error_of(run)
+    run = gip("select", pool, "-k", 1, "-o", out, "--min-captured", 0.99)
+    assert run.returncode == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["nosuch"], "No such command"),
+        (["select", "POOL"], "budget"),
+        (["select", "POOL", "-k", "0"], "not a positive number"),
+        (["select", "POOL", "--nosuch"], "--nosuch"),
+        (["select", "missing.jsonl", "-k", "2"], "missing.jsonl: no such file"),
+        (["select", "POOL", "-k", "2", "-e", "missing.npy"], "no such embeddings"),
+        (["select", "POOL", "-k", "2", "-o", "POOL"], "the same file"),
+        (["embed", "POOL"], "'--output'"),
+        (["embed", "POOL", "-o", "x.bin"], "embeddings are named NAME.npy"),
+        (["score", "POOL"], "nothing to score by"),
+        (["score", "POOL", "--metadata", "x"], "is not NAME=FIELD"),
+        (["score", "POOL", "--metadata", "x=up", "-o", "POOL"], "the same file"),
+    ],
+)
+def test_2_wrong_usage(arguments: list[str], why: str, pool: Path) -> None:
+    before = pool.read_bytes()
+    run = gip(*[str(pool) if one == "POOL" else one for one in arguments])
+    assert run.returncode == 2
+    assert why in error_of(run)
+    assert pool.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["select", "-k", "2"],
+        ["embed", "-o", "x.npy", "--vectors", "vectors.npy"],
+        ["score", "--metadata", "x=up"],
+    ],
+)
+def test_3_bad_input_data(arguments: list[str], pool: Path, tmp_path: Path) -> None:
+    pool.write_bytes(pool.read_bytes() + b'{"text": "e"')
+    run = gip(*arguments, pool, cwd=tmp_path)
+    assert run.returncode == 3
+    assert error_of(run).startswith(f"{pool}:5: not JSON: unexpected end of data")
+
+
+def test_4_embeddings_that_do_not_belong(pool: Path, tmp_path: Path) -> None:
+    write_rows(pool, ["a", "b", "c", "e"])
+    run = gip("select", pool, "-e", tmp_path / "pool.npy", "-k", 2)
+    assert run.returncode == 4
+    assert error_of(run).startswith(f"{pool}:4: no embedding in {tmp_path / 'pool.npy'}; run gip")
+
+
+def test_5_too_many_judge_failures(pool: Path, tmp_path: Path) -> None:
+    def broken(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": "out of order"}}, 500)
+        return True
+
+    with JudgeServer(broken) as server:
+        run = gip("score", pool, "--judge-url", server.url, "--judge-model", "m",
+                  "-o", tmp_path / "scored.jsonl", "--max-retries", 0)  # fmt: skip
+    assert run.returncode == 5
+    assert not (tmp_path / "scored.jsonl").exists()
+
+
+def test_6_the_system_refused(pool: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = gip("score", pool, "--metadata", "x=up", stdout=full, stderr=subprocess.PIPE)
+    assert run.returncode == 6
+    assert error_of(run) == "<stdout>: no space left on device"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_128_and_more_stopped_by_a_signal(
+    number: signal.Signals, code: int, pool: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    process = subprocess.Popen(
+        [GIP, "score", "-", "--metadata", "x=up", "-o", out / "scored.jsonl"],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(pool.read_bytes())
+    process.stdin.flush()
+    while not list(out.iterdir()):  # until it is at work
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    errors = process.communicate()[1].decode()
+    assert process.returncode == code
+    assert errors == ("gip: error: interrupted\n" if code == 130 else "")
+    assert list(out.iterdir()) == []
+
+
+def test_141_the_reader_went_away(pool: Path, tmp_path: Path) -> None:
+    write_rows(pool, [f"row {n}" for n in range(20_000)], up=1)
+    for command in (f"{GIP} score {pool} --metadata x=up", f"{GIP} --help"):
+        run = subprocess.run(
+            ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True
+        )
+        assert run.stderr == b""
+        assert run.stdout.count(b"\n") == 1
+        if "score" in command:
+            assert run.returncode == 141
