@@ -8,7 +8,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
-from gip_cli.cli.options import SkipBad, writing
+from gip_cli.cli.options import SkipBad, refuse_same, writing
 from gip_cli.report.layout import Method
 
 
@@ -46,13 +46,18 @@ def report(
     that has a receipt beside it, else the defaults of gip select.
     """
     from gip_cli.report.content import content
-    from gip_cli.report.figures import write_figures
+    from gip_cli.report.figures import canvas_type, write_figures
     from gip_cli.report.page import page, plotly_script
 
-    plotly_script()  # what is missing is told before the work
+    refuse_same(output, pool, *selection)
+    plotly_script()  # what is not installed is told before the work
+    if figures is not None:
+        canvas_type()
     with opened(pool, embeddings, selection, group_field, skip_bad=skip_bad) as case:
         data = content(case, map)
     html = page(data)
+    if figures is not None:
+        note(f"{figures}: {len(write_figures(data, figures))} figures")
     with writing(output, pool) as out:
         out.write(html)
     for one in data["selections"]:
@@ -60,5 +65,3 @@ def report(
             note(f"{one['name']}: {text}")
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")
-    if figures is not None:
-        note(f"{figures}: {len(write_figures(data, figures))} figures")

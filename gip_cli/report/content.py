@@ -19,8 +19,9 @@ from gip_cli.report.selections import Picked, Rows
 MAP_ROWS = 50_000
 _EXTREMES = 10  # closest pairs, and worst covered rows
 _SEEDS = 5  # random subsets behind coverage and cosines
-# Bytes of text: the page stays under 8 MB at 10,000 rows even where text does not compress.
-_PICKED_TEXT, _LONGEST, _ROW_TEXT = 2_400_000, 4_000, 280
+# Bytes of text in all, of the picks and of the others, and at least and at most of one row: the
+# page stays under 8 MB at 10,000 rows even where text does not compress.
+_PICKED_TEXT, _OTHER_TEXT, _ROW_TEXT = 2_400_000, 2_800_000, (280, 4_000)
 
 Data = dict[str, Any]
 
@@ -80,8 +81,8 @@ def _worst_covered(case: Case, picks: Rows) -> tuple[Rows, Rows, list[float]]:
 
 def _rows(case: Case, rows: Rows, told: Rows) -> Data:
     """Columns of the rows shown; those `told` (by place) with more of their text."""
-    limits = np.full(len(rows), _ROW_TEXT)
-    limits[told] = int(np.clip(_PICKED_TEXT // max(len(told), 1), _ROW_TEXT, _LONGEST))
+    limits = np.full(len(rows), np.clip(_OTHER_TEXT // len(rows), *_ROW_TEXT))
+    limits[told] = np.clip(_PICKED_TEXT // len(told), *_ROW_TEXT)
     texts, cuts = [], []
     for position, limit in zip(rows.tolist(), limits.tolist(), strict=True):
         turns, cut = _clipped(case.pool.renderer.turns(case.pool.row(position)), limit)

@@ -19,12 +19,22 @@ from gip_cli.storage import replacing, storage_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 # Okabe and Ito's colours, as on the page.
 _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
 
-Figure = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
+Drawing = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
+
+
+def canvas_type() -> type[Canvas]:
+    """Matplotlib's figure; raises UsageError where the extra is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("--figures needs matplotlib", "pip install 'gip-cli[report]'") from None
+    return Figure
 
 
 def write_figures(data: Data, folder: str | Path) -> list[Path]:
@@ -35,18 +45,17 @@ def write_figures(data: Data, folder: str | Path) -> list[Path]:
     UsageError
         The extra is not installed, or `folder` is a file.
     """
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise UsageError("--figures needs matplotlib", "pip install 'gip-cli[report]'") from None
+    create = canvas_type()
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("not a directory", "choose another for --figures", path=folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number, selection in enumerate(data["selections"], 1):
         prefix = f"{number}-" if len(data["selections"]) > 1 else ""
         for name, size, draw in _figures(data, selection):
-            canvas = Canvas(figsize=size, dpi=160, layout="constrained")
+            canvas = create(figsize=size, dpi=160, layout="constrained")
             draw(canvas.subplots())
             path = folder / f"{prefix}{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.png"
             with replacing(path) as file:
@@ -55,8 +64,8 @@ def write_figures(data: Data, folder: str | Path) -> list[Path]:
     return written
 
 
-def _figures(data: Data, selection: Data) -> list[Figure]:
-    figures: list[Figure] = [
+def _figures(data: Data, selection: Data) -> list[Drawing]:
+    figures: list[Drawing] = [
         ("curve", (7, 4), partial(_curve, selection=selection)),
         ("map", (7, 6), partial(_map, data=data, selection=selection)),
     ]

@@ -26,6 +26,8 @@ const signed = (number, digits = 2) => `${number < 0 ? "−" : "+"}${Math.abs(nu
 const short = (number) =>
   number === null ? "–" : Math.abs(number) >= 1000 ? count(Math.round(number)) : String(+number.toPrecision(3));
 const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+/** A path's end, where its name is. */
+const end = (path, length) => (path.length > length ? `…${path.slice(1 - length)}` : path);
 
 /** Plotly reads <b>, <a> and entities in labels; this keeps a dataset's text what it is. */
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

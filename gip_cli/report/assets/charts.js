@@ -47,7 +47,7 @@ function drawCurve(node, selections, active) {
   for (const other of selections) {
     const own = other === active;
     const colour = own ? theme.colour("picks") : theme.colour("muted");
-    traces.push(line(other.curve.n, other.curve.captured, plain(cut(other.name, 32)), colour, own ? "solid" : "longdashdot", own ? 3 : 1.5));
+    traces.push(line(other.curve.n, other.curve.captured, plain(end(other.name, 32)), colour, own ? "solid" : "longdashdot", own ? 3 : 1.5));
   }
   traces.push({
     x: [knee.n], y: [knee.captured], mode: "markers", name: "knee", hoverinfo: "skip", showlegend: false,

@@ -191,18 +191,32 @@ class Page {
     if (this.heard) return;
     this.heard = true;
     const tip = byId("tip");
+    let hovered; // the row under the mouse, if any
+    let pressed; // where the mouse went down, and on which row
     const row = (event) => event.points.find((point) => point.customdata !== undefined)?.customdata;
     this.map.on("plotly_hover", (event) => {
-      if (row(event) === undefined) return;
-      tip.replaceChildren(...this.rows.tip(row(event)));
+      hovered = row(event);
+      if (hovered === undefined) return;
+      tip.replaceChildren(...this.rows.tip(hovered));
       tip.hidden = false;
       const { clientX: x, clientY: y } = event.event;
       tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
       tip.style.top = `${y + 14 + tip.offsetHeight > innerHeight ? Math.max(8, y - 14 - tip.offsetHeight) : y + 14}px`;
     });
-    this.map.on("plotly_unhover", () => (tip.hidden = true));
+    this.map.on("plotly_unhover", () => {
+      hovered = undefined;
+      tip.hidden = true;
+    });
+    // Plotly's own click is lost where the mouse moves by a pixel while it is down; taps have only that.
     this.map.on("plotly_click", (event) => row(event) !== undefined && this.pin(row(event)));
-    this.map.on("plotly_selected", (event) => event && this.narrow({ lasso: new Set(event.points.map((point) => point.customdata)) }));
+    this.map.addEventListener("mousedown", ({ clientX: x, clientY: y }) => (pressed = { x, y, row: hovered }), true);
+    addEventListener("mouseup", ({ clientX: x, clientY: y }) => {
+      if (pressed?.row !== undefined && Math.hypot(x - pressed.x, y - pressed.y) < 5) this.pin(pressed.row);
+      pressed = undefined;
+    }, true);
+    this.map.on("plotly_selected", (event) => {
+      if (event?.points.length) this.narrow({ lasso: new Set(event.points.map((point) => point.customdata)) });
+    });
     this.map.on("plotly_deselect", () => this.narrow({ lasso: null }));
   }
 

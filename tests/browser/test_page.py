@@ -1,0 +1,307 @@
+"""The report in a real browser: it draws, it answers, it asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.conftest import Page, Sample
+from tests.toys import embed, gip
+
+OVERFLOW = "const { scrollWidth, clientWidth } = document.documentElement;" + (
+    "return scrollWidth - clientWidth"
+)
+
+
+def rows_of(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def shown(row: Any) -> str:
+    """A row's text as the page shows it."""
+    prompt = f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
+    return f"{prompt}\n{row['output']}"
+
+
+@pytest.fixture
+def report(page: Page, sample: Sample) -> Page:
+    return page.open(sample.report)
+
+
+def test_no_console_error_and_no_request(report: Page) -> None:
+    assert report.errors == []
+    assert [url.partition(":")[0] for url in report.requests] == ["file"]
+
+
+def test_first_screen_answers_with_the_receipts_numbers(report: Page, sample: Sample) -> None:
+    captured = sample.receipt["captured"]
+    assert report.text("#headline") == "20 of 204 rows"
+    figures = report.texts(".answer .figure")
+    assert figures[0] == f"{captured:.1%}"
+    random = report.js("return document.getElementById('curve').data[2].y.at(-1)")
+    assert figures[1] == f"+{100 * (captured - random):.1f} points"
+    knee = report.js("return document.getElementById('keep').value")
+    assert figures[2] == f"{knee} rows"
+    seen = report.js("return document.getElementById('answers').getBoundingClientRect().bottom")
+    assert seen < 900
+
+
+def test_curve_is_the_receipts(report: Page, sample: Sample) -> None:
+    line = report.js(
+        "return document.getElementById('curve').data.find((t) => t.name === arguments[0])",
+        "…" + str(sample.selection)[-31:],
+    )
+    drawn = dict(zip(line["x"], line["y"], strict=True))
+    for picks, captured in sample.receipt["captured_curve"]:
+        assert drawn[picks] == pytest.approx(captured, abs=1e-5)
+
+
+def test_commands_select_what_the_slider_says(report: Page, sample: Sample) -> None:
+    knee = int(report.js("return document.getElementById('keep').value"))
+    head, again = report.texts("#commands code")
+    assert head.startswith(f"head -n {knee} {sample.selection} > ")
+    smaller = sample.selection.with_name(f"small-{knee}.jsonl")
+    run = gip(*again.split()[1:])
+    assert run.returncode == 0, run.stderr
+    assert smaller.read_bytes() == b"".join(
+        sample.selection.read_bytes().splitlines(keepends=True)[:knee]
+    )
+    report.js("document.getElementById('keep').focus()")
+    report.keys(Keys.END)
+    assert report.text("#kept").startswith(f"captures {sample.receipt['captured']:.1%} ")
+    assert report.texts("#commands code")[0].startswith("head -n 20 ")
+
+
+def test_map_has_every_row_once_and_picks_by_rank(report: Page, sample: Sample) -> None:
+    pool, picks = (
+        report.js("return document.getElementById('map').data[arguments[0]]", trace)
+        for trace in (0, 1)
+    )
+    assert sorted(pool["customdata"] + picks["customdata"]) == list(range(204))
+    pool_rows, picked = rows_of(sample.pool), rows_of(sample.selection)
+    by_rank = dict(zip(picks["marker"]["color"], picks["customdata"], strict=True))
+    assert [shown(pool_rows[by_rank[rank]]) for rank in range(1, 21)] == [*map(shown, picked)]
+
+
+def test_table_lists_the_picks_with_their_figures(report: Page, sample: Sample) -> None:
+    picked, receipt = rows_of(sample.selection), sample.receipt
+    assert report.texts("#table td.text span") == [*map(shown, picked)]
+    cells = {
+        name: [float(text.rstrip("%")) for text in report.texts(f"#table td[data-name='{name}']")]
+        for name in ("rank", "gain", "rating")
+    }
+    assert cells["rank"] == list(range(1, 21))
+    assert sum(cells["gain"]) == pytest.approx(100 * receipt["captured"], abs=0.1)
+    assert np.mean(cells["rating"]) == pytest.approx(receipt["signals"]["rating"]["picked"])
+    assert cells["rating"] == [row["meta"]["rating"] for row in picked]
+
+
+def test_table_sorts_by_keyboard(report: Page) -> None:
+    report.js("document.querySelector('#table th:nth-child(4) button').focus()")
+    for order, descending in (("descending", True), ("ascending", False)):
+        report.keys(Keys.ENTER)
+        ratings = [float(text) for text in report.texts("#table td[data-name='rating']")]
+        assert ratings == sorted(ratings, reverse=descending)
+        assert (
+            report.js("return document.activeElement.closest('th').getAttribute('aria-sort')")
+            == order
+        )
+
+
+def test_a_row_opens_by_keyboard_and_is_pinned(report: Page, sample: Sample) -> None:
+    report.js("document.querySelector('#table tbody tr:nth-child(3) button').focus()")
+    report.keys(Keys.ENTER)
+    row = rows_of(sample.selection)[2]
+    assert row["output"] in report.text("#table tr.open")
+    assert report.text("#pinned h3") == "Pick 3 of 20"
+    ring, at = report.js(
+        "const { data } = document.getElementById('map');"
+        "return [data[2], data[1].x[data[1].marker.color.indexOf(3)]]"
+    )
+    assert ring["x"] == [at]
+    report.keys(Keys.ENTER)
+    assert report.texts("#table tr.open") == []
+
+
+def test_hover_shows_the_row_and_click_pins_it(report: Page, sample: Sample) -> None:
+    alone = report.js(
+        """
+        const [pool, picks] = document.getElementById("map").data;
+        const [x, y] = ["x", "y"].map((axis) => [...pool[axis], ...picks[axis]]);
+        const away = (i) => (j) => (i === j ? 9 : Math.hypot(x[i] - x[j], y[i] - y[j]));
+        const near = (i) => Math.min(...[...x.keys()].map(away(i)));
+        return pool.x.map((_, i) => i).reduce((best, i) => (near(i) > near(best) ? i : best), 0);
+        """
+    )
+    row = rows_of(sample.pool)[
+        report.js(f"return document.getElementById('map').data[0].customdata[{alone}]")
+    ]
+    at = report.point(0, alone)
+    report.move((at[0] - 30, at[1] - 30), at)
+    report.wait(lambda: shown(row)[:200] in report.text("#tip p"))
+    assert not report.js("return document.getElementById('tip').hidden")
+    assert f"rating {row['meta']['rating']:g}" in report.text("#tip span")
+    report.move(at, at, pressed=True)
+    report.wait(lambda: report.text("#pinned h3") == "Not picked")
+    assert row["output"] in report.text("#pinned")
+
+
+def test_lasso_narrows_the_table_to_what_is_inside(report: Page) -> None:
+    report.js("document.querySelector('[data-drag=lasso]').click()")
+    x, y = report.point(1, 0)
+    corners = [(x - 40, y - 40), (x + 40, y - 40), (x + 40, y + 40), (x - 40, y + 40)]
+    report.move(*corners, corners[0], pressed=True)
+    report.wait(lambda: "inside the lasso" in report.text("#found"))
+    inside = report.js(
+        """
+        const map = document.getElementById("map");
+        const { xaxis, yaxis } = map._fullLayout;
+        const { x, y, marker } = map.data[1];
+        const at = [xaxis.c2p(x[0]), yaxis.c2p(y[0])];
+        const away = (i) => [xaxis.c2p(x[i]) - at[0], yaxis.c2p(y[i]) - at[1]].map(Math.abs);
+        return marker.color.filter((_, i) => Math.max(...away(i)) < 40).sort((a, b) => a - b);
+        """
+    )
+    assert [int(text) for text in report.texts("#table td[data-name='rank']")] == inside
+    assert 20 in inside  # the first point drawn is the last pick
+    report.js("document.getElementById('clear').click()")
+    assert report.text("#found") == "20 picks"
+
+
+def test_search_finds_texts_in_picks_and_in_the_pool(report: Page, sample: Sample) -> None:
+    report.js("document.getElementById('search').focus()")
+    report.keys("BRIDGE")
+    hits = [row for row in rows_of(sample.selection) if "bridge" in shown(row).lower()]
+    assert hits
+    assert report.texts("#table td.text span") == [*map(shown, hits)]
+    assert report.text("#found") == f"{len(hits)} of 20 picks"
+    lit = report.js("return document.getElementById('map').data[1].selectedpoints.length")
+    assert lit == len(hits)
+    report.js(
+        "const scope = document.getElementById('scope'); scope.value = 'all';"
+        "scope.dispatchEvent(new Event('change'))"
+    )
+    everywhere = [row for row in rows_of(sample.pool) if "bridge" in shown(row).lower()]
+    assert len(report.texts("#table tr.row")) == len(everywhere) > len(hits)
+
+
+def test_groups_and_effects(report: Page, sample: Sample) -> None:
+    topics = [row["meta"]["topic"] for row in rows_of(sample.selection)]
+    names, shares = report.js(
+        "const { data, layout } = document.querySelector('#changes .wide .chart');"
+        "return [layout.yaxis.ticktext, data[1].x]"
+    )
+    assert dict(zip(names, shares, strict=True)) == pytest.approx(
+        {name: topics.count(name) / 20 for name in names}
+    )
+    badges = dict(zip(report.texts("#changes h3"), report.texts("#changes .badge"), strict=False))
+    ratings = np.array([row["meta"].get("rating", np.nan) for row in rows_of(sample.pool)])
+    shift = (sample.receipt["signals"]["rating"]["picked"] - np.nanmean(ratings)) / np.nanstd(
+        ratings
+    )
+    assert badges["rating"] == f"+{shift:.2f} SD, {'large' if shift >= 0.8 else 'medium'}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_themes_follow_the_system_and_the_button(page: Page, sample: Sample, width: int) -> None:
+    def ground() -> str:
+        colour: str = page.js("return getComputedStyle(document.body).backgroundColor")
+        return colour
+
+    page.open(sample.report, width, dark=True)
+    dark = ground()
+    page.js("document.getElementById('theme').click()")
+    assert ground() != dark
+    assert page.open(sample.report, width).listen().errors == []
+    assert ground() != dark
+    assert page.js(OVERFLOW) == 0
+
+
+HOSTILE = [
+    "<script>window.owned = 1</script>",
+    "</script><script>window.owned = 2</script>",
+    "<!-- <script> --><img src=x onerror='window.owned = 3'>",
+    '"><svg onload=window.owned=4> &lt;b&gt; &amp;',
+    "<a href='javascript:window.owned=5'>link</a><b>bold</b>",
+    "line\u2028separator\u2029paragraph \x00 \x1b[31mred",
+    "W" + "o" * 3000 + "rd",
+    "\u202eright to left\u202c مرحبا بالعالم שלום",
+    "🧑🏽‍🚀 emoji 👩‍👩‍👧‍👦 ​zero width",
+    "$$\\alpha$$ %DATA% %SCRIPT% ${owned}",
+]
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    pool, store = folder / "<img src=x onerror=owned>.jsonl", folder / "pool.npy"
+    signal = "<i>quality</i>"
+    rows = [
+        {"text": text, "kind": text[:200], "gip": {"signals": {signal: number % 4 + 0.5}}}
+        for number, text in enumerate([*HOSTILE, *(f"harmless {n}" for n in range(20))])
+    ]
+    pool.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    embed(pool, store)
+    picks = folder / "<script><b>picks.jsonl"
+    picks.write_bytes(b"\n".join(map(orjson.dumps, rows[: len(HOSTILE)])))
+    report = folder / "report.html"
+    run = gip("report", pool, "-e", store, "-s", picks, "--group-field", "kind", "-o", report)
+    assert run.returncode == 0, run.stderr.decode()
+    return report
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hostile_text_is_shown_as_text(page: Page, hostile: Path, width: int) -> None:
+    page.open(hostile, width)
+    assert page.texts("#table td.text span") == HOSTILE
+    for number, text in enumerate(HOSTILE, 1):
+        page.js(f"document.querySelector('#table tr.row:nth-of-type({number}) button').click()")
+        assert page.texts("#pinned .turn div") == [text]
+        page.js("document.querySelector('#table [aria-expanded=true]').click()")
+    at = page.point(1, 0)
+    page.move((at[0] - 30, at[1]), at)
+    page.wait(lambda: not page.js("return document.getElementById('tip').hidden"))
+    assert page.js("return window.owned") is None
+    # Script of the page and of Plotly; data; no element that a text brought.
+    assert page.js("return document.querySelectorAll('script').length") == 4
+    assert (
+        page.js("return document.querySelectorAll('main img, main i, main a:not(.skip)').length")
+        == 0
+    )
+    assert page.js(OVERFLOW) == 0
+    ticks = page.texts("#changes .wide .ytick")
+    assert HOSTILE[0][:23] + "…" in ticks
+    assert page.listen().errors == []
+    assert [url.partition(":")[0] for url in page.requests] == ["file"]
+
+
+def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
+    pool, store, picks = tmp_path / "pool.jsonl", tmp_path / "pool.npy", tmp_path / "picks.jsonl"
+    lines = [orjson.dumps({"text": f"row {n}"}) + b"\n" for n in range(3000)]
+    pool.write_bytes(b"".join(lines))
+    picks.write_bytes(b"".join(lines[:60]))
+    embed(pool, store)
+    assert gip("report", pool, "-e", store, "-s", picks, "-o", tmp_path / "r.html").returncode == 0
+    page.open(tmp_path / "r.html")
+    assert page.js("return document.getElementById('map').data[0].type") == "scattergl"
+    drawn = page.js(
+        """
+        const canvas = document.querySelector("#map .gl-canvas-context");
+        const gl = canvas.getContext("webgl");
+        const at = new Uint8Array(4 * canvas.width * canvas.height);
+        gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, at);
+        return at.filter((_, i) => i % 4 === 3).filter(Boolean).length;
+        """
+    )
+    assert drawn > 3000
+    at = page.point(1, 7)
+    page.move((at[0] - 30, at[1]), at)
+    page.wait(lambda: not page.js("return document.getElementById('tip').hidden"))
+    assert page.text("#tip p").startswith("row ")
+    assert page.listen().errors == []

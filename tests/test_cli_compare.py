@@ -1,0 +1,175 @@
+"""`gip compare` against figures worked out by hand and against the receipts of `gip select`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.selecting import embed, row, write_rows
+from tests.toys import error_of, gip
+
+
+def scored(vector: tuple[float, ...], words: int, quality: float | None, kind: str) -> Any:
+    signals = {"signals": {"quality": quality}, "ranges": {"quality": [0, 4]}}
+    return row(vector, words, kind=kind, gip=signals)
+
+
+# Two tokens a vector, and the words.
+ROWS = [
+    scored((1, 0), 0, 4, "x"),
+    scored((0, 1), 2, 2, "x"),
+    scored((0.6, 0.8), 4, 1, "y"),
+    scored((-1, 0), 8, 3, "z"),
+]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", ROWS)
+    embed(path, 2)
+    return path
+
+
+def subset(pool: Path, name: str, *rows: int) -> Path:
+    return write_rows(pool.with_name(name), [ROWS[at] for at in rows])
+
+
+def compared(pool: Path, *arguments: object) -> Any:
+    run = gip("compare", *arguments, "--pool", pool, "--json")
+    assert run.returncode == 0, run.stderr.decode()
+    return json.loads(run.stdout)
+
+
+def test_figures_by_hand(pool: Path) -> None:
+    a, b = subset(pool, "a.jsonl", 0, 1), subset(pool, "b.jsonl", 1, 2, 3)
+    figures = compared(pool, a, b, "--group-field", "kind")
+    ours, theirs = figures["subsets"][str(a)], figures["subsets"][str(b)]
+    assert ours["size"] == 2
+    # Best cosines of the four rows with the subset: 1, 1, 0.8, 0.
+    assert ours["coverage_mean"] == pytest.approx(0.7)
+    assert ours["coverage_p10"] == pytest.approx(np.quantile([1, 1, 0.8, 0], 0.1))
+    assert ours["nearest_cosine"] == pytest.approx(0)
+    assert theirs["nearest_cosine"] == pytest.approx((0.8 + 0.8 + 0) / 3)
+    assert ours["length"] == 3
+    assert figures["length_unit"] == "tokens"
+    assert ours["signals"] == {"quality": 3}
+    assert ours["shares"] == {"kind": {"x": 1, "y": 0, "z": 0}}
+    assert theirs["shares"] == {"kind": pytest.approx({"x": 1 / 3, "y": 1 / 3, "z": 1 / 3})}
+    assert figures["overlap"] == [{"a": str(a), "b": str(b), "jaccard": 0.25}]
+    assert figures["references"]["top-k 2"]["signals"] == {"quality": 3.5}
+    vectors, unit = np.array([[1, 0], [0, 1], [0.6, 0.8], [-1, 0]]), np.array([4, 2, 1, 3]) / 4
+    query = vectors.T @ np.diag(unit**2) @ vectors
+    atoms = (vectors * (unit**2)[:, None])[[0, 1]]
+    left = np.linalg.inv(np.eye(2) + atoms.T @ atoms / figures["noise"])
+    assert ours["captured"] == pytest.approx(1 - np.trace(query @ left) / np.trace(query), rel=1e-5)
+
+
+def test_the_whole_pool_is_its_own_random_and_top_rows(pool: Path) -> None:
+    figures = compared(pool, subset(pool, "all.jsonl", 3, 1, 0, 2))
+    (ours,) = figures["subsets"].values()
+    for reference in figures["references"].values():
+        assert {k: v for k, v in reference.items() if k not in ("signals", "shares")} == (
+            pytest.approx({k: v for k, v in ours.items() if k not in ("signals", "shares")})
+        )
+    assert figures["overlap"] == []
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    rows = [
+        scored(tuple(vector), int(rng.integers(9)), float(rng.uniform(0, 4)), str(at % 3))
+        for at, vector in enumerate(rng.standard_normal((60, 4)))
+    ]
+    folder = tmp_path_factory.mktemp("large")
+    path = write_rows(folder / "pool.jsonl", rows)
+    write_rows(folder / "before.jsonl", rows[:5])
+    write_rows(folder / "not.jsonl", rows[5:8])
+    embed(path, 4)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-k 12",
+        "-k 12 --no-signals --noise 0.1",
+        "-k 12 --signal quality=2 --quality-power 1 --self-weight 0.5",
+        "--tokens 40 --target before.jsonl --exclude not.jsonl",
+        "-k 9 --given before.jsonl --group-field kind --group-share equal",
+    ],
+)
+def test_captured_is_the_receipts(large: Path, options: str) -> None:
+    words = [str(large.with_name(w)) if w.endswith("jsonl") else w for w in options.split()]
+    small = large.with_name("small.jsonl")
+    assert gip("select", large, *words, "-o", small).returncode == 0
+    receipt = json.loads(small.with_suffix(".receipt.json").read_bytes())
+    figures = compared(large, small)
+    (ours,) = figures["subsets"].values()
+    assert ours["captured"] == pytest.approx(receipt["captured"], abs=1e-6)
+    assert figures["query"] == pytest.approx(receipt["query"]["sources"])
+    assert list(ours["shares"]) == ["kind"] * ("group_field" in receipt["options"])
+    assert figures["notes"] == []
+
+
+def test_what_the_figures_rest_on_is_told(large: Path) -> None:
+    small, scores = large.with_name("told.jsonl"), large.with_name("rescored.jsonl")
+    assert gip("select", large, "-k", 4, "--order", "input", "-o", small).returncode == 0
+    small.write_bytes(small.read_bytes().partition(b"\n")[2])
+    scores.write_bytes(large.read_bytes().replace(b'"quality":', b'"quality":null,"old":', 1))
+    run = gip("compare", small, "--pool", scores, "-e", large.with_suffix(".npy"))
+    assert run.returncode == 0
+    for told in ("not byte for byte", "in input order", "3 rows, its receipt tells of 4"):
+        assert told in run.stderr.decode()
+    small.with_suffix(".receipt.json").unlink()
+    run = gip("compare", small, "--pool", large)
+    assert b"measured by gip's defaults (all signals alike)" in run.stderr
+
+
+def test_not_a_terminal_gets_tabs(pool: Path) -> None:
+    a, b = subset(pool, "a.jsonl", 0, 1), subset(pool, "b.jsonl", 1, 2, 3)
+    run = gip("compare", a, b, "--pool", pool, "--group-field", "kind")
+    lines = list(csv.reader(run.stdout.decode().splitlines(), delimiter="\t"))
+    assert lines[0] == ["", str(a), str(b), "random 2", "top-k 2", "random 3", "top-k 3"]
+    table = {line[0]: line[1:] for line in lines[1:]}
+    assert table["rows"] == ["2", "3", "2", "2", "3", "3"]
+    assert table["coverage, mean cosine"][0] == "0.700"
+    assert table["kind = x"][:2] == ["100.0%", "33.3%"]
+    assert table[f"overlap of {a} and {b}"] == ["0.250"]
+
+
+def test_a_terminal_gets_a_table(pool: Path) -> None:
+    a = subset(pool, "a.jsonl", 0, 1)
+    ours, theirs = os.openpty()
+    run = gip("compare", a, "--pool", pool, stdout=theirs, env={**os.environ, "COLUMNS": "200"})
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert run.returncode == 0
+    assert "─" in shown
+    assert "\t" not in shown
+    assert "coverage, mean cosine" in shown
+
+
+def test_errors_are_one_line_and_name_the_place(pool: Path, tmp_path: Path) -> None:
+    stranger = write_rows(tmp_path / "s.jsonl", [ROWS[0], row((0.5, 0.5))])
+    a = subset(pool, "a.jsonl", 0, 1)
+    other = write_rows(tmp_path / "other.jsonl", [*ROWS, row((9, 9))])
+    store = pool.with_suffix(".npy")
+    cases = [
+        (3, f"{stranger}:2: not a row of {pool}", (stranger, "--pool", pool)),
+        (2, "is given twice", (a, a, "--pool", pool)),
+        (2, "no such file", (tmp_path / "none.jsonl", "--pool", pool)),
+        (4, f"{other}:5: no embedding", (a, "--pool", other, "-e", store)),
+        (2, "Missing option '--pool'", (a,)),
+    ]
+    for code, message, arguments in cases:
+        run = gip("compare", *arguments)
+        assert (run.returncode, run.stdout) == (code, b"")
+        assert message in error_of(run)

@@ -1,0 +1,186 @@
+"""`gip report`: the file it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from tests.selecting import embed, row, write_rows
+from tests.toys import error_of, gip
+
+
+def data_of(report: Path) -> Any:
+    packed = re.search(rb'id="data">([^<]*)<', report.read_bytes())
+    assert packed
+    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two kinds of rows of different length, and a third that is rare."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("pool")
+    rows = [
+        row(v, words=20 * (at % 2), kind="long" if at % 2 else "short", **signal(rng.uniform()))
+        for at, v in enumerate(rng.standard_normal((80, 5)))
+    ]
+    rows += [row(v, kind="rare", **signal(0.1)) for v in rng.standard_normal((10, 5))]
+    path = write_rows(folder / "pool.jsonl", rows)
+    embed(path, 5)
+    return path
+
+
+def signal(value: float) -> dict[str, Any]:
+    return {"gip": {"signals": {"quality": value}}}
+
+
+def lines(pool: Path) -> list[bytes]:
+    return pool.read_bytes().splitlines(keepends=True)
+
+
+def picks(pool: Path, name: str, *rows: int) -> Path:
+    path = pool.with_name(name)
+    path.write_bytes(b"".join(lines(pool)[at] for at in rows))
+    return path
+
+
+def test_page_is_whole_strict_and_the_same_every_time(pool: Path, tmp_path: Path) -> None:
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
+    first, again = tmp_path / "first.html", tmp_path / "again.html"
+    for target in (first, again):
+        assert gip("report", pool, "-s", chosen, "-o", target).returncode == 0
+    html = first.read_bytes()
+    assert html == again.read_bytes()
+    assert gip("report", pool, "-s", chosen).stdout == html
+    policy = re.search(rb'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy
+    assert policy[1].startswith(b"default-src 'none'; script-src 'sha256-")
+    assert b"unsafe-eval" not in policy[1]
+    # Nothing in it points anywhere, and no row stands in it as text.
+    assert not re.search(rb"(src|href)\s*=\s*[\"']?(?!#)[a-z/]", html)
+    assert lines(pool)[3][10:30] not in html
+
+
+def test_warns_of_length_and_of_dropped_groups(pool: Path, tmp_path: Path) -> None:
+    chosen = picks(pool, "long.jsonl", *range(1, 80, 2))
+    run = gip("report", pool, "-s", chosen, "--group-field", "kind", "-o", tmp_path / "r.html")
+    assert run.returncode == 0
+    told = run.stderr.decode()
+    assert "The picks are longer than the pool: 25 tokens on average against 14." in told
+    assert "No pick from kind: short, rare. Random picks would have some." in told
+    (selection,) = data_of(tmp_path / "r.html")["selections"]
+    (group,) = selection["changes"]["groups"]
+    assert group["labels"] == ["long", "short", "rare"]
+    assert group["picks"] == [1, 0, 0]
+    # Cohen's h of a share that falls to nothing.
+    assert group["h"][1] == pytest.approx(-2 * np.arcsin(np.sqrt(40 / 90)), abs=1e-4)
+    tokens = selection["changes"]["measures"][0]
+    pool_tokens = np.array([25] * 40 + [5] * 50)
+    assert tokens["shift"] == pytest.approx((25 - pool_tokens.mean()) / pool_tokens.std())
+
+
+def test_curves_of_several_selections_end_at_their_receipts(pool: Path, tmp_path: Path) -> None:
+    small, given = tmp_path / "small.jsonl", picks(pool, "given.jsonl", 0, 1)
+    assert gip("select", pool, "-k", 12, "--given", given, "-o", small).returncode == 0
+    receipt = json.loads(small.with_suffix(".receipt.json").read_bytes())
+    other = picks(pool, "other.jsonl", *range(20, 40))
+    report = tmp_path / "r.html"
+    assert gip("report", pool, "-s", small, "-s", other, "-o", report).returncode == 0
+    data = data_of(report)
+    ours, theirs = (selection["curve"] for selection in data["selections"])
+    assert ours["before"] == pytest.approx(receipt["given"]["captured"], abs=1e-6)
+    assert ours["captured"][-1] == pytest.approx(receipt["captured"], abs=1e-5)
+    assert ours["before"] + sum(ours["gains"]) == pytest.approx(receipt["captured"], abs=1e-4)
+    assert (ours["n"][-1], theirs["n"][-1]) == (12, 20)
+    assert ours["knee"]["n"] in ours["n"]
+    assert len(ours["random"]["mean"]) == len(ours["top"]) == len(ours["n"])
+    assert (np.array(ours["random"]["low"]) <= ours["random"]["high"]).all()
+    assert f"--given {given}" in ours["commands"][1]
+
+
+def test_closest_pairs_worst_covered_and_nearest(tmp_path: Path) -> None:
+    angles = np.radians([0, 10, 45, 90, 180])
+    rows = [row((np.cos(angle), np.sin(angle))) for angle in angles]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    chosen = write_rows(tmp_path / "s.jsonl", [rows[2], rows[0], rows[1]])
+    assert gip("report", pool, "-s", chosen, "-o", tmp_path / "r.html").returncode == 0
+    (selection,) = data_of(tmp_path / "r.html")["selections"]
+    assert selection["picks"] == [2, 0, 1]
+    cosines = np.cos(np.radians([10, 35, 45]))
+    assert [pair["cosine"] for pair in selection["pairs"]] == pytest.approx(cosines, abs=1e-4)
+    assert [sorted(pair["ranks"]) for pair in selection["pairs"]] == [[1, 2], [0, 2], [0, 1]]
+    assert [(one["row"], one["nearest"]) for one in selection["worst"]] == [(4, 0), (3, 0)]
+    # The nearest pick of a pick is another one.
+    assert selection["nearest"] == [2, 1, 2, 0, 0]
+
+
+def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8, 13)
+    folder = tmp_path / "new" / "figures"
+    reporting = ("report", pool, "-s", chosen, "--group-field", "kind", "-o", tmp_path / "r.html")
+    assert gip(*reporting, "--figures", folder).returncode == 0
+    pictures = {path.name: path.read_bytes() for path in folder.iterdir()}
+    expected = {"curve", "map", "length", "signal-1-quality", "group-1-kind", "redundancy"}
+    assert {name.removesuffix(".png") for name in pictures} == expected
+    for picture in pictures.values():
+        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+        assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
+    blocked = gip(*reporting, "--figures", chosen)
+    assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "remedy"),
+    [
+        ("plotly", (), "gip report needs plotly; pip install 'gip-cli[report]'"),
+        ("matplotlib", ("--figures", "f"), "--figures needs matplotlib; pip install"),
+        ("umap", ("--map", "umap"), "--map umap needs umap-learn; pip install umap-learn"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    pool: Path, tmp_path: Path, module: str, arguments: tuple[str, ...], remedy: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text("raise ImportError")
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
+    run = gip(
+        *("report", pool, "-s", chosen, "-o", tmp_path / "r.html", *arguments),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert run.returncode == 2
+    assert remedy in error_of(run)
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_refuses_to_write_over_what_it_reads(pool: Path) -> None:
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
+    before = chosen.read_bytes()
+    for target in (pool, chosen):
+        run = gip("report", pool, "-s", chosen, "-o", target)
+        assert run.returncode == 2
+        assert str(target) in error_of(run)
+    assert chosen.read_bytes() == before
+
+
+def test_ten_thousand_rows_that_do_not_compress_stay_under_8_mb(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for vector in rng.standard_normal((10_000, 3)):
+        noise = base64.b64encode(rng.bytes(900)).decode()
+        rows.append({"text": f"{' '.join(f'{x:.6f}' for x in vector)} {noise}"})
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 3)
+    chosen = write_rows(tmp_path / "s.jsonl", rows[:1000])
+    report = tmp_path / "r.html"
+    assert gip("report", pool, "-s", chosen, "-o", report).returncode == 0
+    assert 4e6 < report.stat().st_size < 8e6

@@ -1,0 +1,83 @@
+"""Selections read back: every line finds its own row of the pool, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gip_cli.errors import InputError
+from gip_cli.formats import Renderer
+from gip_cli.pool import Pool, load_pool
+from gip_cli.report.selections import Receipt, read_selection
+from gip_cli.rows import BadRows, RowFile
+
+# Rows 1, 3 and 4 have one text but differ in what is not rendered.
+POOL = [
+    {"text": "a", "id": 0},
+    {"text": "b", "id": 1},
+    {"text": "c", "id": 2},
+    {"text": "b", "id": 3},
+    {"text": "b", "id": 4},
+]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    path = write(tmp_path_factory.mktemp("pool") / "pool.jsonl", POOL)
+    with RowFile(path, BadRows(), reread=True) as rows:
+        yield load_pool(rows, Renderer("text"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.permutations(range(5)), st.integers(1, 5))
+def test_each_line_finds_the_row_with_its_own_bytes(
+    pool: Pool, tmp_path_factory: pytest.TempPathFactory, order: list[int], count: int
+) -> None:
+    path = write(tmp_path_factory.mktemp("s") / "s.jsonl", [POOL[at] for at in order[:count]])
+    assert read_selection(str(path), pool, None).rows.tolist() == order[:count]
+
+
+def test_annotated_and_signals_do_not_matter(pool: Pool, tmp_path: Path) -> None:
+    rows = [POOL[4] | {"gip": {"rank": 1}}, POOL[3] | {"gip": {"signals": {"q": 1.0}}}]
+    path = write(tmp_path / "s.jsonl", rows)
+    assert read_selection(str(path), pool, None).rows.tolist() == [4, 3]
+
+
+def test_rewritten_lines_take_the_first_free_row_of_their_text(pool: Pool, tmp_path: Path) -> None:
+    path = write(tmp_path / "s.jsonl", [{"text": "b"}, {"text": "c"}, {"text": "b"}])
+    assert read_selection(str(path), pool, None).rows.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", "x"], ":2: not a row of .*pool.jsonl; give the pool that it was selected from"),
+        (["a", "c", "a"], ":3: repeats a row more often than .*pool.jsonl has it"),
+    ],
+)
+def test_a_line_without_a_row_is_named(
+    pool: Pool, tmp_path: Path, texts: list[str], message: str
+) -> None:
+    path = write(tmp_path / "s.jsonl", [{"text": text} for text in texts])
+    with pytest.raises(InputError, match=message):
+        read_selection(str(path), pool, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"]
+)
+def test_what_is_no_receipt_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.receipt.json").write_text(text, "latin-1")
+    with pytest.raises(InputError, match=r"s\.receipt\.json: not a receipt of gip select"):
+        Receipt.beside(str(tmp_path / "s.jsonl"))
+    assert Receipt.beside(str(tmp_path / "other.jsonl")) is None
