@@ -73,3 +73,30 @@ def residual(C, s2, signed):
         return gain if signed else np.where(c.sum(axis=1) > 0, gain, 0.0)
 
     return gains
+
+
+def plain(F, k, K, s2, weights=None):
+    """`projection` one pick at a time in float64 (design section 2), for pools too large to invert.
+
+    O(m d) a pick; v and n are worked out anew every thousand picks.
+    """
+    X = np.asarray(F, float) * (1.0 if weights is None else np.asarray(weights, float)[:, None])
+    Sigma, picks, won = np.eye(X.shape[1]), [], []
+    open_ = np.ones(len(X), bool)
+    for pick in range(k):
+        if pick % 1000 == 0:
+            M = Sigma @ K @ Sigma
+            v = np.einsum("ij,ij->i", X @ Sigma, X)
+            n = np.einsum("ij,ij->i", X @ M, X)
+        gain = np.where(open_, n / (s2 + v), -np.inf)
+        i = int(np.argmax(gain >= gain.max() * (1 - TIE)))
+        u, h, den, a = Sigma @ X[i], M @ X[i], s2 + v[i], n[i]
+        g, t = (X @ np.stack([u, h], axis=1)).T
+        v -= g**2 / den
+        n += g**2 * a / den**2 - 2 * g * t / den
+        Sigma -= np.outer(u, u) / den
+        M += np.outer(u, u) * a / den**2 - (np.outer(u, h) + np.outer(h, u)) / den
+        open_[i] = False
+        picks.append(i)
+        won.append(a / den)
+    return np.array(picks), np.array(won)

@@ -1,84 +1,257 @@
-"""The pursuit's invariants, and agreement with dense oracles pick for pick."""
+"""The pursuit's invariants (design section 2), whatever the pool."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gip_cli.pursuit import effective_rank, select
-from tests import reference
+from gip_cli.pursuit import default_noise, effective_rank, select
+from tests.pools import POOLS, duplicated, random, self_query, zero_rows
 
-
-def unit(A):
-    norms = np.linalg.norm(A, axis=1, keepdims=True)
-    return np.divide(A, norms, out=np.zeros_like(A), where=norms > 0)
-
-
-def random(rng, m=150, d=12):
-    return unit(rng.standard_normal((m, d)) + 0.5)
+PURSUITS = ["projection", "information", "residual"]
 
 
-def clustered(rng):
-    return unit(rng.standard_normal((6, 12))[rng.integers(6, size=150)] + 0.1 * random(rng))
+@st.composite
+def problems(draw):
+    """A small pool of any kind, and how to pursue it."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    F = draw(st.sampled_from(POOLS))(rng, m=draw(st.integers(2, 90)), d=draw(st.integers(5, 20)))
+    weights = rng.uniform(0.1, 1, len(F))
+    weights[rng.random(len(F)) < draw(st.sampled_from([0.0, 0.3]))] = np.nan
+    options = {
+        "noise": draw(st.sampled_from([0.03, 0.5, 8.0])),
+        "weights": draw(st.sampled_from([None, weights])),
+        "pursuit": draw(st.sampled_from(PURSUITS)),
+    }
+    return F.astype(draw(st.sampled_from([np.float16, np.float32, np.float64]))), options
 
 
-def duplicated(rng):
-    return random(rng)[rng.integers(40, size=150)]
+@given(problems())
+@settings(deadline=None, max_examples=150)
+def test_picks_are_distinct_gains_are_not_negative_captured_never_falls(problem):
+    F, options = problem
+    if not F.any():
+        return
+    got = select(F, len(F), **options)
+    assert len(set(got.indices)) == len(got.indices)
+    assert np.all(got.gains >= 0)
+    assert np.all(np.diff(got.captured, prepend=got.captured_given) >= 0)
+    assert np.all(got.captured < 1)
+    if options["pursuit"] == "projection":
+        np.testing.assert_allclose(got.captured, np.cumsum(got.gains), rtol=1e-12)
+    if options["weights"] is not None:
+        assert not np.isnan(options["weights"][got.indices]).any()
 
 
-def rank_deficient(rng):
-    return unit(random(rng, d=5) @ rng.standard_normal((5, 12)))
+@given(problems())
+@settings(deadline=None, max_examples=50)
+def test_captured_is_what_the_definition_says(problem):
+    F, options = problem
+    if not F.any():
+        return
+    got = select(F, max(1, len(F) // 2), **options)
+    w = np.ones(len(F)) if options["weights"] is None else options["weights"]
+    X = F[got.indices] * w[got.indices, None]
+    Sigma = np.linalg.inv(np.eye(F.shape[1]) + X.T.astype(float) @ X / got.noise)
+    captured = 1 - np.vdot(self_query(F), Sigma)
+    assert (got.captured[-1] if len(X) else 0.0) == pytest.approx(captured, abs=1e-9)
 
 
-def zero_rows(rng):
-    return random(rng) * (rng.random(150) < 0.8)[:, None]
+@given(problems(), st.integers(1, 40))
+@settings(deadline=None, max_examples=50)
+def test_k_picks_begin_with_fewer_at_the_same_noise(problem, k):
+    F, options = problem
+    if not F.any():
+        return
+    few, more = select(F, k, **options), select(F, k + 25, **options)
+    np.testing.assert_array_equal(few.indices, more.indices[: len(few.indices)])
+    np.testing.assert_allclose(few.gains, more.gains[: len(few.gains)], rtol=1e-9, atol=1e-15)
 
 
-POOLS = [random, clustered, duplicated, rank_deficient, zero_rows]
+@pytest.mark.parametrize("pursuit", PURSUITS)
+def test_permuting_the_rows_permutes_the_picks(pursuit):
+    rng = np.random.default_rng(0)
+    F = random(rng)
+    order = rng.permutation(len(F))
+    weights = rng.uniform(0.5, 1, len(F))  # without, all unit rows tie for information's first
+    options = {"query": self_query(F), "noise": 1.0, "pursuit": pursuit}
+    got = select(F, 60, weights=weights, **options)
+    permuted = select(F[order], 60, weights=weights[order], **options)
+    np.testing.assert_array_equal(order[permuted.indices], got.indices)
 
 
-@pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("noise", [0.05, 2.0, 30.0])
-@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
-@pytest.mark.parametrize("pursuit", ["projection", "information", "residual", "signed"])
-def test_equals_dense_reference(pursuit, pool, noise, weighted, targets):
-    rng = np.random.default_rng(7)
-    F = pool(rng).astype(np.float32)
-    m, d = F.shape
-    weights = rng.uniform(0.2, 1, m) if weighted else None
-    T = random(rng, m=4) if targets else F.astype(np.float64)
-    K = T.T @ T / np.trace(T.T @ T)
-    signed = pursuit == "signed"
-    match pursuit:
-        case "projection":
-            gains = reference.projection(K, noise)
-        case "information":
-            gains = reference.information(T.T if targets else np.eye(d), noise)
-        case _:
-            energy, V = np.linalg.eigh(K)
-            X = F if weights is None else F * weights[:, None]
-            scores = X @ V * np.sqrt(np.maximum(energy, 0)) @ V.T
-            gains = reference.residual(scores, noise, signed)
-            pursuit = "residual"
-    fill = pursuit != "residual" or signed
-    picks, won = reference.greedy(gains, F, m, noise, weights, fill=fill)
-    got = select(
-        F,
-        m,
-        weights=weights,
-        query=K if targets else None,
-        noise=noise,
-        pursuit=pursuit,
-        signed=signed,
-    )
-    # The residual decays geometrically, until what is left of it is rounding.
-    clear = len(won) if pursuit != "residual" else np.argmax(np.append(won, 0.0) < 1e-13)
-    assert len(got.indices) == len(picks)
-    np.testing.assert_array_equal(got.indices[:clear], picks[:clear])
-    np.testing.assert_allclose(got.gains, won, rtol=1e-6, atol=1e-12)
+def test_a_duplicate_of_a_pick_gains_strictly_less_than_it_did():
+    F = random(np.random.default_rng(1), m=30)
+    first = select(F, 1, noise=1.0)
+    F[0 if first.indices[0] else 1] = F[first.indices[0]]
+    K = self_query(F)
+    alone = select(F, 1, query=K, noise=1.0)
+    twice = select(F[[alone.indices[0]] * 2], 2, query=K, noise=1.0)
+    assert twice.gains[1] < twice.gains[0] == pytest.approx(alone.gains[0])
+
+
+def test_ties_go_to_the_lowest_row():
+    F = np.eye(6)[[5, 0, 3, 1, 0, 2, 4, 3]]
+    got = select(F, 8, query=np.eye(6), noise=1.0)
+    np.testing.assert_array_equal(got.indices, [0, 1, 2, 3, 5, 6, 4, 7])
+
+
+def test_hand_checked_gains():
+    """One axis of energy 3/4, one of 1/4, noise 1: n / (1 + v) by hand."""
+    F = np.array([[1.0, 0.0], [0.0, 1.0]])
+    got = select(F[[0, 0, 1]], 3, query=np.diag([3.0, 1.0]), noise=1.0)
+    # First pick of an axis: energy * 1 / 2. Second: v = 1/2, n = energy / 4, energy / 4 / (3/2).
+    np.testing.assert_array_equal(got.indices, [0, 1, 2])
+    np.testing.assert_allclose(got.gains, [3 / 8, 1 / 8, 1 / 8])
+
+
+@pytest.mark.parametrize("pursuit", ["projection", "information"])
+def test_zero_rows_come_last_in_their_order(pursuit):
+    F = zero_rows(np.random.default_rng(2))
+    zeros = np.flatnonzero(~F.any(axis=1))
+    got = select(F, len(F), noise=1.0, pursuit=pursuit)
+    np.testing.assert_array_equal(got.indices[-len(zeros) :], zeros)
+    assert np.all(got.gains[-len(zeros) :] == 0)
+
+
+def test_rows_orthogonal_to_the_query_come_before_zero_rows():
+    F = np.eye(4)[[3, 2, 1, 0]] * np.array([1, 0, 1, 1])[:, None]
+    got = select(F, 4, query=np.diag([1.0, 0, 0, 0]), noise=1.0)
+    np.testing.assert_array_equal(got.indices, [3, 0, 2, 1])
+
+
+def test_rows_of_weight_nan_are_never_picked():
+    F = random(np.random.default_rng(3))
+    weights = np.where(np.arange(len(F)) % 3 == 0, np.nan, 1.0)
+    got = select(F, len(F), weights=weights)
+    np.testing.assert_array_equal(np.sort(got.indices), np.flatnonzero(np.arange(len(F)) % 3))
+    assert got.stopped == "exhausted"
+
+
+def test_read_only_memory_maps_and_half_precision(tmp_path):
+    F = random(np.random.default_rng(4), m=500, d=24).astype(np.float16)
+    np.save(tmp_path / "F.npy", F)
+    mapped = np.load(tmp_path / "F.npy", mmap_mode="r")
+    want = select(F.astype(np.float64), 80, noise=1.0)
+    for rows in (mapped, F, F.astype(np.float32), np.asfortranarray(F), F[::-1][::-1]):
+        np.testing.assert_array_equal(select(rows, 80, noise=1.0).indices, want.indices)
+
+
+def test_a_lone_row_and_a_lone_dimension():
+    assert select(np.ones((1, 3), np.float32), 5).indices.tolist() == [0]
+    assert select(np.ones((4, 1), np.float32), 4).indices.tolist() == [0, 1, 2, 3]
+
+
+def test_interruption_through_progress_leaves_the_picks_made():
+    F = random(np.random.default_rng(5), m=400, d=20)
+    want, seen = select(F, 300, noise=1.0), []
+
+    def interrupt(progress):
+        seen.append(progress)
+        if progress.picks >= 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        select(F, 300, noise=1.0, on_progress=interrupt)
+    partial = seen[-1].selection
+    assert 100 <= seen[-1].picks == len(partial.indices) < 300
+    assert partial.stopped == "interrupted"
+    assert seen[-1].captured == partial.captured[-1]
+    np.testing.assert_array_equal(partial.indices, want.indices[: len(partial.indices)])
+    for before, after in pairwise(seen):
+        assert before.picks < after.picks
+        assert before.captured <= after.captured
+    assert not partial.indices.flags.writeable
+
+
+def test_progress_ends_with_the_whole_selection():
+    F, seen = duplicated(np.random.default_rng(6)), []
+    got = select(F, 40, noise=1.0, on_progress=seen.append)
+    np.testing.assert_array_equal(seen[-1].selection.indices, got.indices)
+    assert seen[-1].budget == 40
+
+
+def test_stop_at_stops_with_the_first_pick_that_reaches_it():
+    F = random(np.random.default_rng(7))
+    whole = select(F, 100, noise=1.0)
+    got = select(F, 100, noise=1.0, stop_at=0.5)
+    assert got.stopped == "captured"
+    assert got.captured[-1] >= 0.5 > got.captured[-2]
+    np.testing.assert_array_equal(got.indices, whole.indices[: len(got.indices)])
+
+
+def test_budget_beyond_the_pool_picks_all_and_says_so():
+    F = random(np.random.default_rng(8), m=20)
+    assert select(F, 20).stopped == "budget"
+    got = select(F, 21)
+    assert (got.stopped, sorted(got.indices)) == ("exhausted", list(range(20)))
+
+
+def test_no_row_may_be_picked():
+    got = select(np.eye(3), 2, weights=[np.nan] * 3)
+    assert (len(got.indices), got.stopped) == (0, "exhausted")
+
+
+def test_inputs_are_left_alone():
+    rng = np.random.default_rng(9)
+    F, weights, K, price = random(rng), rng.uniform(0.1, 1, 150), np.eye(12), np.ones(150)
+    before = [array.copy() for array in (F, weights, K, price)]
+    select(F, 50, weights=weights, query=K, price=price, given=F[:3])
+    for array, was in zip((F, weights, K, price), before, strict=True):
+        np.testing.assert_array_equal(array, was)
+
+
+def test_default_noise_is_the_rule():
+    K = np.diag([3.0, 1.0])  # effective rank 16 / 10
+    assert effective_rank(K) == pytest.approx(1.6)
+    assert default_noise(10, None, K) == pytest.approx(0.5 * 10 / 1.6)
+    assert default_noise(10, np.array([0.5, np.nan, 1.0]), K) == pytest.approx(5 * 0.625 / 1.6)
+    F, weights = random(np.random.default_rng(10)), np.full(150, 0.5)
+    got = select(F, 30, weights=weights)
+    assert got.noise == pytest.approx(default_noise(30, weights, self_query(F)))
+    assert select(F, 30, weights=weights, noise=got.noise).indices.tolist() == got.indices.tolist()
 
 
 def test_effective_rank_of_known_spectra():
     assert effective_rank(np.eye(5)) == pytest.approx(5)
     assert effective_rank(np.diag([3.0, 0, 0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings": np.ones(3)}, "two-dimensional"),
+        ({"embeddings": np.ones((3, 2), int)}, "float16, float32 or float64"),
+        ({"embeddings": np.ones((0, 2))}, "rows and columns"),
+        ({"embeddings": np.array([[1.0, 0], [np.nan, 1]]), "query": np.eye(2)}, "row 1"),
+        ({"embeddings": np.zeros((3, 2))}, "energy"),
+        ({"k": 0}, "at least 1"),
+        ({"k": 2.5}, "whole number"),
+        ({"weights": [1.0, 0.5]}, "shape"),
+        ({"weights": [1.0, 0.5, 0.0]}, "in \\(0, 1\\]"),
+        ({"query": np.eye(3)}, "shape"),
+        ({"query": np.array([[1.0, 1], [0, 1]])}, "symmetric"),
+        ({"query": np.diag([2.0, -1])}, "semidefinite"),
+        ({"noise": 0.0}, "noise"),
+        ({"noise": np.inf}, "noise"),
+        ({"pursuit": "nearest"}, "projection, information or residual"),
+        ({"scores": np.ones((3, 1))}, "residual"),
+        ({"pursuit": "residual", "scores": np.ones((2, 1))}, "scores"),
+        ({"pursuit": "residual", "given": np.eye(2)}, "not defined"),
+        ({"given": np.eye(3)}, "given"),
+        ({"given_weights": [1.0]}, "given"),
+        ({"given": np.eye(2), "given_weights": [1.0, np.nan]}, "given_weights"),
+        ({"price": [1.0, 2.0, 0.0]}, "price"),
+        ({"max_cosine": 1.5}, "max_cosine"),
+        ({"stop_at": 1.0}, "stop_at"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(change, message):
+    arguments = {"embeddings": np.array([[1.0, 0], [0, 1], [0.6, 0.8]]), "k": 2} | change
+    with pytest.raises(ValueError, match=message) as error:
+        select(arguments.pop("embeddings"), arguments.pop("k"), **arguments)
+    assert "\n" not in str(error.value)

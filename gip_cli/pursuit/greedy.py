@@ -23,6 +23,9 @@ from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose, verify
 
 SHORTEST, LONGEST_DRAFT, LONGEST = 16, 64, 256
+DEEPEST = (
+    1e-2  # a block ends before gains have fallen so far: states are differences from its start
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,8 @@ class Greedy:
         if proposal is None:
             return None
         block, after = proposal
-        sound = int(np.argmin(np.append(block.columns.gains > self.floor, False)))
+        gains = block.columns.gains
+        sound = int(np.argmin(np.append(gains > max(self.floor, DEEPEST * gains[0]), False)))
         if not sound:  # the states have drifted so far that the first pick is none
             recompute(pool, belief.objective, self.team)
             return self.advance(pool, belief, most, depth)

@@ -1,0 +1,127 @@
+"""Draft and verify against one pick at a time, on pools large enough for every level of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.pursuit import default_noise, select
+from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.projection import Projection
+from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.sweep import Buffers, Plan, sweep
+from gip_cli.pursuit.team import Team
+from tests import reference
+from tests.pools import POOLS, random, self_query
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+FILES = ["alpaca_9k", "gsm8k_train"]
+
+
+def rows_of(name):
+    path = DATA / f"{name}.minilm.npy"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return np.load(path)
+
+
+@pytest.mark.parametrize("noise", ["auto", 0.05])
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
+def test_blocks_equal_one_pick_at_a_time(pool, noise):
+    F = pool(np.random.default_rng(12), m=8000, d=24).astype(np.float32)
+    F = F[F.any(axis=1)]
+    got = select(F, 600, noise=noise)
+    picks, won = reference.plain(F, 600, self_query(F), got.noise)
+    np.testing.assert_array_equal(got.indices, picks)
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.parametrize("query", ["self", "weighted", "targets"])
+@pytest.mark.parametrize("name", FILES)
+def test_real_embeddings_equal_one_pick_at_a_time(name, query):
+    check_real(name, query, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["auto", 0.05])
+@pytest.mark.parametrize("query", ["self", "weighted", "targets"])
+@pytest.mark.parametrize("name", FILES)
+def test_real_embeddings_equal_one_pick_at_a_time_for_2000(name, query, noise):
+    check_real(name, query, 2000, noise)
+
+
+def check_real(name, query, k, noise="auto"):
+    F = rows_of(name)
+    rng = np.random.default_rng(13)
+    weights = rng.uniform(0.2, 1, len(F)) if query == "weighted" else None
+    K = self_query(rows_of("gsm8k_train")[::50] if query == "targets" else F)
+    got = select(F, k, weights=weights, query=K, noise=noise)
+    picks, won = reference.plain(F, k, K, got.noise, weights)
+    np.testing.assert_array_equal(got.indices, picks)
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["auto", 0.05])
+def test_drift_is_bounded_over_20000_picks(noise):
+    rng = np.random.default_rng(14)
+    F = random(rng, m=22000, d=32).astype(np.float32)
+    got = select(F, 20000, noise=noise)
+    picks, won = reference.plain(F, 20000, self_query(F), got.noise)
+    np.testing.assert_array_equal(got.indices, picks)
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+    X = F[got.indices].astype(float)
+    Sigma = np.linalg.inv(np.eye(32) + X.T @ X / got.noise)
+    assert got.captured[-1] == pytest.approx(1 - np.vdot(self_query(F), Sigma), abs=1e-12)
+
+
+def test_drift_makes_states_be_worked_out_anew():
+    F = random(np.random.default_rng(15), m=3000, d=16).astype(np.float32)
+    got = select(F, 2500, noise=0.02)
+    assert got.diagnostics.refreshes > 0
+    picks, _ = reference.plain(F, 2500, self_query(F), 0.02)
+    np.testing.assert_array_equal(got.indices, picks)
+
+
+def test_diagnostics_tell_what_was_done():
+    F = random(np.random.default_rng(16), m=8000, d=24)
+    work = select(F, 300).diagnostics
+    assert 0 < work.blocks <= 300
+    assert 0 < work.accepted <= 300 <= work.drafted + work.blocks
+    assert 0 < work.acceptance <= 1
+    assert {"prepare", "draft", "verify"} <= set(work.seconds)
+    assert all(seconds >= 0 for seconds in work.seconds.values())
+
+
+def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
+    """Against all rates of all steps: states to float32's precision, and every row that counts."""
+    rng = np.random.default_rng(17)
+    F = random(rng, m=3000, d=24).astype(np.float32)
+    K, noise = self_query(F), rng.uniform(0.5, 3, len(F))
+    noise[::7] = np.inf
+    belief = Projection(K)
+    belief.observe(F[:40].astype(float), noise[1:41].clip(max=9))
+    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
+    picks = rng.choice(np.flatnonzero(np.isfinite(noise)), 70, replace=False)
+    rates, step = np.empty((len(F), 70)), belief.copy()
+    for t, pick in enumerate(picks):
+        rates[:, t] = step.gain(step.state(F.astype(float)), noise)
+        step.observe(F[pick : pick + 1].astype(float), noise[pick : pick + 1])
+    limits = np.quantile(rates, 0.98, axis=0)
+    block = belief.copy().observe(F[picks].astype(float), noise[picks])
+    np.testing.assert_allclose(block.gains, rates[picks, np.arange(70)], rtol=1e-9)
+    with Team(lambda: Buffers(belief, 24, 96)) as team:
+        hits = sweep(pool, Plan(belief, block, limits), team)
+    np.testing.assert_allclose(pool.after, step.state(F.astype(float)), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(hits.rates, rates[hits.rows, hits.steps], rtol=1e-4)
+    found = np.zeros_like(rates, bool)
+    found[hits.rows, hits.steps] = True
+    assert not np.any(~found & (rates > limits * (1 + 1e-4)))
+    assert not np.any(found & (rates < limits * (1 - 1e-4)))
+
+
+def test_default_noise_of_a_budget_beyond_the_pool_counts_the_pool():
+    F = random(np.random.default_rng(18), m=30)
+    assert select(F, 500).noise == pytest.approx(default_noise(30, None, self_query(F)))

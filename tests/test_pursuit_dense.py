@@ -1,0 +1,71 @@
+"""Every pursuit agrees with its dense oracle, pick for pick, for k up to m."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gip_cli.pursuit import select
+from tests import reference
+from tests.pools import POOLS, random, self_query
+
+
+@pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("noise", [0.05, 2.0, 30.0])
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual", "signed"])
+def test_equals_dense_reference(pursuit, pool, noise, weighted, targets):
+    rng = np.random.default_rng(7)
+    F = pool(rng).astype(np.float32)
+    m, d = F.shape
+    weights = rng.uniform(0.2, 1, m) if weighted else None
+    T = random(rng, m=4)
+    K = self_query(T if targets else F)
+    signed = pursuit == "signed"
+    match pursuit:
+        case "projection":
+            gains = reference.projection(K, noise)
+        case "information":
+            gains = reference.information(T.T if targets else np.eye(d), noise)
+        case _:
+            energy, V = np.linalg.eigh(K)
+            X = F if weights is None else F * weights[:, None]
+            scores = X @ V * np.sqrt(np.maximum(energy, 0)) @ V.T
+            gains = reference.residual(scores, noise, signed)
+            pursuit = "residual"
+    fill = pursuit != "residual" or signed
+    picks, won = reference.greedy(gains, F, m, noise, weights, fill=fill)
+    got = select(
+        F,
+        m,
+        weights=weights,
+        query=K if targets else None,
+        noise=noise,
+        pursuit=pursuit,
+        signed=signed,
+    )
+    # The residual decays geometrically, until what is left of it is rounding.
+    clear = len(won) if pursuit != "residual" else np.argmax(np.append(won, 0.0) < 1e-13)
+    assert len(got.indices) == len(picks)
+    np.testing.assert_array_equal(got.indices[:clear], picks[:clear])
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("signed", [False, True], ids=["positive", "signed"])
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
+def test_residual_of_given_scores(pool, signed, weighted):
+    rng = np.random.default_rng(3)
+    F = pool(rng).astype(np.float32)
+    scores = rng.uniform(0, 1, (len(F), 2)) * F.any(axis=1)[:, None]
+    weights = rng.uniform(0.2, 1, len(F)) if weighted else None
+    gains = reference.residual(scores, 1.0, signed)
+    picks, won = reference.greedy(gains, F, len(F), 1.0, weights, fill=signed)
+    got = select(
+        F, len(F), weights=weights, noise=1.0, pursuit="residual", scores=scores, signed=signed
+    )
+    clear = np.argmax(np.append(won, 0.0) < 1e-13)
+    assert len(got.indices) == len(picks)
+    np.testing.assert_array_equal(got.indices[:clear], picks[:clear])
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6, atol=1e-12)
