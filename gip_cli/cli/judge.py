@@ -62,6 +62,11 @@ def _server(options: JudgeOptions) -> Server:
     )
 
 
+def _nobody(settled: str | None) -> AbstractAsyncContextManager[Transport]:
+    """Stands in where all answers are known, so that no model is loaded for nothing."""
+    raise AssertionError("nothing was to be asked")
+
+
 def _connector(options: JudgeOptions, rubric: Rubric) -> Connect:
     if options.local is None:
         server = _server(options)
@@ -106,12 +111,12 @@ def judged(
         _tell_plan(_plan(rows, scorer, asked, rubric, journal_path, options), options)
         yield None
         return
-    connect = _connector(options, rubric)
     with Journal(journal_path, asked.identity, rubric, asked.apis, note) as journal:
         plan = estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
         note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
         if plan.cut:
             note(f"judge: {plan.cut:,} rows are cut to {options.max_chars:,} characters")
+        connect = _connector(options, rubric) if plan.requests else _nobody
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
         _tell(outcome)
         yield lambda row: scorer.line(row, outcome)
@@ -184,10 +189,11 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
 
 def _tell(outcome: Outcome) -> None:
     tally = outcome.tally
-    note(
-        f"judge: {tally.asked:,} asked by {outcome.api or 'no api'}, "
-        f"{tally.usage.input_tokens:,} input and {tally.usage.output_tokens:,} output tokens"
-    )
+    if tally.asked:
+        note(
+            f"judge: {tally.asked:,} asked{f' by {outcome.api}' if outcome.api else ''}, "
+            f"{tally.usage.input_tokens:,} input and {tally.usage.output_tokens:,} output tokens"
+        )
     if tally.failures:
         note(
             f"judge: {tally.failures:,} of {tally.rows:,} distinct rows lack a score "

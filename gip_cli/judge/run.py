@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import cast
 
 from gip_cli.errors import JudgeError
 from gip_cli.judge.answers import Transport, Unanswered, Usage, Verdict
@@ -18,6 +20,7 @@ from gip_cli.judge.rubric import Rubric
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
 _HOPELESS = (401, 402, 404, 405, 501)  # no later row will fare better than the first
 _BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
+_END = object()
 
 Connect = Callable[[], AbstractAsyncContextManager[Transport]]
 
@@ -76,7 +79,8 @@ def judge(
     Parameters
     ----------
     connect : callable
-        Opens the transport; called within the event loop that it is used in.
+        Opens the transport; called within the event loop that it is used in, and only if there
+        is something to ask.
     max_concurrent : int
         Requests under way at a time.
     max_failure_rate : float
@@ -129,8 +133,13 @@ class _Run:
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
         """Workers that share one iterator: no more than their number is ever in memory."""
+        pending = self._pending(items)
+        while (first := next(pending, _END)) is None:
+            await asyncio.sleep(0)
+        if first is _END:
+            return
+        pending = chain([cast("JudgeItem", first)], pending)
         async with connect() as transport:
-            pending = self._pending(items)
             workers = [
                 asyncio.create_task(self._work(pending, transport))
                 for _ in range(self._max_concurrent)

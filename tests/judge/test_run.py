@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -58,6 +59,20 @@ def test_identical_rows_are_asked_once_and_counted_once(tmp_path: Path) -> None:
     assert len(server.requests) == 3
     assert got[:3] * 4 == got
     assert (run.tally.rows, run.tally.asked) == (3, 3)
+
+
+def test_nobody_is_called_when_everything_is_known(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j")
+        first = run(items(600))
+
+    def nobody() -> NoReturn:
+        raise AssertionError
+
+    with Journal(run.path, "m", RUBRIC, ["systemone"]) as journal:
+        outcome = judge(items(600), nobody, RUBRIC, journal)
+        assert [outcome.verdicts(item.key) for item in items(600)] == first
+    assert outcome.tally.reused == 600
 
 
 def test_a_longer_pool_asks_only_for_what_is_new(tmp_path: Path) -> None:
