@@ -10,7 +10,7 @@ import pytest
 
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
-from gip_cli.errors import InputError, UsageError
+from gip_cli.errors import InputError
 from tests.selecting import embed, row, unit, write_rows
 
 D = 4
@@ -48,12 +48,6 @@ def test_a_store_of_another_model_is_passed_over(pool: Path) -> None:
     embed(other, D - 1)
     read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
     np.testing.assert_allclose(read.vectors, VECTORS[:2], atol=1e-6)  # the pool's own store
-
-
-def test_a_model_that_cannot_be_loaded_is_told(pool: Path) -> None:
-    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS))
-    with pytest.raises(UsageError, match="model 'words' cannot be loaded"):
-        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
 
 
 def test_bad_rows_are_refused_or_counted(pool: Path) -> None:
