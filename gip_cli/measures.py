@@ -81,10 +81,11 @@ def knee(captured: Matrix) -> int:
     """Number of picks at which a curve of captured energy (n,) bends most.
 
     The point farthest above the chord from no picks to all of them, both axes scaled to 1
-    (Satopää et al., "Finding a Kneedle in a Haystack", 2011, without smoothing). 0 if empty.
+    (Satopää et al., "Finding a Kneedle in a Haystack", 2011, without smoothing). All picks where
+    none captures anything.
     """
-    if not len(captured):
-        return 0
+    if not len(captured) or captured[-1] <= 0:
+        return len(captured)
     taken = np.arange(1, len(captured) + 1) / len(captured)
     return int(np.argmax(captured / captured[-1] - taken)) + 1
 

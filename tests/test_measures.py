@@ -113,6 +113,7 @@ def test_closest_pairs_are_the_largest_of_all() -> None:
 def test_the_knee_is_where_the_curve_bends() -> None:
     assert knee(np.array([0.5, 0.9, 0.92, 0.94, 0.96])) == 2
     assert knee(np.array([])) == 0
+    assert knee(np.zeros(3)) == 3
 
 
 def test_a_shift_is_in_the_references_standard_deviations() -> None:

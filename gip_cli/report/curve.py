@@ -37,8 +37,12 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(1, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
     draws = case.draws(2 * count)
-    longer = before + np.mean([np.cumsum(case.gains(one)) for one in draws[:_LONGER]], axis=0)
-    band = before + np.array([np.cumsum(case.gains(one[:count])) for one in draws])
+    followed = [
+        before + np.cumsum(case.gains(draw if seed < _LONGER else draw[:count]))
+        for seed, draw in enumerate(draws)
+    ]
+    longer = np.mean(followed[:_LONGER], axis=0)
+    band = np.array([one[:count] for one in followed])
     enough = np.flatnonzero(longer >= captured[-1])
     # Fewer rows than picks can be drawn where the file holds rows that could not be picked.
     drawn = band[:, np.minimum(at, band.shape[1]) - 1]
@@ -62,7 +66,7 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
         "knee": {
             "n": bend,
             "captured": float(captured[bend - 1]),
-            "sharpness": float(gains[:bend].sum() / gains.sum() - bend / count),
+            "sharpness": float((captured[bend - 1] - before) / (gains.sum() or 1) - bend / count),
         },
         "commands": _commands(case, picked),
         "gains": [float(f"{gain:.5g}") for gain in gains],

@@ -281,6 +281,31 @@ def test_hostile_text_is_shown_as_text(page: Page, hostile: Path, width: int) ->
     assert [url.partition(":")[0] for url in page.requests] == ["file"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "picks"),
+    [([1.0], [0]), ([1.0, None, 3.0], [1]), ([2.0, 2.0], [1, 0]), ([None, 1.0], [0, 1])],
+    ids=["one row", "one pick, unscored", "all rows, alike", "all rows, one unscored"],
+)
+def test_smallest_cases_open(
+    page: Page, tmp_path: Path, rows: list[float | None], picks: list[int]
+) -> None:
+    pool, store, chosen = tmp_path / "p.jsonl", tmp_path / "p.npy", tmp_path / "s.jsonl"
+    lines = [
+        orjson.dumps({"text": f"row {at}", "gip": {"signals": {"q": value}}}) + b"\n"
+        for at, value in enumerate(rows)
+    ]
+    pool.write_bytes(b"".join(lines))
+    chosen.write_bytes(b"".join(lines[at] for at in picks))
+    embed(pool, store)
+    run = gip("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", tmp_path)
+    assert run.returncode == 0, run.stderr.decode()
+    assert b"Warning" not in run.stderr
+    page.open(tmp_path / "r.html")
+    assert page.errors == []
+    assert page.text("#headline") == f"{len(picks)} of {len(rows)} rows"
+    assert "NaN" not in page.js("return document.querySelector('main').innerText")
+
+
 def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
     pool, store, picks = tmp_path / "pool.jsonl", tmp_path / "pool.npy", tmp_path / "picks.jsonl"
     lines = [orjson.dumps({"text": f"row {n}"}) + b"\n" for n in range(3000)]

@@ -35,7 +35,7 @@ function showAnswers(data, selection) {
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : ["The pool has no signals to rank by."]),
     answer("How small can I go?", `${count(knee.n)} rows`,
-      ["keep ", strong(percent(knee.captured / captured, 0)), ` of that: ${knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here"}.`]));
+      ["keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here"}.`]));
   fill("warnings",
     ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
     ...data.notes.map((text) => el("li", {}, text)));
@@ -101,7 +101,8 @@ function showRedundancy(selection, rows, pin) {
   const { near, coverage } = selection;
   byId("near-about").textContent = near.picks === null
     ? "One pick alone has no neighbour."
-    : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average; among random rows ${near.random.toFixed(3)}.` +
+    : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average` +
+      (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`) +
       (coverage.sampled < rows.data.pool.rows ? ` Coverage is measured on a seeded sample of ${count(coverage.sampled)} rows.` : "");
   byId("near").hidden = near.picks === null;
   if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);

@@ -43,10 +43,11 @@ class Rows {
     const { rows } = this.data;
     const rank = this.ranks.get(row);
     const facts = el("dl", { className: "facts" });
+    const shown = ({ kind, show }, value) => (show ? show(value) : kind === "group" ? cut(value, 200) : value);
     const fact = (name, value) => facts.append(el("dt", {}, name), el("dd", {}, value));
     for (const column of this.columns()) {
       const value = column.value(row);
-      if (column.kind !== "text" && column.name !== "rank" && value !== null) fact(column.name, column.show ? column.show(value) : value);
+      if (column.kind !== "text" && column.name !== "rank" && value !== null) fact(column.name, shown(column, value));
     }
     if (this.selection.cosine[row] !== null) {
       const nearest = this.selection.nearest[row];
@@ -134,7 +135,7 @@ class Rows {
     const cells = columns.map((column) => {
       const value = column.value(row);
       if (column.kind === "text") return el("td", { className: "text" }, el("span", { dir: "auto" }, this.text[row]));
-      let shown = value === null ? "–" : column.show ? column.show(value) : value;
+      let shown = value === null ? "–" : column.show ? column.show(value) : cut(value, 60);
       if (column.name === "rank")
         shown = el("button", { type: "button", className: "link", "aria-expanded": row === this.open, "aria-label": `Show row, rank ${shown}` }, shown);
       return el("td", { className: column.kind, "data-name": column.name }, shown);
@@ -142,7 +143,7 @@ class Rows {
     const line = el("tr", { className: "row" }, ...cells);
     line.addEventListener("click", () => this.toggle(row));
     if (row !== this.open) return [line];
-    return [line, el("tr", { className: "open" }, el("td", { colSpan: columns.length }, ...this.card(row)))];
+    return [line, el("tr", { className: "open" }, el("td", { colSpan: columns.length }, el("div", { className: "opened", tabIndex: 0 }, ...this.card(row))))];
   }
 
   toggle(row) {
