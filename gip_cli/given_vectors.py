@@ -78,7 +78,7 @@ def _unit_blocks(
         if not np.isfinite(norms).all():
             row = start + int(np.argmin(np.isfinite(norms)))
             raise MismatchError(f"row {row + 1} is not finite", "mend it", path=source)
-        scaled += int(np.count_nonzero(np.abs(norms - 1) > 1e-3))
+        scaled += int(np.count_nonzero((norms > 0) & (np.abs(norms - 1) > 1e-3)))
         yield block / np.where(norms > 0, norms, 1)[:, None]
     if scaled:
         note(f"{source}: {scaled:,} vectors brought to unit norm")

@@ -1,0 +1,130 @@
+"""`gip embed`: the real model once, given vectors for all else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_cli.embeddings import open_embeddings
+from tests.toys import error_of, gip, write_rows
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_real_model_by_its_command(tmp_path: Path) -> None:
+    """Encoded, then reused; messages name what was done; batch sizes do not show."""
+    pool = write_rows(tmp_path / "pool.jsonl", ["a text", "another " * 300, "a text"])
+    run = gip("embed", pool, "-o", "pool.npy", "--batch-size", 1, cwd=tmp_path)
+    assert run.returncode == 0
+    assert run.stdout == b""
+    assert run.stderr.decode().splitlines() == [
+        f"gip: {pool}: text rows",
+        "gip: pool.npy: 3 rows x 384; 2 texts encoded, 0 rows reused, 0 resumed",
+        "gip: 1 rows are longer than 256 tokens: 15.1% of all tokens unseen",
+    ]
+    before = (tmp_path / "pool.npy").read_bytes()
+    write_rows(pool, ["another " * 300, "a text", "new"])
+    run = gip("embed", pool, "-o", "pool.npy", "--batch-size", 64, cwd=tmp_path)
+    assert b"1 texts encoded, 2 rows reused" in run.stderr
+    store = open_embeddings(tmp_path / "pool.npy")
+    assert store.vectors[1].tobytes() == before[-384 * 4 :]
+    description = json.loads((tmp_path / "pool.json").read_text())
+    assert description["rows"] == 3
+    assert description["truncated_rows"] == 1
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(30)], up=1)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_given_vectors_are_stored_as_unit_rows(kind: str, pool: Path, tmp_path: Path) -> None:
+    given = np.random.default_rng(0).standard_normal((30, 6)).astype(kind)
+    given[7] = 0
+    np.save(tmp_path / "mine.npy", given)
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.returncode == 0
+    assert b"29 vectors brought to unit norm" in run.stderr
+    store = open_embeddings(tmp_path / "pool.npy")
+    assert store.check_rows() == 1
+    wanted = (
+        given.astype(float) / np.maximum(np.linalg.norm(given.astype(float), axis=1), 1e-9)[:, None]
+    )
+    np.testing.assert_allclose(store.vectors, wanted, atol=1e-6)
+    assert store.settings.card.model == "given vectors"
+    assert store.tokens.tolist() == [-1] * 30
+    run = gip("select", pool, "-k", 5, "-o", tmp_path / "small.jsonl")
+    assert run.returncode == 0
+    run = gip("select", pool, "--tokens", 50)
+    assert run.returncode == 2
+    assert "without token counts" in error_of(run)
+
+
+def test_given_vectors_select_for_targets_with_vectors_of_their_own(
+    pool: Path, tmp_path: Path
+) -> None:
+    """The target is the direction of row 4, so row 4 is picked."""
+    task = write_rows(tmp_path / "task.jsonl", ["a question"])
+    vectors = np.eye(30)
+    for name, given in (("pool", vectors), ("task", vectors[4:5])):
+        np.save(tmp_path / f"{name}.given.npy", given)
+    gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "pool.given.npy")
+    select = ("select", pool, "-k", 1, "--target", task, "--self-weight", 0)
+    run = gip(*select)
+    assert run.returncode == 4
+    assert "made from given vectors" in error_of(run)
+    gip("embed", task, "-o", tmp_path / "task.npy", "--vectors", tmp_path / "task.given.npy")
+    run = gip(*select)
+    assert json.loads(run.stdout)["text"] == "row 4"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (np.ones((29, 4)), "29 vectors for 30 rows"),
+        (np.ones((30, 4), dtype=int), "holds int64, not float16 or float32 or float64"),
+        (np.ones(30), "has shape (30,)"),
+        (np.asfortranarray(np.ones((30, 4))), "is in Fortran order; save it with numpy.save"),
+        (np.where(np.eye(30), np.nan, 1), "row 1 is not finite"),
+    ],
+)
+def test_vectors_that_do_not_belong_to_the_rows_are_refused(
+    given: np.ndarray, why: str, pool: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mine.npy", given)
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.returncode == 4
+    assert why in error_of(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy", "pool.jsonl"]
+
+
+def test_a_model_and_given_vectors_exclude_each_other(pool: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.eye(30))
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy",
+              "--max-length", 9)  # fmt: skip
+    assert run.returncode == 2
+    assert "--vectors needs no model" in error_of(run)
+
+
+def test_an_input_that_the_description_would_replace_is_kept(tmp_path: Path) -> None:
+    """``pool.json`` is a fine name for an Alpaca file, and that of ``pool.npy``'s description."""
+    pool = tmp_path / "pool.json"
+    pool.write_text('[{"text": "a"}]')
+    np.save(tmp_path / "mine.npy", np.eye(1))
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.returncode == 2
+    assert error_of(run).startswith(f"{pool}: exists and was not written by gip embed; choose")
+    assert pool.read_text() == '[{"text": "a"}]'
+
+
+def test_skipped_rows_are_told(pool: Path, tmp_path: Path) -> None:
+    pool.write_bytes(b'{"text": 1}\n' + pool.read_bytes() + b"{\n")
+    np.save(tmp_path / "mine.npy", np.eye(30))
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy",
+              "--skip-bad")  # fmt: skip
+    assert run.returncode == 0
+    assert b"2 bad rows skipped; the first: " in run.stderr

@@ -1,0 +1,89 @@
+"""`gip score --metadata`: signals come in, and every other byte of every line stays."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gip_cli.signals import strip
+from tests.toys import error_of, gip
+
+ROOT = Path(__file__).parent.parent
+POOL = ROOT / "sample_data/alpaca.jsonl"
+METADATA = ("--metadata", "rating=meta.rating", "--range", "rating=1:5", "--metadata", "up=upvotes")
+
+
+def test_the_sample_pool_scored_and_stripped_is_the_sample_pool(tmp_path: Path) -> None:
+    out = tmp_path / "scored.jsonl"
+    run = gip("score", POOL, "-o", out, *METADATA)
+    assert run.returncode == 0
+    assert run.stderr.decode().splitlines() == [
+        "gip: rating: 3 of 204 rows have no number; they cannot be picked by it",
+        "gip: up: 2 of 204 rows have no number; they cannot be picked by it",
+        "gip: 204 rows scored",
+    ]
+    lines = out.read_bytes().splitlines()
+    for line, own in zip(lines, POOL.read_bytes().splitlines(), strict=True):
+        assert strip(line, orjson.loads(line)) == own
+    first = json.loads(lines[0])
+    assert first["gip"] == {"signals": {"rating": 1.0, "up": 1.0}, "ranges": {"rating": [1, 5]}}
+    assert gip("score", POOL, *METADATA).stdout == out.read_bytes()
+
+
+def test_odd_bytes_stay_as_they_are(tmp_path: Path) -> None:
+    rows = [b'{ "up" : 1.50 , "a":"\\u00e9 \xc3\xa9\\/" }', b'{"up":1e2,"a":[ ]}', b'{"up":-0}']
+    (tmp_path / "pool").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n  ".join(rows))
+    out = gip("score", tmp_path / "pool", "--metadata", "s=up").stdout.splitlines()
+    assert [strip(line, orjson.loads(line)) for line in out] == rows
+    assert [json.loads(line)["gip"]["signals"]["s"] for line in out] == [1.5, 100.0, 0.0]
+
+
+def test_an_array_becomes_lines(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_bytes(gzip.compress(b'[\n {"up":\n 1},\n {"up": 2}]'))
+    run = gip("score", tmp_path / "pool", "--metadata", "s=up")
+    assert [json.loads(line)["up"] for line in run.stdout.splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "why"),
+    [
+        ({"up": 6}, ["--range", "s=1:5"], "s is 6, outside its range 1:5; widen --range"),
+        ({"up": None}, ["--require"], "no number in field 'up'; drop --require"),
+        ({"up": 1, "gip": {"signals": {"s": 1}}}, [], "signal 's' is there already; pass"),
+        ({"up": 1, "gip": 3}, [], 'the member "gip" is not one that gip writes; rename'),
+    ],
+)
+def test_what_is_refused_leaves_the_old_file(
+    row: dict[str, object], options: list[str], why: str, tmp_path: Path
+) -> None:
+    pool, out = tmp_path / "pool", tmp_path / "out"
+    pool.write_text('{"up": 3}\n' + json.dumps(row) + "\n")
+    out.write_bytes(b"old")
+    run = gip("score", pool, "-o", out, "--metadata", "s=up", *options)
+    assert run.returncode == 3
+    assert error_of(run).startswith(f"{pool}:2: {why}")
+    assert out.read_bytes() == b"old"
+
+
+def test_skipped_rows_are_counted_and_left_out(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_bytes(b'{"up":1}\n{"up":\n\n7\n{"up":2}\n')
+    run = gip("score", tmp_path / "pool", "--metadata", "s=up", "--skip-bad")
+    assert run.returncode == 0
+    assert len(run.stdout.splitlines()) == 2
+    assert b"2 rows scored" in run.stderr
+    assert f"2 bad rows skipped; the first: {tmp_path / 'pool'}:2: not JSON".encode() in run.stderr
+
+
+def test_scoring_again_adds_to_what_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "scored.jsonl"
+    first = gip("score", POOL, "--metadata", "up=upvotes").stdout
+    out.write_bytes(first)
+    again = gip("score", out, "--metadata", "rating=meta.rating", "--range", "rating=1:5").stdout
+    both = gip("score", POOL, "--metadata", "up=upvotes", *METADATA[:4]).stdout
+    assert [json.loads(line) for line in again.splitlines()] == [
+        json.loads(line) for line in both.splitlines()
+    ]
