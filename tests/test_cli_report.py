@@ -136,6 +136,8 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     for picture in pictures.values():
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
+    alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
+    assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
     blocked = gip(*reporting, "--figures", chosen)
     assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
 

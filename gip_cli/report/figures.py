@@ -93,6 +93,7 @@ def _curve(axes: Axes, selection: Data) -> None:
     axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=_literal(selection["name"]))
     axes.plot(bend["n"], bend["captured"], "D", color=_PICKS, ms=7, label=f"knee: {bend['n']:,}")
     axes.set(xlabel="picks", ylabel="captured energy", ylim=(0, None))
+    axes.locator_params(axis="x", integer=True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(frameon=False)
     _plain(axes)
@@ -122,7 +123,7 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set(xlabel=_literal(about))
-    axes.legend(frameon=False)
+    _legend_above(axes)
     _plain(axes)
 
 
@@ -135,8 +136,12 @@ def _groups(axes: Axes, group: Data) -> None:
     axes.set_yticks(at, labels)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set(xlabel=f"share, by {_literal(group['field'])}")
-    axes.legend(frameon=False)
+    _legend_above(axes)
     _plain(axes)
+
+
+def _legend_above(axes: Axes) -> None:
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
 
 def _literal(text: Any) -> str:

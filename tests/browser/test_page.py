@@ -297,7 +297,7 @@ def test_smallest_cases_open(
     pool.write_bytes(b"".join(lines))
     chosen.write_bytes(b"".join(lines[at] for at in picks))
     embed(pool, store)
-    run = gip("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", tmp_path)
+    run = gip("report", pool, "-s", chosen, "-o", tmp_path / "r.html")
     assert run.returncode == 0, run.stderr.decode()
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")

@@ -54,7 +54,7 @@ function drawCurve(node, selections, active) {
     marker: { symbol: "diamond", size: 12, color: theme.colour("picks"), line: { color: theme.colour("ground"), width: 2 } },
   });
   const label = {
-    x: knee.n, y: knee.captured, text: `<b>${count(knee.n)} rows</b>: the curve bends here`, showarrow: false,
+    x: knee.n, y: knee.captured, text: `<b>${count(knee.n)} rows</b>${narrow ? "" : ": the curve bends here"}`, showarrow: false,
     // Beside a concave curve there is room above to the left, if the knee is not at the edge.
     ...(knee.n > 0.3 * Math.max(...selections.map((one) => one.size))
       ? { xanchor: "right", yanchor: "bottom", xshift: -10, yshift: 6 }
