@@ -11,7 +11,7 @@ __all__ = ["Selection", "select"]
 
 
 def __getattr__(name: str) -> Any:
-    """Numpy is loaded when the solver is asked for, not with the command's first module."""
+    """The solver, imported when it is asked for: the command line's help needs no numpy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from gip_cli import pursuit

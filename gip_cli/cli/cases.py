@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gip_cli.cli.console import note
 from gip_cli.cli.options import tell_skipped
-from gip_cli.cli.sources import embeddings_for
 from gip_cli.errors import UsageError
-from gip_cli.pool import load_pool
-from gip_cli.report.case import Case, open_case
-from gip_cli.report.selections import Receipt, read_selection
 from gip_cli.rows import BadRows, RowFile
+
+if TYPE_CHECKING:
+    from gip_cli.report.case import Case
 
 PoolEmbeddings = Annotated[
     str | None,
@@ -46,6 +45,11 @@ def opened(
     skip_bad: bool,
 ) -> Iterator[Case]:
     """The case of these selections; whatever its figures depend on is told on stderr."""
+    from gip_cli.cli.sources import embeddings_for
+    from gip_cli.pool import load_pool
+    from gip_cli.report.case import open_case
+    from gip_cli.report.selections import Receipt, read_selection
+
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
     bad = BadRows(skip=skip_bad)

@@ -9,7 +9,6 @@ import typer
 
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.options import Input, SkipBad, tell_skipped
-from gip_cli.encoder import DEFAULT_MODEL
 from gip_cli.errors import UsageError
 from gip_cli.formats import FormatName, Part, Renderer
 from gip_cli.rows import BadRows, RowFile
@@ -25,8 +24,11 @@ def embed(
         typer.Option("--output", "-o", metavar="NAME.npy", help="Where to keep the embeddings."),
     ],
     model: Annotated[
-        str, typer.Option(help="A sentence-transformers name, or a model's directory.")
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            help="A sentence-transformers name, or a model's directory; default: all-MiniLM-L6-v2."
+        ),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
     ] = None,
@@ -68,11 +70,11 @@ def embed(
     gip embed pool.jsonl -o pool.npy --vectors mine.npy
     zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
     """
-    from gip_cli.encoder import load_encoder
+    from gip_cli.encoder import DEFAULT_MODEL, load_encoder
     from gip_cli.store import check_target, write_embeddings
 
     check_target(output)
-    if vectors and (revision or prompt_prefix or max_length or model != DEFAULT_MODEL):
+    if vectors and (revision or prompt_prefix or max_length or model):
         raise UsageError("--vectors needs no model", "leave out what is said of one")
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
@@ -86,7 +88,7 @@ def embed(
             tell_skipped(bad)
             return
         encoder = load_encoder(
-            model,
+            model or DEFAULT_MODEL,
             revision=revision,
             device=device,
             max_length=max_length,

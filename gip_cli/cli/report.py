@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,7 +10,8 @@ import typer
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
 from gip_cli.cli.options import SkipBad, refuse_same, writing
-from gip_cli.report.layout import Method
+
+Map = StrEnum("Map", ["pca", "umap"])
 
 
 def report(
@@ -29,8 +31,8 @@ def report(
     ] = "-",
     group_field: GroupFields = None,
     map: Annotated[
-        Method, typer.Option(help="How rows are laid out; umap needs umap-learn.")
-    ] = Method.pca,
+        Map, typer.Option(help="How rows are laid out; umap needs umap-learn.")
+    ] = Map.pca,
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
     ] = None,
@@ -47,6 +49,7 @@ def report(
     """
     from gip_cli.report.content import content
     from gip_cli.report.figures import canvas_type, write_figures
+    from gip_cli.report.layout import Method
     from gip_cli.report.page import page, plotly_script
 
     refuse_same(output, pool, *selection)
@@ -54,7 +57,7 @@ def report(
     if figures is not None:
         canvas_type()
     with opened(pool, embeddings, selection, group_field, skip_bad=skip_bad) as case:
-        data = content(case, map)
+        data = content(case, Method(map))
     html = page(data)
     if figures is not None:
         note(f"{figures}: {len(write_figures(data, figures))} figures")

@@ -1,4 +1,7 @@
-"""The options of `gip select`, panel by panel, and the plan that they add up to."""
+"""The options of `gip select`, panel by panel, and the plan that they add up to.
+
+Modules that need numpy are imported where they are used: ``gip --help`` shows these options.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from gip_cli.cli.options import refuse_same
 from gip_cli.errors import UsageError
-from gip_cli.groups import Grouping, Shares
-from gip_cli.plan import Budget, Plan, Sources
-from gip_cli.plan import Pursuit as PursuitName
+
+if TYPE_CHECKING:
+    from gip_cli.groups import Grouping
+    from gip_cli.plan import Budget, Plan, Sources
+    from gip_cli.plan import Pursuit as PursuitName
 
 Order = StrEnum("Order", ["rank", "input"])
 Pursuit = StrEnum("Pursuit", ["projection", "information", "residual"])
@@ -50,6 +55,8 @@ class BudgetOptions:
     ] = 0.0
 
     def budget(self) -> Budget:
+        from gip_cli.plan import Budget
+
         return Budget(
             rows=self.num,
             fraction=self.fraction,
@@ -89,6 +96,8 @@ class QueryOptions:
     ] = Pursuit.projection
 
     def sources(self) -> Sources:
+        from gip_cli.plan import Sources
+
         if self.no_signals and self.signal:
             raise UsageError("--signal and --no-signals exclude each other")
         return Sources(
@@ -124,6 +133,8 @@ class GroupOptions:
     ] = None
 
     def grouping(self) -> Grouping | None:
+        from gip_cli.groups import Grouping, Shares
+
         if self.group_field is not None:
             return Grouping(
                 self.group_field,
@@ -252,6 +263,8 @@ def plan_of(
     skip_bad: bool,
 ) -> Plan:
     """The options as the library takes them; raises UsageError where they make no sense."""
+    from gip_cli.plan import Plan
+
     return Plan(
         budget.budget(),
         query.sources(),

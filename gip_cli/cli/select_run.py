@@ -1,0 +1,174 @@
+"""What `gip select` does with its options: one library call, messages and files out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import orjson
+
+from gip_cli.candidates import gather_candidates
+from gip_cli.cli.console import note, progress
+from gip_cli.cli.options import tell_skipped, writing
+from gip_cli.cli.select_options import (
+    BudgetOptions,
+    GroupOptions,
+    OutputOptions,
+    QueryOptions,
+    RowOptions,
+    options_said,
+    plan_of,
+)
+from gip_cli.cli.select_summary import progress_of, summarise
+from gip_cli.cli.sources import embeddings_for
+from gip_cli.companions import Companions, sibling
+from gip_cli.errors import CheckFailed
+from gip_cli.pool import load_pool
+from gip_cli.problem import Problem
+from gip_cli.pursuit import Progress, Selection
+from gip_cli.receipt import Figures
+from gip_cli.receipt import receipt as make_receipt
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.selection import difference, picked_lines, rejected_lines
+from gip_cli.storage import replacing, storage_errors
+
+
+def run(
+    input: str,
+    embeddings: str | None,
+    rows: RowOptions,
+    budget: BudgetOptions,
+    query: QueryOptions,
+    groups: GroupOptions,
+    output: OutputOptions,
+    *,
+    skip_bad: bool,
+) -> None:
+    """Select, tell and write; raises the errors that the command ends with."""
+    started = time.monotonic()
+    plan = plan_of(budget, query, groups, rows, skip_bad)
+    read = {
+        "targets": query.target or [],
+        "given": rows.given or [],
+        "exclude": rows.exclude or [],
+    }
+    output.refuse_overwriting(input, *(path for paths in read.values() for path in paths))
+    tell = (lambda text: None) if output.check else note
+    bad = BadRows(skip=skip_bad)
+    grouping = plan.grouping
+    fields = [field for field in (plan.budget.token_field, grouping and grouping.field) if field]
+    with (
+        RowFile(input, bad, reread=True) as file,
+        embeddings_for(file, input, embeddings, tell) as store,
+    ):
+        pool = load_pool(file, store.settings.renderer, fields)
+        companions = Companions(store, skip_bad=skip_bad)
+        beside = {part: [companions.read(path) for path in paths] for part, paths in read.items()}
+        problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
+        selection = _solve(problem, keep_partial=output.keep_partial)
+        figures = make_receipt(
+            problem,
+            selection,
+            store=store,
+            store_path=embeddings or _text(sibling(input)),
+            beside=beside,
+            options=options_said(
+                budget,
+                query,
+                groups,
+                rows,
+                output,
+                problem.candidates.signals_used,
+            ),
+        )
+        summarise(figures, tell)
+        for skipped in (bad, *(one.skipped for part in beside.values() for one in part)):
+            tell_skipped(skipped)
+        _enough(figures, output.min_captured)
+        if output.check:
+            _check(problem, selection, output)
+        else:
+            figures["time"] = {
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            _write(problem, selection, figures, output, input)
+    if output.json:
+        with writing("-", input) as stdout:
+            stdout.write(_json(figures))
+    if selection.stopped == "interrupted":
+        raise KeyboardInterrupt
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
+    """Pick, with a bar on a terminal; after Ctrl-C what there is, if that is to be kept."""
+    last: Selection | None = None
+    with progress("picking", "rows") as update:
+
+        def on_progress(at: Progress) -> None:
+            nonlocal last
+            last = at.selection
+            update(*progress_of(problem, at))
+
+        try:
+            return problem.solve(on_progress)
+        except KeyboardInterrupt:
+            if not (keep_partial and last and len(last.indices)):
+                raise
+            note(f"interrupted after {len(last.indices):,} picks: keeping them")
+            return last
+
+
+def _enough(figures: Figures, least: float | None) -> None:
+    if least is not None and figures["captured"] < least:
+        raise CheckFailed(
+            f"captured {figures['captured']:.4f}, less than --min-captured {least:g}",
+            "raise the budget",
+        )
+
+
+def _check(problem: Problem, selection: Selection, output: OutputOptions) -> None:
+    with storage_errors(output.output):
+        if not Path(output.output).exists():
+            raise CheckFailed("missing", "run without --check", path=output.output)
+        old = Path(output.output).read_bytes()
+    new = b"".join(_lines(problem, selection, output))
+    if what := difference(old, new):
+        raise CheckFailed(f"stale: {what}", "run without --check", path=output.output)
+    note(f"{output.output}: up to date, {len(selection.indices):,} rows")
+
+
+def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Iterator[bytes]:
+    return picked_lines(
+        problem.candidates.pool,
+        selection,
+        by_rank=output.order == "rank",
+        annotate=output.annotate,
+        keep_signals=output.keep_signals,
+    )
+
+
+def _write(
+    problem: Problem, selection: Selection, figures: Figures, output: OutputOptions, input: str
+) -> None:
+    """Write all files or none: each is whole before the first takes its place, OUT the last."""
+    with ExitStack() as stack:
+        out = stack.enter_context(writing(output.output, input))
+        out.writelines(_lines(problem, selection, output))
+        out.flush()  # a full disk is met while the old files are all in place
+        if output.rejects:
+            rejects = stack.enter_context(replacing(output.rejects))
+            rejects.writelines(rejected_lines(problem, selection, keep_signals=output.keep_signals))
+            rejects.flush()
+        if output.receipt_path:
+            stack.enter_context(replacing(output.receipt_path)).write(_json(figures))
+
+
+def _json(figures: Figures) -> bytes:
+    return orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n"
