@@ -18,11 +18,12 @@ from gip_cli.pursuit.draft import draft
 from gip_cli.pursuit.objective import Columns, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
-from gip_cli.pursuit.sweep import Buffers, recompute
+from gip_cli.pursuit.sweep import STRETCH, Buffers, recompute
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose, verify
 
-SHORTEST, LONGEST_DRAFT, LONGEST = 16, 64, 256
+LONGEST_DRAFT = 64
+MOST_MARGIN = 1e-4  # of drafts: with more, settling would cost more than a wrong draft
 DEEPEST = (
     1e-2  # a block ends before gains have fallen so far: states are differences from its start
 )
@@ -71,7 +72,8 @@ class Level:
         if len(rates) < self.size or self.fall <= 0:
             return self.longest
         depth = math.log(rates.max() / rates.min())
-        return max(SHORTEST, min(self.longest, int(2 * depth / self.fall)))
+        ahead = min(self.longest, int(2 * depth / self.fall))
+        return max(STRETCH, ahead - ahead % STRETCH)
 
 
 @dataclass(slots=True)
@@ -131,8 +133,15 @@ class Greedy:
             self.seconds["draft"] += perf_counter() - began
             began = perf_counter()
 
-        margin = 0.0 if depth else self.margin
-        verdict = verify(pool, belief.objective, block, margin, self.max_cosine, self.team)
+        verdict = verify(
+            pool,
+            belief.objective,
+            block,
+            margin=min(self.margin, MOST_MARGIN) if depth else self.margin,
+            is_final=not depth,
+            max_cosine=self.max_cosine,
+            team=self.team,
+        )
         closures = verdict.closures
         level.blocks += 1
         level.drafted += len(block)

@@ -27,7 +27,7 @@ class Information:
     """
 
     def __init__(self, K: Array) -> None:
-        self.K, self.posterior = K, Posterior(np.eye(len(K)))
+        self.K, self.posterior = K, Posterior.prior(len(K))
         energy, directions = np.linalg.eigh(K)
         told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
         self.told = Posterior(np.eye(len(K)) - told @ told.T) if told.shape[1] < len(K) else None
@@ -63,7 +63,7 @@ class Information:
 
     def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalInformation:
         posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
-        grams = [X @ posterior.Sigma.astype(np.float32) @ X.T for posterior in posteriors]
+        grams = [posterior.smoothed(X) @ X.T for posterior in posteriors]
         return LocalInformation(np.stack(grams), state, noise, picks)
 
 

@@ -18,17 +18,30 @@ class Posterior:
     ----------
     Sigma : (d, d)
         Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1.
+    is_prior : bool
+        Whether nothing has been observed yet, so that Sigma is I.
     """
 
-    def __init__(self, Sigma: Array) -> None:
-        self.Sigma = Sigma
+    def __init__(self, Sigma: Array, is_prior: bool = False) -> None:
+        self.Sigma, self.is_prior = Sigma, is_prior
+
+    @classmethod
+    def prior(cls, d: int) -> Posterior:
+        return cls(np.eye(d), is_prior=True)
 
     def copy(self) -> Posterior:
-        return Posterior(self.Sigma.copy())
+        return Posterior(self.Sigma.copy(), self.is_prior)
+
+    def smoothed(self, X: Floats) -> Floats:
+        """(c, d) X Sigma, in X's precision."""
+        if self.is_prior:
+            return X
+        smoothed: Floats = X @ self.Sigma.astype(X.dtype)
+        return smoothed
 
     def variances(self, X: Floats) -> Floats:
         """(c,) v = f^T Sigma f of rows X (c, d), in X's precision."""
-        variances: Floats = np.einsum("ij,ij->i", X @ self.Sigma.astype(X.dtype), X)
+        variances: Floats = np.einsum("ij,ij->i", self.smoothed(X), X)
         return variances
 
     def observe(self, X: Array, noise: Array) -> tuple[Array, Array]:
@@ -57,4 +70,5 @@ class Posterior:
         L = np.linalg.cholesky(XS @ X.T + np.diag(noise))
         U: Array = np.linalg.inv(L) @ XS
         self.Sigma -= U.T @ U
+        self.is_prior = False
         return U, np.square(np.diagonal(L))

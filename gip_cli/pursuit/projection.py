@@ -22,7 +22,7 @@ class Projection:
 
     def __init__(self, K: Array, posterior: Posterior | None = None) -> None:
         self.K = K
-        self.posterior = posterior or Posterior(np.eye(len(K)))
+        self.posterior = posterior or Posterior.prior(len(K))
 
     def copy(self) -> Projection:
         return Projection(self.K, self.posterior.copy())
@@ -43,7 +43,7 @@ class Projection:
         return Columns(np.stack([U, 2 * H - theta[:, None] * U]), theta, theta)
 
     def state(self, X: Floats) -> Floats:
-        Z = X @ self.posterior.Sigma.astype(X.dtype)
+        Z = self.posterior.smoothed(X)
         v = np.einsum("ij,ij->i", Z, X)
         n = np.einsum("ij,ij->i", Z @ self.K.astype(X.dtype), Z)
         return np.stack([v, n])
@@ -62,7 +62,7 @@ class Projection:
         return bound
 
     def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalProjection:
-        Z = X @ self.posterior.Sigma.astype(np.float32)
+        Z = self.posterior.smoothed(X)
         gram = np.empty((len(X), 2, len(X)), np.float32)
         np.matmul(Z, X.T, out=gram[:, 0])
         np.matmul(Z @ self.K.astype(np.float32), Z.T, out=gram[:, 1])

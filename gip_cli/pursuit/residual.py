@@ -38,7 +38,7 @@ class Residual:
     groups = 2
 
     def __init__(self, K: Array, scores: Array | None, signed: bool) -> None:
-        self.K, self.posterior = K, Posterior(np.eye(len(K)))
+        self.K, self.posterior = K, Posterior.prior(len(K))
         if scores is None:
             energy, directions = np.linalg.eigh(K)
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T

@@ -9,18 +9,18 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gip_cli.pursuit.greedy import LONGEST, LONGEST_DRAFT, Belief, Greedy, Level, observe
+from gip_cli.pursuit.greedy import LONGEST_DRAFT, Belief, Greedy, Level, observe
 from gip_cli.pursuit.objective import Array, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import Buffers, each_chunk
+from gip_cli.pursuit.sweep import LONGEST, STRETCH, Buffers, each_chunk
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, impose
 
 FEW = 256  # rows that picks are tried on one at a time
-HOT_SHARE, MOST_HOT = 12, 16384  # rows that drafts are first verified on: m / 12, at most 16,384
+HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
 ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
 
@@ -75,9 +75,9 @@ def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Sel
     record = Record(min(problem.k, m), captured, problem.s2)
     levels = [Level(FEW, LONGEST_DRAFT)]
     if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
-        levels.insert(0, Level(hot, LONGEST))
+        levels.insert(0, Level(hot, LONGEST * STRETCH))
 
-    with Team(lambda: Buffers(objective, D, LONGEST)) as team:
+    with Team(lambda: Buffers(objective, D)) as team:
         greedy = Greedy(team, levels, ROUNDING / (1 + problem.s2), problem.max_cosine)
         pool, zero = prepare(problem, team)
         greedy.seconds["prepare"] = perf_counter() - began
@@ -135,9 +135,9 @@ def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:
 
     def work(X: NDArray[np.float32], rows: slice, _: Buffers) -> None:
         np.einsum("ij,ij->i", X, X, out=squares[rows])
-        state[:, rows] = problem.objective.state(X)
+        state[:, rows] = problem.objective.state(X.astype(np.float64))
 
-    each_chunk(pool, team, work)
+    each_chunk(pool, team, LONGEST, work)
     if len(bad := np.flatnonzero(~np.isfinite(squares))):
         raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
     return pool, np.flatnonzero(squares == 0)

@@ -20,7 +20,10 @@ from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
 STRETCH = 32
+LONGEST = 8  # stretches in a block, at most
 CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
+MOST_ROWS = 2048  # in a chunk
+FOLLOWED = 1024  # stretches of rows followed at a time
 EARLIER = np.triu(np.ones((STRETCH, STRETCH), np.float32), 1)  # x @ EARLIER: sums of those before
 FIXED = 2  # in `Objective.products`
 
@@ -62,19 +65,30 @@ class Plan:
 
 
 class Buffers:
-    """One worker's memory. The loop over chunks allocates nothing larger than a (c,) vector."""
+    """One worker's memory. The loop over chunks allocates nothing larger than a (c,) vector.
 
-    def __init__(self, objective: Objective, D: int, most: int) -> None:
-        groups, states = objective.groups, objective.states
-        self.size = chunk = max(STRETCH, CHUNK_BYTES // (4 * groups * most))
-        self.rows = np.empty((chunk, D), np.float32)
-        self.products = np.empty(chunk * groups * most, np.float32)
-        self.cosines = np.empty(chunk * most, np.float32)
-        self.sums = np.empty((len(objective.products), most // STRETCH, chunk), np.float32)
-        self.states = np.empty((states, most // STRETCH + 1, chunk))
-        self.columns = np.empty((groups, chunk, STRETCH), np.float32)
-        self.term = np.empty((chunk, STRETCH), np.float32)
-        self.path = np.empty((states, chunk, STRETCH), np.float32)
+    Parameters
+    ----------
+    objective : Objective
+    D : int
+        Coordinates of a row.
+    """
+
+    def __init__(self, objective: Objective, D: int) -> None:
+        self.groups, self.states = objective.groups, objective.states
+        self.products = np.empty(CHUNK_BYTES // 4, np.float32)
+        runs = self.products.size // (self.groups * STRETCH)  # of a stretch each, at most
+        self.rows = np.empty((MOST_ROWS, D), np.float32)
+        self.cosines = np.empty(self.products.size // self.groups, np.float32)
+        self.sums = np.empty(len(objective.products) * runs, np.float32)
+        self.paths = np.empty(self.states * (runs + MOST_ROWS))
+        self.columns = np.empty((self.groups, FOLLOWED, STRETCH), np.float32)
+        self.term = np.empty((FOLLOWED, STRETCH), np.float32)
+        self.path = np.empty((self.states, FOLLOWED, STRETCH), np.float32)
+
+    def most_rows(self, stretches: int) -> int:
+        """Rows that a chunk can have for blocks of so many stretches."""
+        return min(MOST_ROWS, self.products.size // (self.groups * STRETCH * stretches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +114,19 @@ class Hits:
 
 
 def each_chunk(
-    pool: Pool, team: Team[Buffers], work: Callable[[Single, slice, Buffers], None]
+    pool: Pool, team: Team[Buffers], stretches: int, work: Callable[[Single, slice, Buffers], None]
 ) -> None:
-    """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side."""
-    starts = count(0, team.desks[0].size)
+    """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
+
+    As many chunks for each worker, all of one size, so that none waits for the last.
+    """
+    team_rows = team.desks[0].most_rows(stretches) * len(team.desks)
+    size = -(-len(pool) // (-(-len(pool) // team_rows) * len(team.desks)))
+    starts = count(0, size)
 
     def share(buffers: Buffers) -> None:
         while (start := next(starts)) < len(pool):
-            rows = slice(start, min(start + buffers.size, len(pool)))
+            rows = slice(start, min(start + size, len(pool)))
             work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
     team.run(share)
@@ -119,7 +138,7 @@ def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
     def work(X: Single, rows: slice, _: Buffers) -> None:
         pool.state[:, rows] = objective.state(X.astype(np.float64))
 
-    each_chunk(pool, team, work)
+    each_chunk(pool, team, LONGEST, work)
 
 
 def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
@@ -132,7 +151,7 @@ def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
         if plan.picks is not None:
             near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
 
-    each_chunk(pool, team, work)
+    each_chunk(pool, team, plan.stretches, work)
     columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
     return Hits(*(np.concatenate(column) for column in columns))
 
@@ -145,7 +164,7 @@ def advance(
     runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
     np.matmul(X, plan.matrix, out=runs.reshape(c, -1))
     columns = runs.reshape(c, objective.groups, stretches, STRETCH)
-    sums = buffers.sums[:, :stretches, :c]
+    sums = buffers.sums[: len(objective.products) * stretches * c].reshape(-1, stretches, c)
     for out, (left, right) in zip(sums, objective.products, strict=True):
         if left == FIXED:
             out[...] = plan.fixed_squares[:, None]
@@ -153,7 +172,7 @@ def advance(
         factor = plan.fixed[None] if right == FIXED else columns[:, right]
         np.einsum("jcs,jcs->cj", columns[:, left], factor, out=out)
 
-    states = buffers.states[:, : stretches + 1, :c]
+    states = buffers.paths[: objective.states * (stretches + 1) * c].reshape(-1, stretches + 1, c)
     states[:, 0] = pool.state[:, rows]
     for stretch in range(stretches):
         np.subtract(
@@ -165,15 +184,15 @@ def advance(
     if pool.price is not None:
         peak /= pool.price[rows]
     hot = np.flatnonzero(peak >= plan.least[:, None])
-    for first in range(0, len(hot), buffers.size):
-        at, row = np.divmod(hot[first : first + buffers.size], c)  # stretch, row of the chunk
+    for first in range(0, len(hot), FOLLOWED):
+        at, row = np.divmod(hot[first : first + FOLLOWED], c)  # stretch, row of the chunk
         for group, out in enumerate(buffers.columns[:, : len(row)]):
             run = (row * objective.groups + group) * stretches + at
             np.take(runs, run, axis=0, out=out, mode="clip")
         rates = follow(plan, at, states[:, at, row], pool.noise[rows.start + row], buffers)
         if pool.price is not None:
             rates /= pool.price[rows.start + row, None]
-        which, steps = np.nonzero(rates >= plan.limits[at])
+        which, steps = np.divmod(np.flatnonzero(rates >= plan.limits[at]), STRETCH)
         yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 
@@ -201,5 +220,5 @@ def neighbours(
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
     np.matmul(X[:, :d], picks, out=cosines)
-    rows, steps = np.nonzero(cosines > bar)
+    rows, steps = np.divmod(np.flatnonzero(cosines > bar), b)
     return start + rows, steps, cosines[rows, steps]

@@ -19,7 +19,7 @@ from gip_cli.pursuit.sweep import Buffers, Hits, Plan, sweep
 from gip_cli.pursuit.team import Team
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
-LEAST_MARGIN = 4e-6  # float32's rounding within one block
+LEAST_MARGIN = 1e-5  # float32's rounding within one block
 COSINE_SLACK = 1e-5  # float32's rounding of a cosine, with room
 BATCH = 1024  # rivals settled at a time, to bound memory
 NEVER = np.iinfo(np.int64).max
@@ -105,7 +105,9 @@ def verify(
     pool: Pool,
     objective: Objective,
     block: Block,
+    *,
     margin: float,
+    is_final: bool,
     max_cosine: float | None,
     team: Team[Buffers],
 ) -> Verdict:
@@ -116,8 +118,9 @@ def verify(
     objective : Objective
         The belief before the block.
     margin : float
-        Relative error that rates may have. With 0 the verdict is as good as the rates, which
-        does for a pool that is itself only a draft's.
+        Relative error that rates may have.
+    is_final : bool
+        Whether to make sure that the margin is wide enough; drafts do without.
     """
     picks = pool.located(block.rows)
     rates = block.columns.gains if pool.price is None else block.columns.gains / pool.price[picks]
@@ -127,7 +130,7 @@ def verify(
         hits = sweep(pool, plan, team)
         own = np.array([turn.get(row, -1) for row in hits.rows.tolist()]) == hits.steps
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
-        if not margin or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
+        if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
         margin *= 8
     closures = close(pool, block, picks, hits, max_cosine)
