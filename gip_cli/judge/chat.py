@@ -51,9 +51,9 @@ class Chat:
             try:
                 reply = await self._ask(state, options)
             except Unanswered as failure:
-                if failure.status not in _UNSUPPORTED or not options:
-                    raise
                 named = [name for name in options if name in failure.detail]
+                if not options or not (named or failure.status in _UNSUPPORTED):
+                    raise
                 del options[(named or list(options))[0]]
             else:
                 break

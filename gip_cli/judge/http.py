@@ -53,6 +53,11 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
     return value
 
 
+def _will_not_pass(response: httpx2.Response) -> bool:
+    """Not implemented; or, as llama-cpp-python says with 500, not valid."""
+    return response.status_code == 501 or "response_format" in response.text
+
+
 class _Client(openai.DefaultAsyncHttpxClient):
     def __init__(self, seconds: float, limiter: AsyncLimiter | None) -> None:
         super().__init__(timeout=seconds)
@@ -67,10 +72,10 @@ class _Client(openai.DefaultAsyncHttpxClient):
                 response = await super().send(request, **options)
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
-        if response.status_code == 501:  # "not implemented" will not be implemented in a second
-            response.headers["x-should-retry"] = "false"
-        elif response.is_success:
+        if response.is_success:
             _json_object(response)
+        elif response.status_code >= 500 and _will_not_pass(response):
+            response.headers["x-should-retry"] = "false"
         return response
 
 
