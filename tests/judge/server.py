@@ -55,8 +55,7 @@ class JudgeServer:
         self.lock = threading.Lock()
         self.under_way = 0
         self._times: Counter[tuple[str, ...]] = Counter()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), Handler)
         self._http.owner = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._thread.start()
@@ -83,8 +82,14 @@ class JudgeServer:
         return asked
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of five, the sixth to knock waits for a second
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two small writes: 40 ms each time
     server: Any
 
     def do_POST(self) -> None:
