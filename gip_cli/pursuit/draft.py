@@ -1,11 +1,11 @@
-"""Propose picks on a few hundred rows, one at a time, in float32. Whatever is wrong shows later."""
+"""Propose picks on a few hundred rows, one at a time. Whatever is wrong with them shows later."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Ids, Objective, Single
+from gip_cli.pursuit.objective import Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.verify import COSINE_SLACK
@@ -35,9 +35,9 @@ def draft(
     F = X[:, : pool.d]
     named = pool.named(np.arange(len(pool))).tolist()
     local = objective.local(X, pool.state, pool.noise, picks)
-    price = None if pool.price is None else pool.price.astype(np.float32)
-    closed = np.zeros(len(pool), np.float32)
-    rate = np.empty(len(pool), np.float32)
+    price = None if pool.price is None else pool.price.astype(X.dtype)
+    closed = np.zeros(len(pool), X.dtype)
+    rate = np.empty(len(pool), X.dtype)
     chosen: list[int] = []
     for _ in range(picks):
         local.gain(rate)
@@ -57,8 +57,8 @@ def draft(
     return np.array(chosen, np.int64)
 
 
-def near(pool: Pool, i: int, cosines: Single, max_cosine: float) -> NDArray[np.bool_]:
-    """(p,) which rows are closer to row i than `max_cosine`, float32's doubt settled in float64."""
+def near(pool: Pool, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
+    """(p,) rows closer to row i than `max_cosine`, rounding's doubt settled in float64."""
     above = cosines > max_cosine
     unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= COSINE_SLACK)
     if len(unsure):

@@ -15,14 +15,14 @@ from time import perf_counter
 import numpy as np
 
 from gip_cli.pursuit.draft import draft
-from gip_cli.pursuit.objective import Columns, Ids, Objective
+from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.sweep import STRETCH, Buffers, recompute
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose, verify
 
-LONGEST_DRAFT = 64
+LONGEST_DRAFT, LEAST_TRUSTED = 64, 4
 MOST_MARGIN = 1e-4  # of drafts: with more, settling would cost more than a wrong draft
 DEEPEST = (
     1e-2  # a block ends before gains have fallen so far: states are differences from its start
@@ -58,22 +58,37 @@ class Level:
         Longest block to propose.
     fall : float
         How much the logarithm of the best rate fell per pick, in the last block.
+    trusted : int
+        Longest block to propose at present: twice what was confirmed of the last.
     """
 
     size: int
     longest: int
     fall: float = math.inf
+    trusted: int = STRETCH
     blocks: int = 0
     drafted: int = 0
     accepted: int = 0
 
-    def ahead(self, rates: np.ndarray) -> int:
+    def learn(self, drafted: int, confirmed: int, rates: Array) -> None:
+        """Take note of what became of a block, and of the rates of the picks then made."""
+        self.blocks += 1
+        self.drafted += drafted
+        self.accepted += confirmed
+        if confirmed < drafted:
+            self.trusted = max(LEAST_TRUSTED, 2 * confirmed)
+        else:
+            self.trusted = min(self.longest, 2 * max(drafted, self.trusted))
+        if len(rates) > 1:
+            self.fall = math.log(rates[0] / rates[-1]) / (len(rates) - 1)
+
+    def ahead(self, rates: Array) -> int:
         """How many picks to draft on rows of these rates."""
-        if len(rates) < self.size or self.fall <= 0:
-            return self.longest
-        depth = math.log(rates.max() / rates.min())
-        ahead = min(self.longest, int(2 * depth / self.fall))
-        return max(STRETCH, ahead - ahead % STRETCH)
+        ahead = self.trusted
+        if len(rates) == self.size and self.fall > 0:
+            depth = math.log(rates.max() / rates.min())
+            ahead = min(ahead, max(STRETCH, int(2 * depth / self.fall)))
+        return ahead if ahead < STRETCH else ahead - ahead % STRETCH
 
 
 @dataclass(slots=True)
@@ -86,16 +101,21 @@ class Greedy:
         Gains not above it are rounding, not gains.
     margin : float
         Relative error that rates may have at present, see `verify`.
+    waste : float
+        What inexact rates have cost since states were last worked out, in units of that work.
+    since : int
+        Picks since then.
     """
 
     team: Team[Buffers]
     levels: list[Level]
     floor: float
     max_cosine: float | None
-    margin: float = LEAST_MARGIN
+    margin: float = LEAST_MARGIN[np.float32]
+    waste: float = 0.0
+    since: int = 0
     near_ties: int = 0
     refreshes: int = 0
-    waste: float = 0.0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def advance(
@@ -114,24 +134,18 @@ class Greedy:
         None if no row has a gain above the floor.
         """
         level, began = self.levels[depth], perf_counter()
-        hot, rates = pool.hottest(belief.objective, level.size, self.floor)
-        if not len(hot):
-            return None
-        proposal = self.propose(pool, belief, hot, min(most, level.ahead(rates)), depth)
+        proposal = self.propose(pool, belief, most, depth)
         if proposal is None:
             return None
         block, after = proposal
-        gains = block.columns.gains
-        sound = int(np.argmin(np.append(gains > max(self.floor, DEEPEST * gains[0]), False)))
-        if not sound:  # the states have drifted so far that the first pick is none
+        sound = self.sound(pool, block)
+        if not sound:  # the states have drifted so far that what seemed the best gains nothing
             recompute(pool, belief.objective, self.team)
             return self.advance(pool, belief, most, depth)
         if sound < len(block):
             after = belief.copy()
             block = observe(pool, after, block.rows[:sound])
-        if not depth:
-            self.seconds["draft"] += perf_counter() - began
-            began = perf_counter()
+        proposed = perf_counter()
 
         verdict = verify(
             pool,
@@ -142,45 +156,34 @@ class Greedy:
             max_cosine=self.max_cosine,
             team=self.team,
         )
-        closures = verdict.closures
-        level.blocks += 1
-        level.drafted += len(block)
-        level.accepted += verdict.confirmed
-        dropped = len(block) - verdict.confirmed
-        if verdict.right >= 0:
+        closures, dropped = verdict.closures, len(block) - verdict.confirmed
+        drafted = len(block)
+        if dropped:
             right = pool.named(np.array([verdict.right]))
             after = belief.copy()
             block = observe(pool, after, np.append(block.rows[: verdict.confirmed], right))
             closures = impose(pool, belief.objective, block, self.max_cosine, self.team)
+        rates = pool.rates(block.columns.gains, pool.located(block.rows))
+        level.learn(drafted, verdict.confirmed, rates)
         pool.accept(closures.rows)
-        if len(block) > 1:
-            gains = block.columns.gains
-            level.fall = math.log(gains[0] / gains[-1]) / (len(block) - 1)
         if not depth:
             self.margin = verdict.margin
             self.near_ties += verdict.settled
-            self.seconds["verify"] += perf_counter() - began
+            self.seconds["draft"] += proposed - began
+            self.seconds["verify"] += perf_counter() - proposed
+            self.since += len(block)
             self.refresh(pool, after.objective, verdict.settled, dropped)
         return block, after, closures.duplicates
 
-    def refresh(self, pool: Pool, objective: Objective, settled: int, dropped: int) -> None:
-        """Work the states out anew once their drift has cost as much as that does.
-
-        In units of a row's d x d product in float64: a row settled costs one, a pick dropped one
-        column of every row. Drift shows in both, so the waste is at most doubled.
-        """
-        self.waste += settled / len(pool) + dropped / (2 * pool.rows.shape[1])
-        if self.waste > 1:
-            self.waste, began = 0.0, perf_counter()
-            recompute(pool, objective, self.team)
-            self.margin = LEAST_MARGIN
-            self.refreshes += 1
-            self.seconds["refresh"] += perf_counter() - began
-
     def propose(
-        self, pool: Pool, belief: Belief, hot: Ids, picks: int, depth: int
+        self, pool: Pool, belief: Belief, most: int, depth: int
     ) -> tuple[Block, Belief] | None:
         """Draft picks on the hot rows of a pool: by `advance` on them, or at the last level."""
+        level = self.levels[depth]
+        hot, rates = pool.hottest(belief.objective, level.size, self.floor)
+        if not len(hot):
+            return None
+        picks = min(most, level.ahead(rates))
         few, after = pool.gather(hot), belief.copy()
         if depth + 1 == len(self.levels):
             rules = None if belief.rules is None else belief.rules.copy()
@@ -192,6 +195,36 @@ class Greedy:
             blocks.append(block)
             picks -= len(block)
         return (Block.join(blocks), after) if blocks else None
+
+    def sound(self, pool: Pool, block: Block) -> int:
+        """How many picks of a block gain anything, and not so little that rounding tells.
+
+        States within a block are differences from its start, so rates must not fall too far.
+        """
+        gains = block.columns.gains
+        rates = pool.rates(gains, pool.located(block.rows))
+        good = (gains > self.floor) & (rates > DEEPEST * rates[0])
+        return int(np.argmin(np.append(good, False)))
+
+    def refresh(self, pool: Pool, objective: Objective, settled: int, dropped: int) -> None:
+        """Work all states out anew once their drift has cost as much as that does.
+
+        A pick dropped has cost the products with its columns, a row settled its d x d product and
+        the products with a block's columns. Both are signs of drift, but near-ties have other
+        causes (many small rows of few dimensions): where states are worked out anew more often
+        than their drift explains, float32 will not do, and all work goes on in float64.
+        """
+        m, d = pool.rows.shape
+        self.waste += dropped / (2 * d) + settled * (d + self.levels[0].longest) / d / m
+        if self.waste > 1:
+            began = perf_counter()
+            if self.since < 2 * d and pool.dtype is np.float32:
+                pool.dtype = np.float64
+                self.team.desks = [Buffers(objective, d, np.float64) for _ in self.team.desks]
+            recompute(pool, objective, self.team)
+            self.margin, self.waste, self.since = LEAST_MARGIN[pool.dtype], 0.0, 0
+            self.refreshes += 1
+            self.seconds["refresh"] += perf_counter() - began
 
 
 def observe(pool: Pool, belief: Belief, rows: Ids) -> Block:

@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Single
+from gip_cli.pursuit.objective import Array, Columns, Floats
 from gip_cli.pursuit.posterior import Posterior
 
 
@@ -56,12 +56,12 @@ class Information:
     def gain(self, state: Floats, noise: Floats) -> Floats:
         return excess(state, state, noise)
 
-    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
         """Both v and q only fall."""
         bound: Array = excess(before, after, noise)
         return bound
 
-    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalInformation:
+    def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:
         posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
         grams = [posterior.smoothed(X) @ X.T for posterior in posteriors]
         return LocalInformation(np.stack(grams), state, noise, picks)
@@ -77,14 +77,14 @@ def excess(state: Floats, told: Floats, noise: Floats) -> Floats:
 class LocalInformation:
     """Picks tried on a few rows: a downdated Gram matrix F Sigma F^T for each posterior."""
 
-    def __init__(self, grams: Single, state: Array, noise: Array, picks: int) -> None:
+    def __init__(self, grams: Floats, state: Array, noise: Array, picks: int) -> None:
         self.grams = grams
-        self.noise = noise.astype(np.float32)
-        self.state = state.astype(np.float32)
-        self.steps = np.empty((len(grams), picks, len(noise)), np.float32)
+        self.noise = noise.astype(grams.dtype)
+        self.state = state.astype(grams.dtype)
+        self.steps = np.empty((len(grams), picks, len(noise)), grams.dtype)
         self.done = 0
 
-    def gain(self, out: Single) -> None:
+    def gain(self, out: Floats) -> None:
         out[...] = excess(self.state, self.state, self.noise)
 
     def pick(self, i: int) -> None:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Single = NDArray[np.float32]
-Floats = NDArray[Any]  # float64 or float32
+Floats = NDArray[Any]  # of the working precision: float32, or float64 where that does not do
 Ids = NDArray[np.int64]
+Precision = type[np.float32] | type[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Columns:
 class Local(Protocol):
     """A few hundred rows on which picks are tried one at a time, by their Gram matrices."""
 
-    def gain(self, out: Single) -> None:
+    def gain(self, out: Floats) -> None:
         """Write the gain of each row to `out` (p,)."""
         ...
 
@@ -108,25 +108,25 @@ class Objective(Protocol):
         """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0."""
         ...
 
-    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
         """(..., c) upper bounds of the gain at every step between two states (s, ..., c).
 
         `sums` (products, ..., c) are the products summed over the steps between them.
         """
         ...
 
-    def local(self, X: Single, state: Array, noise: Array, picks: int) -> Local:
+    def local(self, X: Floats, state: Array, noise: Array, picks: int) -> Local:
         """Room for `picks` trial picks on rows X (p, D) that are in the given state."""
         ...
 
 
-def rise(aa: Single, bb: Single, ab: Single) -> Single:
+def rise(aa: Floats, bb: Floats, ab: Floats) -> Floats:
     """How far -sum a b can have risen above its start on the way to its end, at most.
 
     The steps upwards sum to (sum |a b| - sum a b) / 2, and by Cauchy-Schwarz
     sum |a b| <= sqrt(sum a^2 sum b^2).
     """
-    bound: Single = np.sqrt(aa * bb)
+    bound: Floats = np.sqrt(aa * bb)
     bound -= ab
     bound *= 0.5
     return bound

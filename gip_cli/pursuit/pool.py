@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Ids, Objective
+from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
 from gip_cli.pursuit.source import Source
 
 
@@ -24,6 +24,8 @@ class Pool:
         How many of a row's coordinates are its embedding.
     index : (p,) or None
         Ascending rows of the whole pool that these are; None if this is the whole pool.
+    dtype : type
+        Working precision: of all products with the rows.
     """
 
     def __init__(
@@ -33,10 +35,11 @@ class Pool:
         price: Array | None,
         state: Array,
         index: Ids | None = None,
+        dtype: Precision = np.float32,
     ) -> None:
-        self.whole, self.index = whole, index
+        self.whole, self.index, self.dtype = whole, index, dtype
         self.d = whole.embeddings.shape[1]
-        self.rows = whole if index is None else Source(whole.single(index))
+        self.rows = whole if index is None else Source(whole.take(index, dtype))
         self.noise, self.price = noise, price
         self.state, self.after = state, np.empty_like(state)
 
@@ -47,8 +50,7 @@ class Pool:
         """Up to `size` rows of the highest rates, of gains above `floor`: ascending rows, rates."""
         rate = objective.gain(self.state, self.noise)
         rate[rate <= floor] = 0.0
-        if self.price is not None:
-            rate /= self.price
+        rate = self.rates(rate, slice(None))
         if size < len(self):
             ids = np.argpartition(rate, len(self) - size)[len(self) - size :]
             ids.sort()
@@ -65,11 +67,16 @@ class Pool:
             None if self.price is None else self.price[ids],
             self.state[:, ids],
             self.named(ids),
+            self.dtype,
         )
+
+    def rates(self, gains: Array, ids: Ids | slice) -> Array:
+        """Gains of rows `ids` over their prices."""
+        return gains if self.price is None else gains / self.price[ids]
 
     def exact(self, ids: Ids) -> Array:
         """(n, D) rows in float64, from the embeddings as they were given."""
-        return self.whole.exact(self.named(ids))
+        return self.whole.take(self.named(ids))
 
     def exact_cosines(self, ids: Ids, X: Array) -> Array:
         """(n,) inner products in float64 of the embeddings of rows `ids` with those of X (n, D)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Single, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, rise
 from gip_cli.pursuit.posterior import Posterior
 
 
@@ -54,18 +54,18 @@ class Projection:
         np.divide(n, gain, out=gain)
         return gain
 
-    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
         """v only falls, and n rises no higher than `rise` says."""
         aa, ab, bb = sums
         bound: Array = before[1] + rise(aa, bb, ab)
         bound /= noise + after[0]
         return bound
 
-    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalProjection:
+    def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
         Z = self.posterior.smoothed(X)
-        gram = np.empty((len(X), 2, len(X)), np.float32)
+        gram = np.empty((len(X), 2, len(X)), X.dtype)
         np.matmul(Z, X.T, out=gram[:, 0])
-        np.matmul(Z @ self.K.astype(np.float32), Z.T, out=gram[:, 1])
+        np.matmul(Z @ self.K.astype(X.dtype), Z.T, out=gram[:, 1])
         return LocalProjection(gram, noise + state[0], state[1], picks)
 
 
@@ -80,7 +80,7 @@ class LocalProjection:
 
     Parameters
     ----------
-    gram : (p, 2, p) float32
+    gram : (p, 2, p)
         Both matrices, row by row.
     spread, n : (p,)
         noise + v and n of each row.
@@ -91,21 +91,21 @@ class LocalProjection:
     """
 
     def __init__(
-        self, gram: Single, spread: Array, n: Array, picks: int, *, deflate: bool = True
+        self, gram: Floats, spread: Array, n: Array, picks: int, *, deflate: bool = True
     ) -> None:
         p = len(gram)
         self.gram, self.deflate = gram, deflate
-        self.spread, self.n = spread.astype(np.float32), n.astype(np.float32)
-        self.steps = np.empty((2 * picks, p), np.float32)  # a_0, t_0, a_1, t_1, ...
-        self.mix = np.zeros((2, 2 * picks), np.float32)  # what to subtract of each of them
-        self.theta = np.empty(picks, np.float32)
+        self.spread, self.n = spread.astype(gram.dtype), n.astype(gram.dtype)
+        self.steps = np.empty((2 * picks, p), gram.dtype)  # a_0, t_0, a_1, t_1, ...
+        self.mix = np.zeros((2, 2 * picks), gram.dtype)  # what to subtract of each of them
+        self.theta = np.empty(picks, gram.dtype)
         self.done = 0
-        self.work = np.empty((2, p), np.float32)
+        self.work = np.empty((2, p), gram.dtype)
 
-    def gain(self, out: Single) -> None:
+    def gain(self, out: Floats) -> None:
         np.divide(self.n, self.spread, out=out)
 
-    def pick(self, i: int) -> Single:
+    def pick(self, i: int) -> Floats:
         """Update all rows for the pick of row `i`; the column a (p,) of that pick."""
         t, self.done = self.done, self.done + 1
         spread = self.spread[i]
@@ -120,7 +120,7 @@ class LocalProjection:
         np.matmul(mix, past, out=work)
         np.subtract(self.gram[i], work, out=step)
         step *= 1 / np.sqrt(spread)
-        a: Single
+        a: Floats
         a, h = step
         np.multiply(a, a, out=work[0])
         if self.deflate:

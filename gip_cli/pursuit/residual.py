@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Single, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
 
@@ -92,7 +92,7 @@ class Residual:
             gain *= state[1] > -doubt * np.sqrt(np.maximum(state[0], 0.0))
         return gain
 
-    def peak(self, before: Array, after: Array, sums: Single, noise: Array) -> Array:
+    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
         """n and the residual's sum both rise no higher than `rise` says."""
         ab, aa, bb = sums[0], sums[self.states], sums[self.states + 1]
         n: Array = before[0] + rise(aa, bb, ab)
@@ -102,8 +102,8 @@ class Residual:
         n /= noise
         return n
 
-    def local(self, X: Single, state: Array, noise: Array, picks: int) -> LocalProjection:
-        F, C = X[:, : len(self.K)], X @ self.R.astype(np.float32)
+    def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
+        F, C = X[:, : len(self.K)], X @ self.R.astype(X.dtype)
         gram = np.stack([F @ F.T, C @ C.T], axis=1)
         if self.signed:
             return LocalProjection(gram, noise, state[0], picks, deflate=False)
@@ -113,15 +113,15 @@ class Residual:
 class LocalResidual(LocalProjection):
     """`LocalProjection` with the sum of each row's residual, which must be more than 0."""
 
-    def __init__(self, gram: Single, noise: Array, state: Array, picks: int) -> None:
+    def __init__(self, gram: Floats, noise: Array, state: Array, picks: int) -> None:
         super().__init__(gram, noise, state[0], picks, deflate=False)
-        self.total = state[1].astype(np.float32)
+        self.total = state[1].astype(gram.dtype)
 
-    def gain(self, out: Single) -> None:
+    def gain(self, out: Floats) -> None:
         super().gain(out)
         out *= self.total > 0
 
-    def pick(self, i: int) -> Single:
+    def pick(self, i: int) -> Floats:
         share = self.total[i] / np.sqrt(self.spread[i])
         a = super().pick(i)
         self.total -= a * share

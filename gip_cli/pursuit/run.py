@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gip_cli.pursuit.greedy import LONGEST_DRAFT, Belief, Greedy, Level, observe
-from gip_cli.pursuit.objective import Array, Ids, Objective
+from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
@@ -133,7 +132,7 @@ def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
     pool = Pool(problem.source, problem.noise.copy(), problem.price, state)
 
-    def work(X: NDArray[np.float32], rows: slice, _: Buffers) -> None:
+    def work(X: Floats, rows: slice, _: Buffers) -> None:
         np.einsum("ij,ij->i", X, X, out=squares[rows])
         state[:, rows] = problem.objective.state(X.astype(np.float64))
 

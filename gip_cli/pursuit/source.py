@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Floats, Ids, Single
+from gip_cli.pursuit.objective import Array, Floats, Ids, Precision
 
 WIDENED_BYTES = 1 << 23  # of float64 rows at a time
 
@@ -32,9 +32,9 @@ class Source:
         m, d = embeddings.shape
         self.shape = m, d + (0 if extra is None else extra.shape[1])
 
-    def block(self, rows: slice, out: Single) -> Single:
-        """(c, D) consecutive rows in float32: a view where that is possible, else in `out`."""
-        if self.extra is None and self.embeddings.dtype == np.float32:
+    def block(self, rows: slice, out: Floats) -> Floats:
+        """(c, D) consecutive rows in the precision of `out`: a view if it can be, else in `out`."""
+        if self.extra is None and self.embeddings.dtype == out.dtype:
             return self.embeddings[rows]
         out = out[: rows.stop - rows.start]
         d = self.embeddings.shape[1]
@@ -43,17 +43,12 @@ class Source:
             out[:, d:] = self.extra[rows]
         return out
 
-    def single(self, rows: Ids) -> Single:
-        """(n, D) chosen rows in float32."""
-        chosen: Single = self.embeddings[rows].astype(np.float32, copy=False)
+    def take(self, rows: Ids, dtype: Precision = np.float64) -> Floats:
+        """(n, D) chosen rows."""
+        chosen: Floats = self.embeddings[rows].astype(dtype, copy=False)
         if self.extra is not None:
-            chosen = np.hstack([chosen, self.extra[rows].astype(np.float32)])
+            chosen = np.hstack([chosen, self.extra[rows].astype(dtype, copy=False)])
         return chosen
-
-    def exact(self, rows: Ids) -> Array:
-        """(n, D) chosen rows in float64."""
-        chosen: Array = self.embeddings[rows].astype(np.float64)
-        return chosen if self.extra is None else np.hstack([chosen, self.extra[rows]])
 
     def gram(self) -> Array:
         """(d, d) F^T F in float64: the query of a pool that is to be captured itself."""

@@ -1,7 +1,7 @@
 """One pass over a pool: what a block of picks does to every row, and who might have beaten it.
 
 Rows go by in chunks small enough for a core's cache. For each chunk one matrix product gives
-the columns of all b picks in float32. Their products, summed over a *stretch* of 32 picks, bring
+the columns of all b picks. Their products, summed over a *stretch* of 32 picks, bring
 the states (float64) to the stretch's end, and bound how high a row's rate can have been within
 it. Only where that reaches the least rate of a pick in the stretch is the row followed pick by
 pick: few rows, once the first hundred picks are made.
@@ -15,7 +15,7 @@ from itertools import count
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Ids, Objective, Single
+from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective, Precision
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
@@ -24,7 +24,6 @@ LONGEST = 8  # stretches in a block, at most
 CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
 MOST_ROWS = 2048  # in a chunk
 FOLLOWED = 1024  # stretches of rows followed at a time
-EARLIER = np.triu(np.ones((STRETCH, STRETCH), np.float32), 1)  # x @ EARLIER: sums of those before
 FIXED = 2  # in `Objective.products`
 
 
@@ -35,6 +34,8 @@ class Plan:
     ----------
     limits : (b,)
         Rates that a row must come up to, to be reported.
+    dtype : type
+        Working precision.
     picks : (b, d) or None
         Embeddings of the picks, if rows closer to one than the cosine `bar` are to be reported.
     """
@@ -44,6 +45,7 @@ class Plan:
         objective: Objective,
         block: Columns,
         limits: Array | float,
+        dtype: Precision,
         picks: Array | None = None,
         bar: float = np.inf,
     ) -> None:
@@ -51,17 +53,17 @@ class Plan:
         self.objective, self.bar = objective, bar
         self.stretches = -(-b // STRETCH)
         padded = self.stretches * STRETCH
-        matrix = np.zeros((D, groups, padded), np.float32)
+        matrix = np.zeros((D, groups, padded), dtype)
         matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
         self.matrix = matrix.reshape(D, groups * padded)
-        self.limits = np.full((self.stretches, STRETCH), np.inf, np.float32)
+        self.limits = np.full((self.stretches, STRETCH), np.inf, dtype)
         self.limits.reshape(-1)[:b] = limits
         self.least = self.limits.min(axis=1)
-        self.fixed = np.zeros((self.stretches, STRETCH), np.float32)
+        self.fixed = np.zeros((self.stretches, STRETCH), dtype)
         if block.fixed is not None:
             self.fixed.reshape(-1)[:b] = block.fixed
         self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
-        self.picks = None if picks is None else picks.T.astype(np.float32)
+        self.picks = None if picks is None else picks.T.astype(dtype)
 
 
 class Buffers:
@@ -72,19 +74,24 @@ class Buffers:
     objective : Objective
     D : int
         Coordinates of a row.
+    dtype : type
+        Working precision.
     """
 
-    def __init__(self, objective: Objective, D: int) -> None:
+    def __init__(self, objective: Objective, D: int, dtype: Precision = np.float32) -> None:
         self.groups, self.states = objective.groups, objective.states
-        self.products = np.empty(CHUNK_BYTES // 4, np.float32)
+        self.products = np.empty(CHUNK_BYTES // np.dtype(dtype).itemsize, dtype)
         runs = self.products.size // (self.groups * STRETCH)  # of a stretch each, at most
-        self.rows = np.empty((MOST_ROWS, D), np.float32)
-        self.cosines = np.empty(self.products.size // self.groups, np.float32)
-        self.sums = np.empty(len(objective.products) * runs, np.float32)
+        self.rows = np.empty((MOST_ROWS, D), dtype)
+        self.cosines = np.empty(self.products.size // self.groups, dtype)
+        self.sums = np.empty(len(objective.products) * runs, dtype)
         self.paths = np.empty(self.states * (runs + MOST_ROWS))
-        self.columns = np.empty((self.groups, FOLLOWED, STRETCH), np.float32)
-        self.term = np.empty((FOLLOWED, STRETCH), np.float32)
-        self.path = np.empty((self.states, FOLLOWED, STRETCH), np.float32)
+        self.columns = np.empty((self.groups, FOLLOWED, STRETCH), dtype)
+        self.term = np.empty((FOLLOWED, STRETCH), dtype)
+        self.path = np.empty((self.states, FOLLOWED, STRETCH), dtype)
+        self.earlier = np.triu(
+            np.ones((STRETCH, STRETCH), dtype), 1
+        )  # x @ it: sums of those before
 
     def most_rows(self, stretches: int) -> int:
         """Rows that a chunk can have for blocks of so many stretches."""
@@ -100,21 +107,21 @@ class Hits:
     rows, steps : (n,)
         Row of the pool, and the pick of the block that it came up to.
     rates : (n,)
-        The row's rate just before that pick, to float32's precision.
+        The row's rate just before that pick, to the working precision.
     near_rows, near_steps, cosines : (x,)
-        Rows, picks that they are closer to than the bar, and how close, to float32's precision.
+        Rows, picks that they are closer to than the bar, and how close, to the working precision.
     """
 
     rows: Ids
     steps: Ids
-    rates: Single
+    rates: Floats
     near_rows: Ids
     near_steps: Ids
-    cosines: Single
+    cosines: Floats
 
 
 def each_chunk(
-    pool: Pool, team: Team[Buffers], stretches: int, work: Callable[[Single, slice, Buffers], None]
+    pool: Pool, team: Team[Buffers], stretches: int, work: Callable[[Floats, slice, Buffers], None]
 ) -> None:
     """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
@@ -135,18 +142,18 @@ def each_chunk(
 def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
     """Work the states of all rows out from the belief, in float64."""
 
-    def work(X: Single, rows: slice, _: Buffers) -> None:
-        pool.state[:, rows] = objective.state(X.astype(np.float64))
+    def work(X: Floats, rows: slice, _: Buffers) -> None:
+        pool.state[:, rows] = objective.state(X.astype(np.float64, copy=False))
 
     each_chunk(pool, team, LONGEST, work)
 
 
 def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
     """Write the states after the block to `pool.after`; find the rows that reach the limits."""
-    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     reached, near = [nothing], [nothing]
 
-    def work(X: Single, rows: slice, buffers: Buffers) -> None:
+    def work(X: Floats, rows: slice, buffers: Buffers) -> None:
         reached.extend(advance(pool, plan, X, rows, buffers))
         if plan.picks is not None:
             near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
@@ -157,8 +164,8 @@ def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
 
 
 def advance(
-    pool: Pool, plan: Plan, X: Single, rows: slice, buffers: Buffers
-) -> Iterator[tuple[Ids, Ids, Single]]:
+    pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers
+) -> Iterator[tuple[Ids, Ids, Floats]]:
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)
     runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
@@ -196,7 +203,7 @@ def advance(
         yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 
-def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) -> Single:
+def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) -> Floats:
     """(h, 32) gains of h rows just before each pick of the stretches `at` (h,).
 
     Their columns lie in `buffers.columns`. States just before each pick are running sums, which
@@ -207,15 +214,15 @@ def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) ->
     for out, before, (left, right) in zip(path, state, plan.objective.products, strict=False):
         factor = plan.fixed[at] if right == FIXED else columns[right]
         np.multiply(columns[left], factor, out=term)
-        np.matmul(term, EARLIER, out=out)
-        np.subtract(before[:, None].astype(np.float32), out, out=out)
-    gains: Single = plan.objective.gain(path, noise[:, None].astype(np.float32))
+        np.matmul(term, buffers.earlier, out=out)
+        np.subtract(before[:, None].astype(term.dtype), out, out=out)
+    gains: Floats = plan.objective.gain(path, noise[:, None].astype(term.dtype))
     return gains
 
 
 def neighbours(
-    picks: Single, bar: float, X: Single, start: int, buffers: Buffers
-) -> tuple[Ids, Ids, Single]:
+    picks: Floats, bar: float, X: Floats, start: int, buffers: Buffers
+) -> tuple[Ids, Ids, Floats]:
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)

@@ -1,6 +1,6 @@
 """Is every pick of a block the best of all rows at its turn? Settled in float64.
 
-A sweep knows rates to float32's precision and to the drift of the states since they were last
+A sweep knows rates to its working precision and to the drift of the states since they were last
 worked out. Rows that come within `margin` of a pick are therefore evaluated once more in float64
 from the belief at the block's start and the block's columns; no pick rests on anything less.
 The margin follows the drift: the picks' own rates are known exactly, so each sweep shows how far
@@ -19,8 +19,8 @@ from gip_cli.pursuit.sweep import Buffers, Hits, Plan, sweep
 from gip_cli.pursuit.team import Team
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
-LEAST_MARGIN = 1e-5  # float32's rounding within one block
-COSINE_SLACK = 1e-5  # float32's rounding of a cosine, with room
+LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
+COSINE_SLACK = 1e-5  # rounding of a cosine in float32, with room
 BATCH = 1024  # rivals settled at a time, to bound memory
 NEVER = np.iinfo(np.int64).max
 
@@ -123,37 +123,58 @@ def verify(
         Whether to make sure that the margin is wide enough; drafts do without.
     """
     picks = pool.located(block.rows)
-    rates = block.columns.gains if pool.price is None else block.columns.gains / pool.price[picks]
-    turn = dict(zip(picks.tolist(), range(len(picks)), strict=True))
+    rates = pool.rates(block.columns.gains, picks)
+    turns = np.argsort(picks)
     while True:
-        plan = plan_of(block, objective, rates * (1 - margin), max_cosine)
+        plan = plan_of(pool, block, objective, rates * (1 - margin), max_cosine)
         hits = sweep(pool, plan, team)
-        own = np.array([turn.get(row, -1) for row in hits.rows.tolist()]) == hits.steps
+        own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
         margin *= 8
     closures = close(pool, block, picks, hits, max_cosine)
-    open_ = hits.steps < lookup(closures.rows, closures.since, hits.rows)
-    rivals = np.unique(hits.rows[open_])
+    rivals = contenders(hits, closures, rates, margin)
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
-    return Verdict(confirmed, right, closures, len(rivals), max(LEAST_MARGIN, 8 * float(drift)))
+    margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
+    return Verdict(confirmed, right, closures, len(rivals), margin)
+
+
+def contenders(hits: Hits, closures: Closures, rates: Array, margin: float) -> Ids:
+    """Rows that, as far as a sweep can tell, may be better than a pick that still counts.
+
+    Picks count up to the first that is beaten beyond doubt, and there only the best rows do.
+    """
+    open_ = hits.steps < lookup(closures.rows, closures.since, hits.rows)
+    rows, steps, theirs = hits.rows[open_], hits.steps[open_], hits.rates[open_]
+    best = rates.copy()
+    np.maximum.at(best, steps, theirs)
+    beaten = np.argmax(np.append(best > rates * (1 + margin), True))
+    counts = (steps <= beaten) & (theirs >= best[steps] * (1 - 2 * margin))
+    return np.unique(rows[counts])
 
 
 def impose(
     pool: Pool, objective: Objective, block: Block, max_cosine: float | None, team: Team[Buffers]
 ) -> Closures:
     """`verify` for a block known to be right."""
-    hits = sweep(pool, plan_of(block, objective, np.inf, max_cosine), team)
+    hits = sweep(pool, plan_of(pool, block, objective, np.inf, max_cosine), team)
     return close(pool, block, pool.located(block.rows), hits, max_cosine)
 
 
 def plan_of(
-    block: Block, objective: Objective, limits: Array | float, max_cosine: float | None
+    pool: Pool, block: Block, objective: Objective, limits: Array | float, max_cosine: float | None
 ) -> Plan:
     if max_cosine is None:
-        return Plan(objective, block.columns, limits)
-    return Plan(objective, block.columns, limits, block.X, max_cosine - COSINE_SLACK)
+        return Plan(objective, block.columns, limits, pool.dtype)
+    return Plan(
+        objective,
+        block.columns,
+        limits,
+        pool.dtype,
+        block.X[:, : pool.d],
+        max_cosine - COSINE_SLACK,
+    )
 
 
 def settle(
