@@ -113,7 +113,7 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
     block = belief.copy().observe(F[picks].astype(float), noise[picks])
     np.testing.assert_allclose(block.gains, rates[picks, np.arange(70)], rtol=1e-9)
     with Team(lambda: Buffers(belief, 24)) as team:
-        hits = sweep(pool, Plan(belief, block, limits, np.float32), team)
+        hits = sweep(team, pool, Plan(belief, block, limits, np.float32))
     np.testing.assert_allclose(pool.after, step.state(F.astype(float)), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(hits.rates, rates[hits.rows, hits.steps], rtol=1e-4)
     found = np.zeros_like(rates, bool)

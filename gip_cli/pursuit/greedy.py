@@ -18,9 +18,9 @@ from gip_cli.pursuit.draft import draft
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
-from gip_cli.pursuit.sweep import STRETCH, Buffers, recompute
+from gip_cli.pursuit.sweep import STRETCH, Buffers, Hits, Plan, recompute, sweep
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose, verify
+from gip_cli.pursuit.verify import LEAST_MARGIN, Block, Sweep, impose, verify
 
 LONGEST_DRAFT, LEAST_TRUSTED = 64, 4
 MOST_MARGIN = 1e-4  # of drafts: with more, settling would cost more than a wrong draft
@@ -97,6 +97,8 @@ class Greedy:
 
     Attributes
     ----------
+    sweep : callable
+        Sweeps the whole pool; those that drafts are made on are always swept by the team.
     floor : float
         Gains not above it are rounding, not gains.
     margin : float
@@ -108,6 +110,7 @@ class Greedy:
     """
 
     team: Team[Buffers]
+    sweep: Sweep
     levels: list[Level]
     floor: float
     max_cosine: float | None
@@ -147,6 +150,7 @@ class Greedy:
             block = observe(pool, after, block.rows[:sound])
         proposed = perf_counter()
 
+        sweep_pool = self.sweep_draft if depth else self.sweep
         verdict = verify(
             pool,
             belief.objective,
@@ -154,7 +158,7 @@ class Greedy:
             margin=min(self.margin, MOST_MARGIN) if depth else self.margin,
             is_final=not depth,
             max_cosine=self.max_cosine,
-            team=self.team,
+            sweep=sweep_pool,
         )
         closures, dropped = verdict.closures, len(block) - verdict.confirmed
         drafted = len(block)
@@ -162,7 +166,7 @@ class Greedy:
             right = pool.named(np.array([verdict.right]))
             after = belief.copy()
             block = observe(pool, after, np.append(block.rows[: verdict.confirmed], right))
-            closures = impose(pool, belief.objective, block, self.max_cosine, self.team)
+            closures = impose(pool, belief.objective, block, self.max_cosine, sweep_pool)
         rates = pool.rates(block.columns.gains, pool.located(block.rows))
         level.learn(drafted, verdict.confirmed, rates)
         pool.accept(closures.rows)
@@ -174,6 +178,9 @@ class Greedy:
             self.since += len(block)
             self.refresh(pool, after.objective, verdict.settled, dropped)
         return block, after, closures.duplicates
+
+    def sweep_draft(self, pool: Pool, plan: Plan) -> Hits:
+        return sweep(self.team, pool, plan)
 
     def propose(
         self, pool: Pool, belief: Belief, most: int, depth: int

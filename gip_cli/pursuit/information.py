@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats
+from gip_cli.pursuit.objective import Array, Columns, Floats, namespace
 from gip_cli.pursuit.posterior import Posterior
 
 
@@ -70,7 +70,7 @@ class Information:
 def excess(state: Floats, told: Floats, noise: Floats) -> Floats:
     """log((noise + v) / (noise + q)), v from one state and q from another."""
     ratio = state[0] / noise if len(state) == 1 else (state[0] - told[1]) / (noise + told[1])
-    gain: Floats = np.log1p(ratio)
+    gain: Floats = namespace(ratio).log1p(ratio)
     return gain
 
 

@@ -12,6 +12,7 @@ the states. This is what `gip_cli.pursuit.sweep` does, for any `Objective`.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -120,13 +121,18 @@ class Objective(Protocol):
         ...
 
 
+def namespace(array: Floats) -> Any:
+    """The module whose functions take this array: numpy, or torch for a device's tensors."""
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
 def rise(aa: Floats, bb: Floats, ab: Floats) -> Floats:
     """How far -sum a b can have risen above its start on the way to its end, at most.
 
     The steps upwards sum to (sum |a b| - sum a b) / 2, and by Cauchy-Schwarz
     sum |a b| <= sqrt(sum a^2 sum b^2).
     """
-    bound: Floats = np.sqrt(aa * bb)
+    bound: Floats = namespace(aa).sqrt(aa * bb)
     bound -= ab
     bound *= 0.5
     return bound

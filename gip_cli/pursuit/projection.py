@@ -50,8 +50,7 @@ class Projection:
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
         v, n = state
-        gain: Floats = noise + v
-        np.divide(n, gain, out=gain)
+        gain: Floats = n / (noise + v)
         return gain
 
     def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:

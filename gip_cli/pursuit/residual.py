@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
 
@@ -85,11 +85,16 @@ class Residual:
         n = np.einsum("ij,ij->i", C, C)
         return n[None] if self.signed else np.stack([n, C.sum(axis=1)])
 
+    def may_be_positive(self, total: Floats, n: Floats, doubt: float) -> Floats:
+        """Whether a residual of squared norm n, summing to `total` give or take, sums to > 0."""
+        positive: Floats = total > -doubt * namespace(n).sqrt(n.clip(0.0))
+        return positive
+
     def gain(self, state: Floats, noise: Floats) -> Floats:
         gain: Floats = state[0] / noise
         if not self.signed:
-            doubt = self.doubt if gain.dtype == np.float32 else 0.0
-            gain *= state[1] > -doubt * np.sqrt(np.maximum(state[0], 0.0))
+            doubt = self.doubt if gain.dtype.itemsize < 8 else 0.0
+            gain *= self.may_be_positive(state[1], state[0], doubt)
         return gain
 
     def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
@@ -98,7 +103,7 @@ class Residual:
         n: Array = before[0] + rise(aa, bb, ab)
         if not self.signed:
             total = before[1] + rise(aa, sums[4], sums[1])
-            n *= total > -self.doubt * np.sqrt(np.maximum(n, 0.0))
+            n *= self.may_be_positive(total, n, self.doubt)
         n /= noise
         return n
 

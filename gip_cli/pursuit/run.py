@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
+from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.greedy import LONGEST_DRAFT, Belief, Greedy, Level, observe
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import LONGEST, STRETCH, Buffers, each_chunk
+from gip_cli.pursuit.sweep import LONGEST, STRETCH, Buffers, each_chunk, sweep
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Block, impose
+from gip_cli.pursuit.verify import Block, Sweep, impose
 
 FEW = 256  # rows that picks are tried on one at a time
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
@@ -62,7 +64,7 @@ class Problem:
     fill: bool
 
 
-def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Selection:
+def run(problem: Problem, device: str, on_progress: Callable[[Progress], None] | None) -> Selection:
     """Pick until the budget is met, enough is captured, or no row is left."""
     began = perf_counter()
     m, D = problem.source.shape
@@ -77,7 +79,11 @@ def run(problem: Problem, on_progress: Callable[[Progress], None] | None) -> Sel
         levels.insert(0, Level(hot, LONGEST * STRETCH))
 
     with Team(lambda: Buffers(objective, D)) as team:
-        greedy = Greedy(team, levels, ROUNDING / (1 + problem.s2), problem.max_cosine)
+        whole: Sweep = partial(sweep, team)
+        if device != "cpu":
+            whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
+        floor = ROUNDING / (1 + problem.s2)
+        greedy = Greedy(team, whole, levels, floor, problem.max_cosine)
         pool, zero = prepare(problem, team)
         greedy.seconds["prepare"] = perf_counter() - began
 
@@ -120,7 +126,7 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
             return
         if np.isfinite(pool.noise[row]):
             block = observe(pool, belief, np.array([row]))
-            closures = impose(pool, belief.objective, block, greedy.max_cosine, greedy.team)
+            closures = impose(pool, belief.objective, block, greedy.max_cosine, greedy.sweep)
             pool.accept(closures.rows)
             left -= 1
             yield block, closures.duplicates

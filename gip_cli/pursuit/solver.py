@@ -144,5 +144,6 @@ def select(
             fill=pursuit != "residual" or signed,
             stop_at=check.share("stop_at", stop_at, 0.0, 1.0),
         ),
+        device,
         on_progress,
     )

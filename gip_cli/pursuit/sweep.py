@@ -148,7 +148,7 @@ def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
     each_chunk(pool, team, LONGEST, work)
 
 
-def sweep(pool: Pool, plan: Plan, team: Team[Buffers]) -> Hits:
+def sweep(team: Team[Buffers], pool: Pool, plan: Plan) -> Hits:
     """Write the states after the block to `pool.after`; find the rows that reach the limits."""
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     reached, near = [nothing], [nothing]

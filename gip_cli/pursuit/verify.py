@@ -9,20 +9,22 @@ its rates are off, and a block only counts as verified with a margin of at least
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
 from gip_cli.pursuit.pool import Pool
-from gip_cli.pursuit.sweep import Buffers, Hits, Plan, sweep
-from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.sweep import Hits, Plan
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 COSINE_SLACK = 1e-5  # rounding of a cosine in float32, with room
 BATCH = 1024  # rivals settled at a time, to bound memory
 NEVER = np.iinfo(np.int64).max
+
+Sweep = Callable[[Pool, Plan], Hits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def verify(
     margin: float,
     is_final: bool,
     max_cosine: float | None,
-    team: Team[Buffers],
+    sweep: Sweep,
 ) -> Verdict:
     """Find the first pick that is not the best; leave the states after the block in `pool.after`.
 
@@ -127,7 +129,7 @@ def verify(
     turns = np.argsort(picks)
     while True:
         plan = plan_of(pool, block, objective, rates * (1 - margin), max_cosine)
-        hits = sweep(pool, plan, team)
+        hits = sweep(pool, plan)
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
@@ -155,10 +157,10 @@ def contenders(hits: Hits, closures: Closures, rates: Array, margin: float) -> I
 
 
 def impose(
-    pool: Pool, objective: Objective, block: Block, max_cosine: float | None, team: Team[Buffers]
+    pool: Pool, objective: Objective, block: Block, max_cosine: float | None, sweep: Sweep
 ) -> Closures:
     """`verify` for a block known to be right."""
-    hits = sweep(pool, plan_of(pool, block, objective, np.inf, max_cosine), team)
+    hits = sweep(pool, plan_of(pool, block, objective, np.inf, max_cosine))
     return close(pool, block, pool.located(block.rows), hits, max_cosine)
 
 

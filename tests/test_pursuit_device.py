@@ -1,0 +1,77 @@
+"""The torch form of a sweep: the same picks as on the host, and a plain word where it cannot be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gip_cli.pursuit import select
+from tests.pools import clustered, random, self_query
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+def test_torch_picks_are_the_hosts(pursuit, dtype):
+    rng = np.random.default_rng(0)
+    F = random(rng, m=7000, d=24).astype(dtype)
+    options = {
+        "weights": rng.uniform(0.3, 1, len(F)),
+        "query": self_query(F[:5]),
+        "pursuit": pursuit,
+        "noise": 2.0,
+    }
+    host = select(F, 300, **options)
+    on_device = select(F, 300, device="torch-cpu", **options)
+    np.testing.assert_array_equal(on_device.indices, host.indices)
+    np.testing.assert_allclose(on_device.gains, host.gains, rtol=1e-9)
+
+
+def test_torch_keeps_the_constraints():
+    rng = np.random.default_rng(1)
+    F = clustered(rng, m=900)
+    options = {"price": rng.uniform(1, 9, 900), "max_cosine": 0.995, "noise": 0.1}
+    host, on_device = select(F, 200, **options), select(F, 200, device="torch-cpu", **options)
+    np.testing.assert_array_equal(on_device.indices, host.indices)
+    assert on_device.duplicates == host.duplicates > 0
+
+
+def test_torch_with_scores_and_blocks_smaller_than_the_pool(monkeypatch):
+    monkeypatch.setattr("gip_cli.pursuit.device.BLOCK_BYTES", 1 << 18)
+    rng = np.random.default_rng(2)
+    F, scores = random(rng, m=1000), rng.uniform(0, 1, (1000, 3))
+    options = {"pursuit": "residual", "scores": scores, "noise": 1.0}
+    host, on_device = select(F, 100, **options), select(F, 100, device="torch-cpu", **options)
+    np.testing.assert_array_equal(on_device.indices, host.indices)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so():
+    with pytest.raises(RuntimeError, match="no CUDA GPU; use cpu"):
+        select(np.eye(3), 2, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_cuda_picks_are_the_hosts():
+    F = random(np.random.default_rng(3), m=60000, d=64).astype(np.float32)
+    host, on_device = select(F, 1000), select(F, 1000, device="cuda")
+    np.testing.assert_array_equal(on_device.indices, host.indices)
+
+
+def test_other_devices_are_refused():
+    with pytest.raises(ValueError, match="no device 'gpu'"):
+        select(np.eye(3), 2, device="gpu")
+    with pytest.raises(RuntimeError, match="no float64"):
+        select(np.eye(3), 2, device="mps")
+
+
+def test_the_solver_imports_no_torch():
+    code = (
+        "import sys, numpy as np; from gip_cli.pursuit import select; select(np.eye(9), 5);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
