@@ -30,7 +30,7 @@ build/small.jsonl: build/scored.jsonl build/alpaca.npy
 	@echo "the 20 rows are in $@, how they were picked in $(@:.jsonl=.receipt.json)"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
