@@ -288,6 +288,19 @@ def test_wrong_usage_is_one_line(
     assert pool.read_bytes() == before
 
 
+def test_a_missing_package_is_one_line(pool: Path) -> None:
+    program = (
+        "import sys; sys.modules['aiolimiter'] = None\n"
+        "from gip_cli.cli import main\n"
+        f"sys.argv = ['gip', 'score', {str(pool)!r}, '--judge-model', 'm']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1].endswith("pip install 'gip-cli[judge]'")
+    assert b"Traceback" not in done.stderr
+
+
 def test_help_and_metadata_never_load_the_judges_packages(pool: Path) -> None:
     program = (
         "import sys; from gip_cli.cli import app\n"

@@ -46,7 +46,7 @@ def _who(options: JudgeOptions) -> _Asked:
         return _Asked(identity(options.local), f"{options.local} in this process", (Local.api,))
     server = _server(options)
     if not options.dry_run:
-        server.key()  # that it is missing is best said before a million rows are counted
+        server.check()  # what is missing is best said before a million rows are counted
     return _Asked(server.model, f"{server.model} at {server.place}", server.apis)
 
 

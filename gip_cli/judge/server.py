@@ -99,11 +99,24 @@ class Server:
             )
         return None
 
+    def check(self) -> None:
+        """Raise UsageError now for what would keep `connect` from asking."""
+        try:
+            import aiolimiter  # noqa: F401
+            import openai  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                f"asking a server needs a package that is not here ({error})",
+                "pip install 'gip-cli[judge]'",
+            ) from None
+        self.key()
+
     @asynccontextmanager
     async def connect(
         self, rubric: Rubric, notice: Notice, settled: str | None = None
     ) -> AsyncIterator[Transport]:
         """Open a transport; `settled` is the api that a journal's answers came through."""
+        self.check()
         from gip_cli.judge.http import Http
 
         http = Http(

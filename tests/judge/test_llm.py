@@ -97,7 +97,8 @@ def test_in_process_gives_a_distribution_for_every_attribute(local: Local, tmp_p
             mean = sum(rank * p for rank, p in enumerate(verdict.probabilities, 1))
             assert verdict.score == pytest.approx(mean)
     assert len({score for row in scores(got) for score in row}) == 2 * len(ITEMS)  # no ties
-    assert in_process(local, tmp_path / "again") == got
+    for one, other in zip(scores(in_process(local, tmp_path / "again")), scores(got), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)  # threads add in no fixed order
 
 
 def test_served_systemone_agrees_with_in_process(
