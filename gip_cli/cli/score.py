@@ -16,7 +16,6 @@ from gip_cli.cli.options import Input, Output, SkipBad, refuse_same, tell_skippe
 from gip_cli.errors import UsageError
 from gip_cli.formats import FormatName, Renderer
 from gip_cli.judge import Api
-from gip_cli.metadata import Metadata, MetadataScorer, parse_range
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 
@@ -76,6 +75,8 @@ def score(
     gip score pool.jsonl --metadata ppl=-perplexity | gip select - -e pool.npy -k 500 > small.jsonl
     gip score pool.jsonl -o scored.jsonl --judge-url http://127.0.0.1:8000/v1 --judge-model M
     """
+    from gip_cli.metadata import Metadata, MetadataScorer, parse_range
+
     asked = judge.JudgeOptions(
         model=judge_model,
         url=judge_url,
