@@ -32,7 +32,7 @@ def modules_of(*arguments: object) -> set[str]:
 
 @pytest.mark.parametrize("command", [[], ["embed"], ["score"], ["select"], ["report"], ["compare"]])
 def test_help_loads_nothing_heavy(command: list[str]) -> None:
-    assert not HEAVY & modules_of(*command, "--help")
+    assert not (HEAVY | {"numpy"}) & modules_of(*command, "--help")
 
 
 def test_select_on_cached_embeddings_loads_nothing_heavy(
