@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import filelock
 
 from gip_cli.errors import StorageError, UsageError
 
@@ -71,6 +73,29 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             with suppress(FileNotFoundError):
                 Path(name).unlink()
             raise
+
+
+@contextmanager
+def locked(path: Path, note: Callable[[str], None]) -> Iterator[None]:
+    """One writer of `path` at a time; who has to wait is told.
+
+    The lock dies with its process. Its file, beside `path`, is removed while it is still held,
+    which waiters notice (filelock opens the path anew when the file it locked is gone).
+    """
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError
+    place = path.with_name(f".{path.name}.lock")
+    lock = filelock.FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        note(f"another gip is writing {path}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        lock.release()
 
 
 def _mode(target: Path) -> int:

@@ -14,7 +14,6 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +25,7 @@ from gip_cli.encoder import Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.rows import RowFile
-from gip_cli.storage import storage_errors
+from gip_cli.storage import locked, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -127,26 +126,12 @@ def write_embeddings(
 
 @contextmanager
 def writing_store(target: str | Path, note: Notes) -> Iterator[Paths]:
-    """One writer a target, whose files are gip's own and whole.
-
-    The lock dies with its process; its file is removed while it is still held, which waiters
-    notice (filelock opens the path anew when the file it locked is gone).
-    """
+    """One writer a target, whose files are gip's own and whole."""
     paths = check_target(target)
-    with storage_errors(paths.npy):
-        lock = filelock.FileLock(paths.hidden("lock"))
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            note(f"another gip embed is writing {paths.npy}; waiting for it")
-            lock.acquire()
-        try:
-            check_target(target)
-            finish_commit(paths)
-            yield paths
-        finally:
-            paths.hidden("lock").unlink(missing_ok=True)
-            lock.release()
+    with storage_errors(paths.npy), locked(paths.npy, note):
+        check_target(target)
+        finish_commit(paths)
+        yield paths
 
 
 def check_target(target: str | Path) -> Paths:

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.judge.answers import Answer, Usage, Verdict
 from gip_cli.judge.rubric import Rubric
-from gip_cli.storage import storage_errors
+from gip_cli.storage import locked, storage_errors
 
 _HEADER = b'{"gip": "judge journal", "version": 1}\n'
 _SYNC_SECONDS = 5.0
@@ -119,8 +115,8 @@ class Journal:
         self._digest = rubric.digest
         self._synced = time.monotonic()
         with ExitStack() as opened:
-            opened.callback(self._locked(notice).release)
             with storage_errors(self.path):
+                opened.enter_context(locked(self.path, notice))
                 self._file = opened.enter_context(self.path.open("a+b", buffering=0))
                 self._reader = opened.enter_context(self.path.open("rb"))
                 self._known = look(self.path, model, rubric, apis)
@@ -136,17 +132,6 @@ class Journal:
 
     def __contains__(self, key: object) -> bool:
         return key in self._known.at
-
-    def _locked(self, notice: Callable[[str], None]) -> filelock.BaseFileLock:
-        """One writer a journal. The lock dies with its process and lies where nobody looks."""
-        place = blake2b(os.fsencode(self.path.resolve()), digest_size=8).hexdigest()
-        lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"gip-{place}.lock", mode=0o666)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            notice(f"another run is writing {self.path}; waiting for it")
-            lock.acquire()
-        return lock
 
     def get(self, key: bytes) -> tuple[dict[str, Verdict], Usage]:
         """The answer under `key` and what it cost; raises KeyError."""

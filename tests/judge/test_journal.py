@@ -170,7 +170,7 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
         journal.append(key(0), "chat", answer(0), 0)
     thread.join(5)
     assert opened.is_set()
-    assert notices == [f"another run is writing {path}; waiting for it"]
+    assert notices == [f"another gip is writing {path}; waiting for it"]
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
