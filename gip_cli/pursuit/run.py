@@ -10,7 +10,8 @@ from time import perf_counter
 import numpy as np
 
 from gip_cli.pursuit.device import DeviceRows, torch_device
-from gip_cli.pursuit.greedy import LONGEST_DRAFT, Belief, Greedy, Level, observe
+from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
+from gip_cli.pursuit.greedy import Greedy, Sweep
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
@@ -18,9 +19,9 @@ from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import LONGEST, STRETCH, Buffers, each_chunk, sweep
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Block, Sweep, impose
+from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose
 
-FEW = 256  # rows that picks are tried on one at a time
+FEW, LONGEST_DRAFT = 384, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
 ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
@@ -79,11 +80,13 @@ def run(problem: Problem, device: str, on_progress: Callable[[Progress], None] |
         levels.insert(0, Level(hot, LONGEST * STRETCH))
 
     with Team(lambda: Buffers(objective, D)) as team:
-        whole: Sweep = partial(sweep, team)
+        on_host = partial(sweep, team)
+        floor, margin = ROUNDING / (1 + problem.s2), LEAST_MARGIN[np.float32]
+        drafter = Drafter(levels, on_host, floor, problem.max_cosine, margin)
+        whole: Sweep = on_host
         if device != "cpu":
             whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
-        floor = ROUNDING / (1 + problem.s2)
-        greedy = Greedy(team, whole, levels, floor, problem.max_cosine)
+        greedy = Greedy(drafter, whole, team)
         pool, zero = prepare(problem, team)
         greedy.seconds["prepare"] = perf_counter() - began
 
@@ -117,19 +120,22 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
     of all zeros last.
     """
     belief, left = Belief(problem.objective, problem.rules), problem.k
-    while left and (made := greedy.advance(pool, belief, left)):
-        block, belief, duplicates = made
-        left -= len(block)
-        yield block, duplicates
+    while left and (step := greedy.advance(pool, belief, left)):
+        belief = step.after
+        left -= len(step.block)
+        yield step.block, step.closures.duplicates
     for row in [*np.setdiff1d(np.arange(len(pool)), zero), *zero]:
         if not left or not problem.fill:
             return
         if np.isfinite(pool.noise[row]):
-            block = observe(pool, belief, np.array([row]))
-            closures = impose(pool, belief.objective, block, greedy.max_cosine, greedy.sweep)
+            last = observe(pool, belief, np.array([row]))
+            closures = impose(
+                pool, belief.objective, last.block, problem.max_cosine, greedy.drafter.sweep
+            )
             pool.accept(closures.rows)
+            belief = last.after
             left -= 1
-            yield block, closures.duplicates
+            yield last.block, closures.duplicates
 
 
 def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:

@@ -121,14 +121,20 @@ class Hits:
 
 
 def each_chunk(
-    pool: Pool, team: Team[Buffers], stretches: int, work: Callable[[Floats, slice, Buffers], None]
+    pool: Pool,
+    team: Team[Buffers],
+    stretches: int,
+    work: Callable[[Floats, slice, Buffers], None],
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
-    As many chunks for each worker, all of one size, so that none waits for the last.
+    As many chunks for each worker, all of one size, so that none waits for the last. A copy of
+    a few rows is not worth that, and its chunks are worked on by the calling thread.
     """
-    team_rows = team.desks[0].most_rows(stretches) * len(team.desks)
-    size = -(-len(pool) // (-(-len(pool) // team_rows) * len(team.desks)))
+    desks = [team.own] if pool.index is not None else team.desks
+    together = desks[0].most_rows(stretches) * len(desks)
+    size = -(-len(pool) // (-(-len(pool) // together) * len(desks)))
     starts = count(0, size)
 
     def share(buffers: Buffers) -> None:
@@ -136,7 +142,10 @@ def each_chunk(
             rows = slice(start, min(start + size, len(pool)))
             work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
-    team.run(share)
+    if pool.index is not None:
+        share(team.own)
+    else:
+        team.run(share, meanwhile or (lambda: None))
 
 
 def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
@@ -148,8 +157,13 @@ def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
     each_chunk(pool, team, LONGEST, work)
 
 
-def sweep(team: Team[Buffers], pool: Pool, plan: Plan) -> Hits:
-    """Write the states after the block to `pool.after`; find the rows that reach the limits."""
+def sweep(
+    team: Team[Buffers], pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None
+) -> Hits:
+    """Write the states after the block to `pool.after`; find the rows that reach the limits.
+
+    `meanwhile` is called in this thread while the team is at work.
+    """
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     reached, near = [nothing], [nothing]
 
@@ -158,7 +172,7 @@ def sweep(team: Team[Buffers], pool: Pool, plan: Plan) -> Hits:
         if plan.picks is not None:
             near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
 
-    each_chunk(pool, team, plan.stretches, work)
+    each_chunk(pool, team, plan.stretches, work, meanwhile)
     columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
     return Hits(*(np.concatenate(column) for column in columns))
 

@@ -1,0 +1,66 @@
+"""Propose picks on a few hundred rows, one at a time. Whatever is wrong with them shows later."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gip_cli.pursuit.objective import Floats, Ids, Objective
+from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.rules import Rules, close
+from gip_cli.pursuit.verify import COSINE_SLACK
+
+
+def try_out(
+    pool: Pool,
+    objective: Objective,
+    rules: Rules | None,
+    picks: int,
+    floor: float,
+    max_cosine: float | None,
+) -> Ids:
+    """Up to `picks` rows of a gathered pool, in the order that the greedy would pick them.
+
+    Rules and `max_cosine` are kept exactly, so that a draft never proposes a row that its own
+    earlier picks have closed.
+
+    Parameters
+    ----------
+    rules : Rules or None
+        A snapshot, used up.
+    floor : float
+        Gains not above it end the draft.
+    """
+    X = pool.rows.embeddings
+    F = X[:, : pool.d]
+    named = pool.named(np.arange(len(pool))).tolist()
+    local = objective.local(X, pool.state, pool.noise, picks)
+    price = None if pool.price is None else pool.price.astype(X.dtype)
+    closed = np.zeros(len(pool), X.dtype)
+    rate = np.empty(len(pool), X.dtype)
+    chosen: list[int] = []
+    for _ in range(picks):
+        local.gain(rate)
+        rate[rate <= floor] = -np.inf
+        if price is not None:
+            rate /= price
+        rate += closed
+        i = int(rate.argmax())
+        if rate[i] == -np.inf:
+            break
+        chosen.append(i)
+        local.pick(i)
+        closed[i] = -np.inf
+        closed[pool.located(close(rules, named[i]))] = -np.inf
+        if max_cosine is not None:
+            closed[near(pool, i, F @ F[i], max_cosine)] = -np.inf
+    return np.array(chosen, np.int64)
+
+
+def near(pool: Pool, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
+    """(p,) rows closer to row i than `max_cosine`, rounding's doubt settled in float64."""
+    above = cosines > max_cosine
+    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= COSINE_SLACK)
+    if len(unsure):
+        above[unsure] = pool.exact_cosines(unsure, pool.exact(np.array([i]))) > max_cosine
+    return above
