@@ -75,23 +75,26 @@ def residual(C, s2, signed):
     return gains
 
 
-def plain(F, k, K, s2, weights=None):
-    """`projection` one pick at a time in float64 (design section 2), for pools too large to invert.
+def plain(F, k, K, s2, weights=None, dtype=float):
+    """`projection` one pick at a time (design section 2), for pools too large to invert.
 
-    O(m d) a pick; v and n are worked out anew every thousand picks.
+    O(m d) a pick, products with all rows in `dtype`; v and n are worked out anew every thousand
+    picks.
     """
-    X = np.asarray(F, float) * (1.0 if weights is None else np.asarray(weights, float)[:, None])
+    X = np.asarray(F, dtype)
+    if weights is not None:
+        X = X * np.asarray(weights, dtype)[:, None]
     Sigma, picks, won = np.eye(X.shape[1]), [], []
     open_ = np.ones(len(X), bool)
     for pick in range(k):
         if pick % 1000 == 0:
             M = Sigma @ K @ Sigma
-            v = np.einsum("ij,ij->i", X @ Sigma, X)
-            n = np.einsum("ij,ij->i", X @ M, X)
+            v = np.einsum("ij,ij->i", X @ Sigma.astype(dtype), X, dtype=float)
+            n = np.einsum("ij,ij->i", X @ M.astype(dtype), X, dtype=float)
         gain = np.where(open_, n / (s2 + v), -np.inf)
         i = int(np.argmax(gain >= gain.max() * (1 - TIE)))
         u, h, den, a = Sigma @ X[i], M @ X[i], s2 + v[i], n[i]
-        g, t = (X @ np.stack([u, h], axis=1)).T
+        g, t = (X @ np.stack([u, h], axis=1).astype(dtype)).T.astype(float)
         v -= g**2 / den
         n += g**2 * a / den**2 - 2 * g * t / den
         Sigma -= np.outer(u, u) / den

@@ -75,7 +75,7 @@ def test_constrained_picks_equal_the_oracle(pursuit, pool, noise, constraint):
         price=options.get("price", 1.0),
         closes=lambda i: np.concatenate([np.empty(0, int), *(closes(i) for closes in closers)]),
     )
-    got = select(F, m, noise=noise, pursuit=pursuit, signed=pursuit == "residual", **options)
+    got = select(F, m, noise=noise, pursuit=pursuit, **options)
     clear = len(won) if pursuit != "residual" else np.argmax(np.append(won, 0.0) < 1e-13)
     assert len(got.indices) == len(picks)
     np.testing.assert_array_equal(got.indices[:clear], picks[:clear])

@@ -10,13 +10,11 @@ from gip_cli.pursuit.objective import Array, Columns, Floats, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
 
-DOUBT = (
-    1e-3  # residuals whose sum is this share of what it could be may, in float32, be of either sign
-)
+DOUBT = 1e-3  # a residual's sum that is this share of the most it could be may be of either sign
 
 
 class Residual:
-    """Gain |c|^2 / (noise + |f|^2) of rows whose residual c sums to more than 0.
+    """Gain |c|^2 / (noise + |f|^2), of rows whose residual c sums to more than 0 unless `signed`.
 
     The residuals of all rows are c_j = R^T x_j with one matrix R (D, q), whether they start as
     F K^(1/2), R = K^(1/2), or as given scores, which are then further coordinates of the rows,
@@ -32,7 +30,8 @@ class Residual:
     scores : (m, q) or None
         Residuals to start from; None is F K^(1/2).
     signed : bool
-        The paper's form: rows of any residual may be picked.
+        The paper's form: rows of any residual may be picked. It overshoots: next to a strong
+        pick a bad row gets a large negative residual, and is picked for it.
     """
 
     groups = 2

@@ -68,8 +68,9 @@ def select(
     scores : (m, q), optional
         For `residual`: scores to pursue, instead of the query's K^(1/2).
     signed : bool
-        For `residual`: also pick rows whose residual sums to 0 or less, as the paper does.
-        Without, the pursuit ends when no other rows are left.
+        For `residual` of scores: also pick rows whose residual sums to 0 or less, as the paper
+        does. Without, the pursuit ends when no others are left. The query's K^(1/2) has no sign
+        of its own, and is always pursued in the paper's form.
     given, given_weights : (g, d), (g,), optional
         Rows picked before, and their weights: the picks add to them. Not for `residual`.
     rules : Rules, optional
@@ -121,6 +122,7 @@ def select(
             objective = Information(K)
         case "residual":
             squares = source.squares()
+            signed = signed or scores is None
             if scores is not None:
                 # A score is the atom's, w f; the embedding's own is 1 / w of it.
                 own = check.scores(scores, m) / np.nan_to_num(w, nan=1.0)[:, None]

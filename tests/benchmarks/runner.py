@@ -1,0 +1,152 @@
+"""Run methods one after the other, each in its own process; table and JSON of what they took."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from gip_cli.measures import captured_energy, nearest_cosines
+from gip_cli.pursuit import default_noise
+from gip_cli.pursuit.source import Source
+from tests.benchmarks.methods import PRODUCTS
+from tests.benchmarks.pools import BUILD, pool, real_embeddings
+
+THREADS = os.cpu_count() or 1
+VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method on a pool. `limit` is in seconds; a method that needs longer is stopped."""
+
+    method: str
+    m: int
+    k: int
+    dtype: str = "float32"
+    limit: float = 120.0
+
+
+def environment() -> dict[str, str]:
+    """This process's, with as many threads for everyone and OpenBLAS left to find its kernels."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    }
+    return kept | dict.fromkeys(VARIABLES, str(THREADS))
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """What `tests.benchmarks.measure` says of a case; `failed` says why it could not."""
+    picks = BUILD / f"picks-{case.method.replace(' ', '-')}-{case.m}-{case.k}-{case.dtype}.npy"
+    command = [sys.executable, "-m", "tests.benchmarks.measure", case.method]
+    command += [str(pool(case.m, case.dtype)), str(case.k), str(picks)]
+    result: dict[str, Any] = asdict(case) | {"load": os.getloadavg()[0]}
+    try:
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, timeout=case.limit, check=True
+        )
+    except subprocess.TimeoutExpired:
+        return result | {"failed": f"more than {case.limit:.0f} s"}
+    except subprocess.CalledProcessError as error:
+        return result | {"failed": error.stderr.decode().strip().splitlines()[-1]}
+    result |= json.loads(done.stdout)
+    if picks.exists() and case.method != "rate":
+        result |= worth(case, np.load(picks))
+    return result
+
+
+def worth(case: Case, picks: np.ndarray) -> dict[str, float]:
+    """Captured energy of the self query at the default noise, and mean nearest cosine."""
+    F = np.load(pool(case.m, case.dtype), mmap_mode="r")
+    K = Source(F).gram()
+    K /= np.trace(K)
+    s2 = default_noise(case.k, None, K)
+    return {
+        "captured": captured_energy(F, np.ones(len(F)), picks, K, s2),
+        "nearest_cosine": float(nearest_cosines(F, picks).mean()),
+    }
+
+
+def run(name: str, cases: list[Case]) -> list[dict[str, Any]]:
+    """Measure all cases, print them as a table and write `build/bench/NAME.json`."""
+    console = Console(width=max(110, Console().width))
+    largest = max(cases, key=lambda case: case.m)
+    results = []
+    rates = [measure(Case("rate", largest.m, 0))]
+    for case in cases:
+        console.print(f"{case.method}: {case.m:,} rows, k = {case.k:,}, {case.dtype}", style="dim")
+        results.append(measure(case))
+    rates.append(measure(Case("rate", largest.m, 0)))
+    flops = max(rate["flops"] for rate in rates)
+    d = np.load(pool(largest.m, largest.dtype), mmap_mode="r").shape[1]
+    for result in results:
+        if "seconds" in result and result["method"] in PRODUCTS:
+            work = PRODUCTS[result["method"]] * result["m"] * d * result["k"]
+            result["bare"] = work / flops
+            result["factor"] = result["seconds"] / result["bare"]
+    about = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "threads": THREADS,
+        "blas": rates[0]["threads"],
+        "bare_gflops": flops / 1e9,
+        "pools": f"mixed and jittered from {real_embeddings()[1]}",
+    }
+    path = BUILD / f"{name}.json"
+    path.write_text(json.dumps(about | {"results": results}, indent=1, default=str))
+    console.print(table(results))
+    console.print(
+        f"{about['machine']}; {THREADS} threads; products reach {flops / 1e9:.0f} GFLOP/s. {path}"
+    )
+    return results
+
+
+def table(results: list[dict[str, Any]]) -> Table:
+    shown = Table("method", "rows", "k", box=None)
+    for column in ("seconds", "of bare", "of gip", "peak MB", "over rows", "captured", "nearest"):
+        shown.add_column(column, justify="right")
+    ours = {
+        (result["m"], result["k"]): result.get("seconds")
+        for result in results
+        if result["method"] == "gip projection" and result["dtype"] == "float32"
+    }
+    for result in results:
+        head = [result["method"], f"{result['m']:,}", f"{result['k']:,}"]
+        if result["dtype"] != "float32":
+            head[0] += f" ({result['dtype']})"
+        if "failed" in result:
+            shown.add_row(*head, result["failed"])
+            continue
+        gip = ours.get((result["m"], result["k"]))
+        shown.add_row(
+            *head,
+            f"{result['seconds']:.2f}",
+            f"{result['factor']:.2f}" if "factor" in result else "",
+            f"{result['seconds'] / gip:.1f}" if gip else "",
+            f"{result['peak_rss'] / 1e6:,.0f}",
+            f"{(result['peak_rss'] - result['embeddings']) / 1e6:,.0f}",
+            f"{result['captured']:.4f}",
+            f"{result['nearest_cosine']:.3f}",
+        )
+    return shown
+
+
+def machine() -> str:
+    """Processor, cores and memory."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{names[0] if names else platform.machine()}, {THREADS} cores, {memory:.0f} GiB"
