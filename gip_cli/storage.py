@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,20 +58,19 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             return
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(0, "write-protected")
-        # Not the target's name in full, which may be as long as names can be.
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".tmp"
-        )
+        # Not the target's name in full, which may be as long as names can be. It is known before
+        # the file is there, so that no signal comes between making it and knowing what to remove.
+        temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
         try:
-            with os.fdopen(handle, "wb", buffering=1 << 20) as stream:
+            with temporary.open("xb", buffering=1 << 20) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(name).chmod(_mode(target))
-            Path(name).replace(target)
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
         except BaseException:
-            with suppress(FileNotFoundError):
-                Path(name).unlink()
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -96,12 +95,3 @@ def locked(path: Path, note: Callable[[str], None]) -> Iterator[None]:
     finally:
         place.unlink(missing_ok=True)
         lock.release()
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file to be replaced, or those that a new file would get."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
