@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import Input, SkipBad, tell_skipped
+from gip_cli.cli.options import Format, Input, SkipBad, TextFields, tell_skipped
 from gip_cli.errors import UsageError
-from gip_cli.formats import FormatName, Part, Renderer
+from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
@@ -32,13 +32,8 @@ def embed(
     revision: Annotated[
         str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
     ] = None,
-    format: Annotated[
-        FormatName | None, typer.Option(help="The rows' format; default: found from the first row.")
-    ] = None,
-    text_field: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A.B", help="A field that is the row's text, by dots; repeatable."),
-    ] = None,
+    format: Format = None,
+    text_field: TextFields = None,
     part: Annotated[Part, typer.Option(help="Which part of a row to embed.")] = Part.both,
     prompt_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="An instruction that the model wants before a text.")

@@ -14,6 +14,7 @@ import typer
 
 from gip_cli.cli.console import note
 from gip_cli.errors import StorageError, UsageError
+from gip_cli.formats import FormatName
 from gip_cli.rows import BadRows
 from gip_cli.storage import replacing, storage_errors
 
@@ -26,6 +27,15 @@ Input = Annotated[
 Output = Annotated[
     str,
     typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
+]
+Format = Annotated[
+    FormatName | None, typer.Option(help="The rows' format; default: found from the first row.")
+]
+TextFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text-field", metavar="A.B", help="A field that is the row's text, by dots; repeatable."
+    ),
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip rows that cannot be read, and count them.")

@@ -12,9 +12,18 @@ import typer
 
 from gip_cli.cli import judge_options as judge
 from gip_cli.cli.console import note
-from gip_cli.cli.options import Input, Output, SkipBad, refuse_same, tell_skipped, writing
+from gip_cli.cli.options import (
+    Format,
+    Input,
+    Output,
+    SkipBad,
+    TextFields,
+    refuse_same,
+    tell_skipped,
+    writing,
+)
 from gip_cli.errors import UsageError
-from gip_cli.formats import FormatName, Renderer
+from gip_cli.formats import Renderer
 from gip_cli.judge import Api
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
@@ -42,13 +51,8 @@ def score(
     require: Annotated[
         bool, typer.Option("--require", help="A missing value is an error, not null.")
     ] = False,
-    format: Annotated[
-        FormatName | None, typer.Option(help="The rows' format, for a judge; default: found.")
-    ] = None,
-    text_field: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A.B", help="A field that a judge is shown, by dots; repeatable."),
-    ] = None,
+    format: Format = None,
+    text_field: TextFields = None,
     skip_bad: SkipBad = False,
     judge_model: judge.JudgeModel = None,
     judge_url: judge.JudgeUrl = None,
