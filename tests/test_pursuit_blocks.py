@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import default_noise, select
+from gip_cli.pursuit.plan import Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import Buffers, Plan, sweep
+from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
 from tests import reference
 from tests.pools import POOLS, random, self_query
@@ -112,8 +113,8 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
     limits = np.quantile(rates, 0.98, axis=0)
     block = belief.copy().observe(F[picks].astype(float), noise[picks])
     np.testing.assert_allclose(block.gains, rates[picks, np.arange(70)], rtol=1e-9)
-    with Team(lambda: Buffers(belief, 24)) as team:
-        hits = sweep(team, pool, Plan(belief, block, limits, np.float32))
+    with Team() as team:
+        hits = Sweeper(team, belief, 24).sweep(pool, Plan(belief, block, limits, np.float32))
     np.testing.assert_allclose(pool.after, step.state(F.astype(float)), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(hits.rates, rates[hits.rows, hits.steps], rtol=1e-4)
     found = np.zeros_like(rates, bool)

@@ -68,8 +68,10 @@ def query(values: ArrayLike, d: int) -> Array:
         raise ValueError("query must be symmetric")
     K += K.T.copy()
     K /= 2
-    if np.linalg.eigvalsh(K)[0] < -ROUNDING:
-        raise ValueError("query must be positive semidefinite")
+    try:
+        np.linalg.cholesky(K + ROUNDING * np.eye(d))
+    except np.linalg.LinAlgError:
+        raise ValueError("query must be positive semidefinite") from None
     return K
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats
+from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import FIXED, LONGEST, STRETCH, Hits, Plan
 
 BLOCK_BYTES = 1 << 28  # of products at a time
 FOLLOWED = 1 << 16  # stretches of rows followed at a time
@@ -75,7 +75,7 @@ class DeviceRows:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def sweep(self, pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None) -> Hits:
-        """`gip_cli.pursuit.sweep.sweep` on the device."""
+        """`gip_cli.pursuit.sweep.Sweeper.sweep` on the device."""
         with ThreadPoolExecutor(1) as waiting:
             hits = waiting.submit(self.sweep_blocks, pool, plan)
             if meanwhile is not None:

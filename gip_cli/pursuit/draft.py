@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective
+from gip_cli.pursuit.plan import STRETCH
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
-from gip_cli.pursuit.sweep import STRETCH
 from gip_cli.pursuit.trial import try_out
-from gip_cli.pursuit.verify import Block, Closures, Sweep, Verdict, impose, verify
+from gip_cli.pursuit.verify import LEAST_MARGIN, Block, Closures, Sweep, Verdict, impose, verify
 
 LEAST_TRUSTED = 4  # picks
 DEEPEST = 1e-2  # rates fall no further within a block, whose states are differences from its start
@@ -133,7 +133,7 @@ class Drafter:
     sweep: Sweep
     floor: float
     max_cosine: float | None
-    margin: float
+    margin: float = LEAST_MARGIN[np.float32]
 
     def propose(self, pool: Pool, belief: Belief, most: int, depth: int = 0) -> Proposal | None:
         """The next picks of a pool, as far as its hot rows tell; None if no row gains anything."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from gip_cli.pursuit.draft import Belief, Drafter, Proposal, Step
 from gip_cli.pursuit.objective import Objective
+from gip_cli.pursuit.plan import Hits, Plan
 from gip_cli.pursuit.pool import Pool
-from gip_cli.pursuit.sweep import Buffers, Hits, Plan, recompute
-from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.verify import LEAST_MARGIN
 
 Sweep = Callable[[Pool, Plan, Callable[[], None]], Hits]
@@ -42,7 +42,7 @@ class Greedy:
 
     drafter: Drafter
     sweep: Sweep
-    team: Team[Buffers]
+    host: Sweeper
     ahead: Proposal | None = None
     waste: float = 0.0
     since: int = 0
@@ -97,9 +97,8 @@ class Greedy:
         began, d = perf_counter(), pool.rows.shape[1]
         if self.waste > 1 and self.since < 2 * d and pool.dtype is np.float32:
             pool.dtype = np.float64
-            self.team.equip(lambda: Buffers(objective, d, np.float64))
-            self.ahead = None
-        recompute(pool, objective, self.team)
+            self.host.equip(np.float64)
+        self.host.recompute(pool, objective)
         self.drafter.margin = LEAST_MARGIN[pool.dtype]
         self.waste, self.since = 0.0, 0
         self.refreshes += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -13,13 +12,14 @@ from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy, Sweep
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
+from gip_cli.pursuit.plan import LONGEST, STRETCH
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import LONGEST, STRETCH, Buffers, each_chunk, sweep
+from gip_cli.pursuit.sweep import Buffers, Sweeper
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import LEAST_MARGIN, Block, impose
+from gip_cli.pursuit.verify import Block, impose
 
 FEW, LONGEST_DRAFT = 384, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
@@ -65,7 +65,9 @@ class Problem:
     fill: bool
 
 
-def run(problem: Problem, device: str, on_progress: Callable[[Progress], None] | None) -> Selection:
+def run(
+    problem: Problem, team: Team, device: str, on_progress: Callable[[Progress], None] | None
+) -> Selection:
     """Pick until the budget is met, enough is captured, or no row is left."""
     began = perf_counter()
     m, D = problem.source.shape
@@ -75,42 +77,39 @@ def run(problem: Problem, device: str, on_progress: Callable[[Progress], None] |
         columns = objective.observe(problem.given[batch], problem.given_noise[batch])
         captured += float(columns.energy.sum())
     record = Record(min(problem.k, m), captured, problem.s2)
+
+    host = Sweeper(team, objective, D)
+    whole: Sweep = host.sweep
+    if device != "cpu":
+        whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
     levels = [Level(FEW, LONGEST_DRAFT)]
     if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH))
+    floor = ROUNDING / (1 + problem.s2)
+    greedy = Greedy(Drafter(levels, host.sweep, floor, problem.max_cosine), whole, host)
+    pool, zero = prepare(problem, host)
+    greedy.seconds["prepare"] = perf_counter() - began
 
-    with Team(lambda: Buffers(objective, D)) as team:
-        on_host = partial(sweep, team)
-        floor, margin = ROUNDING / (1 + problem.s2), LEAST_MARGIN[np.float32]
-        drafter = Drafter(levels, on_host, floor, problem.max_cosine, margin)
-        whole: Sweep = on_host
-        if device != "cpu":
-            whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
-        greedy = Greedy(drafter, whole, team)
-        pool, zero = prepare(problem, team)
-        greedy.seconds["prepare"] = perf_counter() - began
+    def outcome(stopped: Stopped) -> Selection:
+        work = Diagnostics(
+            levels[0].blocks,
+            levels[0].drafted,
+            levels[0].accepted,
+            greedy.near_ties,
+            greedy.refreshes,
+            dict(greedy.seconds),
+        )
+        return record.selection(stopped, work)
 
-        def outcome(stopped: Stopped) -> Selection:
-            top = levels[0]
-            work = Diagnostics(
-                top.blocks,
-                top.drafted,
-                top.accepted,
-                greedy.near_ties,
-                greedy.refreshes,
-                dict(greedy.seconds),
-            )
-            return record.selection(stopped, work)
-
-        for block, duplicates in blocks(greedy, pool, zero, problem):
-            record.add(block.rows, block.columns.gains, block.columns.energy)
-            record.duplicates += duplicates
-            if problem.stop_at is not None and record.total >= problem.stop_at:
-                record.cut(problem.stop_at)
-                return outcome("captured")
-            if on_progress is not None:
-                on_progress(Progress(problem.k, outcome("interrupted")))
-        return outcome("budget" if record.picks == problem.k else "exhausted")
+    for block, duplicates in blocks(greedy, pool, zero, problem):
+        record.add(block.rows, block.columns.gains, block.columns.energy)
+        record.duplicates += duplicates
+        if problem.stop_at is not None and record.total >= problem.stop_at:
+            record.cut(problem.stop_at)
+            return outcome("captured")
+        if on_progress is not None:
+            on_progress(Progress(problem.k, outcome("interrupted")))
+    return outcome("budget" if record.picks == problem.k else "exhausted")
 
 
 def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, int]]:
@@ -138,7 +137,7 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
             yield last.block, closures.duplicates
 
 
-def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:
+def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Ids]:
     """The pool in the state before the first pick, and its rows of all zeros."""
     m = problem.source.shape[0]
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
@@ -148,7 +147,7 @@ def prepare(problem: Problem, team: Team[Buffers]) -> tuple[Pool, Ids]:
         np.einsum("ij,ij->i", X, X, out=squares[rows])
         state[:, rows] = problem.objective.state(X.astype(np.float64))
 
-    each_chunk(pool, team, LONGEST, work)
+    host.each_chunk(pool, LONGEST, work)
     if len(bad := np.flatnonzero(~np.isfinite(squares))):
         raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
     return pool, np.flatnonzero(squares == 0)

@@ -18,6 +18,7 @@ from gip_cli.pursuit.results import Progress, Selection
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.run import Problem, run
 from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.team import Team
 
 
 def select(
@@ -107,45 +108,47 @@ def select(
         raise ValueError("given is not defined for pursuit='residual'")
     k = check.budget(k)
     G, given_w = check.given(given, given_weights, d)
-    source = Source(rows)
-    K = check.query(source.gram() if query is None else query, d)
-    if noise == "auto":
-        pickable = int(np.count_nonzero(~np.isnan(w)))
-        noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
-    s2 = check.noise(noise)
-    variance = np.where(np.isnan(w), np.inf, s2 / np.square(w))
-    objective: Objective
-    match pursuit:
-        case "projection":
-            objective = Projection(K)
-        case "information":
-            objective = Information(K)
-        case "residual":
-            squares = source.squares()
-            signed = signed or scores is None
-            if scores is not None:
-                # A score is the atom's, w f; the embedding's own is 1 / w of it.
-                own = check.scores(scores, m) / np.nan_to_num(w, nan=1.0)[:, None]
-                source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
-            objective = Residual(K, source.extra, signed)
-            variance += squares
-        case _:
-            raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
-    return run(
-        Problem(
-            source=source,
-            objective=objective,
-            noise=variance,
-            s2=s2,
-            k=k,
-            given=G,
-            given_noise=s2 / np.square(given_w),
-            rules=rules,
-            price=check.price(price, m),
-            max_cosine=check.share("max_cosine", max_cosine, -1.0, 1.0),
-            fill=pursuit != "residual" or signed,
-            stop_at=check.share("stop_at", stop_at, 0.0, 1.0),
-        ),
-        device,
-        on_progress,
-    )
+    with Team() as team:
+        source = Source(rows)
+        K = check.query(source.gram(team) if query is None else query, d)
+        if noise == "auto":
+            pickable = int(np.count_nonzero(~np.isnan(w)))
+            noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
+        s2 = check.noise(noise)
+        variance = np.where(np.isnan(w), np.inf, s2 / np.square(w))
+        objective: Objective
+        match pursuit:
+            case "projection":
+                objective = Projection(K)
+            case "information":
+                objective = Information(K)
+            case "residual":
+                squares = source.squares()
+                signed = signed or scores is None
+                if scores is not None:
+                    # A score is the atom's, w f; the embedding's own is 1 / w of it.
+                    own = check.scores(scores, m) / np.nan_to_num(w, nan=1.0)[:, None]
+                    source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
+                objective = Residual(K, source.extra, signed)
+                variance += squares
+            case _:
+                raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
+        return run(
+            Problem(
+                source=source,
+                objective=objective,
+                noise=variance,
+                s2=s2,
+                k=k,
+                given=G,
+                given_noise=s2 / np.square(given_w),
+                rules=rules,
+                price=check.price(price, m),
+                max_cosine=check.share("max_cosine", max_cosine, -1.0, 1.0),
+                fill=pursuit != "residual" or signed,
+                stop_at=check.share("stop_at", stop_at, 0.0, 1.0),
+            ),
+            team,
+            device,
+            on_progress,
+        )

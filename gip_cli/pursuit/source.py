@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Floats, Ids, Precision
+from gip_cli.pursuit.team import Team
 
 WIDENED_BYTES = 1 << 23  # of float64 rows at a time
 
@@ -50,24 +51,29 @@ class Source:
             chosen = np.hstack([chosen, self.extra[rows].astype(dtype, copy=False)])
         return chosen
 
-    def gram(self) -> Array:
+    def gram(self, team: Team) -> Array:
         """(d, d) F^T F in float64: the query of a pool that is to be captured itself."""
         d = self.embeddings.shape[1]
-        gram, term = np.zeros((d, d)), np.empty((d, d))
-        for block in self._widened():
-            gram += np.matmul(block.T, block, out=term)
+        grams, terms = np.zeros((2, team.size, d, d))
+
+        def work(worker: int) -> None:
+            for block in self._widened(worker, team.size):
+                grams[worker] += np.matmul(block.T, block, out=terms[worker])
+
+        team.run(work)
+        gram: Array = grams.sum(axis=0)
         return gram
 
     def squares(self) -> Array:
         """(m,) squared norms of the embeddings in float64."""
         return np.concatenate([np.einsum("ij,ij->i", block, block) for block in self._widened()])
 
-    def _widened(self) -> Iterator[Array]:
-        """All embeddings in order, (c, d) at a time in float64; each block overwrites the last."""
+    def _widened(self, first: int = 0, step: int = 1) -> Iterator[Array]:
+        """Every `step`-th block of embeddings in float64 (c, d), each in the place of the last."""
         m, d = self.embeddings.shape
-        step = max(1, WIDENED_BYTES // (8 * d))
-        buffer = np.empty((min(step, m), d))
-        for start in range(0, m, step):
-            block = buffer[: min(step, m - start)]
+        size = min(m, max(1, WIDENED_BYTES // (8 * d)))
+        buffer = np.empty((size, d))
+        for start in range(first * size, m, step * size):
+            block = buffer[: min(size, m - start)]
             block[...] = self.embeddings[start : start + len(block)]
             yield block

@@ -1,69 +1,27 @@
 """One pass over a pool: what a block of picks does to every row, and who might have beaten it.
 
 Rows go by in chunks small enough for a core's cache. For each chunk one matrix product gives
-the columns of all b picks. Their products, summed over a *stretch* of 32 picks, bring
-the states (float64) to the stretch's end, and bound how high a row's rate can have been within
-it. Only where that reaches the least rate of a pick in the stretch is the row followed pick by
-pick: few rows, once the first hundred picks are made.
+the columns of all b picks. Their products, summed over a *stretch* of 32 picks, bring the states
+(float64) to the stretch's end, and bound how high a row's rate can have been within it. Only
+where that reaches the least rate of a pick in the stretch is the row followed pick by pick: few
+rows, once the first hundred picks are made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective, Precision
+from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
+from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
-STRETCH = 32
-LONGEST = 8  # stretches in a block, at most
 CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
 MOST_ROWS = 2048  # in a chunk
 FOLLOWED = 1024  # stretches of rows followed at a time
-FIXED = 2  # in `Objective.products`
-
-
-class Plan:
-    """A block of b picks as the chunks need it, padded to whole stretches.
-
-    Parameters
-    ----------
-    limits : (b,)
-        Rates that a row must come up to, to be reported.
-    dtype : type
-        Working precision.
-    picks : (b, d) or None
-        Embeddings of the picks, if rows closer to one than the cosine `bar` are to be reported.
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        block: Columns,
-        limits: Array | float,
-        dtype: Precision,
-        picks: Array | None = None,
-        bar: float = np.inf,
-    ) -> None:
-        groups, b, D = block.vectors.shape
-        self.objective, self.bar = objective, bar
-        self.stretches = -(-b // STRETCH)
-        padded = self.stretches * STRETCH
-        matrix = np.zeros((D, groups, padded), dtype)
-        matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
-        self.matrix = matrix.reshape(D, groups * padded)
-        self.limits = np.full((self.stretches, STRETCH), np.inf, dtype)
-        self.limits.reshape(-1)[:b] = limits
-        self.least = self.limits.min(axis=1)
-        self.fixed = np.zeros((self.stretches, STRETCH), dtype)
-        if block.fixed is not None:
-            self.fixed.reshape(-1)[:b] = block.fixed
-        self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
-        self.picks = None if picks is None else picks.T.astype(dtype)
 
 
 class Buffers:
@@ -89,92 +47,85 @@ class Buffers:
         self.columns = np.empty((self.groups, FOLLOWED, STRETCH), dtype)
         self.term = np.empty((FOLLOWED, STRETCH), dtype)
         self.path = np.empty((self.states, FOLLOWED, STRETCH), dtype)
-        self.earlier = np.triu(
-            np.ones((STRETCH, STRETCH), dtype), 1
-        )  # x @ it: sums of those before
+        # x @ earlier: running sums of x, without the last.
+        self.earlier = np.triu(np.ones((STRETCH, STRETCH), dtype), 1)
 
     def most_rows(self, stretches: int) -> int:
         """Rows that a chunk can have for blocks of so many stretches."""
         return min(MOST_ROWS, self.products.size // (self.groups * STRETCH * stretches))
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Rows that came up to a pick's limit, the picks' own rows among them; in no order.
+class Sweeper:
+    """Sweeps pools on the host: the whole pool by a team, copies of a few rows by the caller.
 
-    Attributes
+    Parameters
     ----------
-    rows, steps : (n,)
-        Row of the pool, and the pick of the block that it came up to.
-    rates : (n,)
-        The row's rate just before that pick, to the working precision.
-    near_rows, near_steps, cosines : (x,)
-        Rows, picks that they are closer to than the bar, and how close, to the working precision.
+    team : Team
+    objective : Objective
+        Of the kind that will be swept for.
+    D : int
+        Coordinates of a row.
     """
 
-    rows: Ids
-    steps: Ids
-    rates: Floats
-    near_rows: Ids
-    near_steps: Ids
-    cosines: Floats
+    def __init__(self, team: Team, objective: Objective, D: int) -> None:
+        self.team, self.objective, self.D = team, objective, D
+        self.equip(np.float32)
 
+    def equip(self, dtype: Precision) -> None:
+        """Work in another precision from now on."""
+        sets = [Buffers(self.objective, self.D, dtype) for _ in range(self.team.size + 1)]
+        self.own, *self.buffers = sets
 
-def each_chunk(
-    pool: Pool,
-    team: Team[Buffers],
-    stretches: int,
-    work: Callable[[Floats, slice, Buffers], None],
-    meanwhile: Callable[[], None] | None = None,
-) -> None:
-    """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
+    def each_chunk(
+        self,
+        pool: Pool,
+        stretches: int,
+        work: Callable[[Floats, slice, Buffers], None],
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, and `meanwhile` once.
 
-    As many chunks for each worker, all of one size, so that none waits for the last. A copy of
-    a few rows is not worth that, and its chunks are worked on by the calling thread.
-    """
-    desks = [team.own] if pool.index is not None else team.desks
-    together = desks[0].most_rows(stretches) * len(desks)
-    size = -(-len(pool) // (-(-len(pool) // together) * len(desks)))
-    starts = count(0, size)
+        Every worker has as many chunks, all of one size, so that none waits for the last.
+        """
+        workers = self.team.size if pool.index is None else 1
+        most = self.own.most_rows(stretches) * workers
+        size = -(-len(pool) // (-(-len(pool) // most) * workers))
+        starts = count(0, size)
 
-    def share(buffers: Buffers) -> None:
-        while (start := next(starts)) < len(pool):
-            rows = slice(start, min(start + size, len(pool)))
-            work(pool.rows.block(rows, buffers.rows), rows, buffers)
+        def share(buffers: Buffers) -> None:
+            while (start := next(starts)) < len(pool):
+                rows = slice(start, min(start + size, len(pool)))
+                work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
-    if pool.index is not None:
-        share(team.own)
-    else:
-        team.run(share, meanwhile or (lambda: None))
+        if pool.index is None:
+            self.team.run(lambda worker: share(self.buffers[worker]), meanwhile)
+        else:
+            share(self.own)
 
+    def recompute(self, pool: Pool, objective: Objective) -> None:
+        """Work the states of all rows out from the belief, in float64."""
 
-def recompute(pool: Pool, objective: Objective, team: Team[Buffers]) -> None:
-    """Work the states of all rows out from the belief, in float64."""
+        def work(X: Floats, rows: slice, _: Buffers) -> None:
+            pool.state[:, rows] = objective.state(X.astype(np.float64, copy=False))
 
-    def work(X: Floats, rows: slice, _: Buffers) -> None:
-        pool.state[:, rows] = objective.state(X.astype(np.float64, copy=False))
+        self.each_chunk(pool, LONGEST, work)
 
-    each_chunk(pool, team, LONGEST, work)
+    def sweep(self, pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None) -> Hits:
+        """Write the states after the block to `pool.after`; find the rows that reach its limits.
 
+        `meanwhile` is called in this thread while the team is at work.
+        """
+        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        reached, near = [nothing], [nothing]
 
-def sweep(
-    team: Team[Buffers], pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None
-) -> Hits:
-    """Write the states after the block to `pool.after`; find the rows that reach the limits.
+        def work(X: Floats, rows: slice, buffers: Buffers) -> None:
+            reached.extend(advance(pool, plan, X, rows, buffers))
+            if plan.picks is not None:
+                near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
 
-    `meanwhile` is called in this thread while the team is at work.
-    """
-    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-    reached, near = [nothing], [nothing]
-
-    def work(X: Floats, rows: slice, buffers: Buffers) -> None:
-        reached.extend(advance(pool, plan, X, rows, buffers))
-        if plan.picks is not None:
-            near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
-
-    each_chunk(pool, team, plan.stretches, work, meanwhile)
-    columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
-    return Hits(*(np.concatenate(column) for column in columns))
+        self.each_chunk(pool, plan.stretches, work, meanwhile)
+        columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
+        return Hits(*(np.concatenate(column) for column in columns))
 
 
 def advance(

@@ -1,53 +1,45 @@
-"""Threads for the sweeps: whole chunks side by side, BLAS itself kept to one thread meanwhile."""
+"""Threads that share the work on all rows, BLAS itself kept to one thread meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-Desk = TypeVar("Desk")
 
+class Team:
+    """As many workers as BLAS has threads: OPENBLAS_NUM_THREADS and the like are obeyed.
 
-class Team(Generic[Desk]):
-    """As many workers as BLAS has threads, each at its own desk (its private buffers).
-
-    A sweep is matrix products and elementwise work by turns, and BLAS would share out only the
-    former. Both let go of the interpreter's lock, so chunks of rows can run side by side
-    instead. OPENBLAS_NUM_THREADS and the like are thereby obeyed.
+    A sweep is matrix products and elementwise work by turns, of which BLAS would share out only
+    the former. Both let go of the interpreter's lock, so that chunks of rows can go side by side
+    instead. And the threads of OpenBLAS wait busily for each other: where cores are shared with
+    other processes a small product can take a hundred times as long as in one thread.
 
     Attributes
     ----------
-    desks : list
-        One for each worker.
-    own : Desk
-        For work in the calling thread.
+    size : int
+        Number of workers.
     """
 
-    def __init__(self, desk: Callable[[], Desk]) -> None:
+    def __init__(self) -> None:
         self.blas = ThreadpoolController().select(user_api="blas")
         self.size = max((library["num_threads"] for library in self.blas.info()), default=1)
         self.executor = ThreadPoolExecutor(self.size)
-        self.equip(desk)
 
-    def equip(self, desk: Callable[[], Desk]) -> None:
-        """Give everyone a new desk."""
-        self.own, *self.desks = [desk() for _ in range(1 + self.size)]
-
-    def run(self, work: Callable[[Desk], None], meanwhile: Callable[[], None]) -> None:
-        """Call `work(desk)` once for each worker and `meanwhile` here; return when all are done."""
-        tasks = [self.executor.submit(work, desk) for desk in self.desks]
+    def run(self, work: Callable[[int], None], meanwhile: Callable[[], None] | None = None) -> None:
+        """Call `work(worker)` for each worker, and `meanwhile` here; return when all are done."""
+        tasks = [self.executor.submit(work, worker) for worker in range(self.size)]
         try:
-            meanwhile()
+            if meanwhile is not None:
+                meanwhile()
         finally:
             for task in tasks:
                 task.result()
 
     def __enter__(self) -> Self:
-        # One thread each: OpenBLAS's own wait busily for one another, and for other processes.
         self.limit = self.blas.limit(limits=1)
         return self
 

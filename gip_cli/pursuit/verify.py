@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
+from gip_cli.pursuit.plan import Hits, Plan
 from gip_cli.pursuit.pool import Pool
-from gip_cli.pursuit.sweep import Hits, Plan
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gip_cli.pursuit import default_noise, select
-from gip_cli.pursuit.source import Source
 from tests import reference
+from tests.benchmarks.pools import self_query
 
 Picks = np.ndarray
 Notes = dict[str, Any]
@@ -27,15 +27,13 @@ def gip(pursuit: str, **options: Any) -> Callable[[np.ndarray, int], tuple[Picks
 
 def plain(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
     """`projection` as the paper's equations read: two float32 products with all rows a pick."""
-    K = Source(F).gram()
-    K /= np.trace(K)
+    K = self_query(F)
     return reference.plain(F, k, K, default_noise(k, None, K), dtype=np.float32)[0], {}
 
 
 def gram(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
     """`residual` as the paper computes it: from the m x m Gram matrix of all rows."""
-    K = Source(F).gram()
-    K /= np.trace(K)
+    K = self_query(F)
     s2 = default_noise(k, None, K)
     energy, V = np.linalg.eigh(K)
     A = F @ F.T
@@ -51,8 +49,7 @@ def gram(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
 
 def relevance(F: np.ndarray) -> np.ndarray:
     """f^T K f of the self query: how typical a row is, for methods that want a score."""
-    K = Source(F).gram()
-    return np.einsum("ij,ij->i", F @ (K / np.trace(K)).astype(np.float32), F)
+    return np.einsum("ij,ij->i", F @ self_query(F).astype(np.float32), F)
 
 
 def pyversity(strategy: str) -> Callable[[np.ndarray, int], tuple[Picks, Notes]]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.team import Team
+
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bench"
 SHARED = ROOT.parent / "shared" / "data"
@@ -57,3 +60,10 @@ def pool(m: int, dtype: str = "float32", seed: int = 0) -> Path:
     rows.flush()
     partial.rename(path)
     return path
+
+
+def self_query(F: np.ndarray) -> np.ndarray:
+    """(d, d) F^T F of unit trace, block by block."""
+    with Team() as team:
+        K = Source(F).gram(team)
+    return K / np.trace(K)

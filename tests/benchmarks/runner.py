@@ -18,9 +18,8 @@ from rich.table import Table
 
 from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.pursuit import default_noise
-from gip_cli.pursuit.source import Source
 from tests.benchmarks.methods import PRODUCTS
-from tests.benchmarks.pools import BUILD, pool, real_embeddings
+from tests.benchmarks.pools import BUILD, pool, real_embeddings, self_query
 
 THREADS = os.cpu_count() or 1
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -70,8 +69,7 @@ def measure(case: Case) -> dict[str, Any]:
 def worth(case: Case, picks: np.ndarray) -> dict[str, float]:
     """Captured energy of the self query at the default noise, and mean nearest cosine."""
     F = np.load(pool(case.m, case.dtype), mmap_mode="r")
-    K = Source(F).gram()
-    K /= np.trace(K)
+    K = self_query(F)
     s2 = default_noise(case.k, None, K)
     return {
         "captured": captured_energy(F, np.ones(len(F)), picks, K, s2),
