@@ -8,8 +8,6 @@ the host: they are many small steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -74,15 +72,8 @@ class DeviceRows:
     def put(self, array: Floats) -> Any:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def sweep(self, pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None) -> Hits:
+    def sweep(self, pool: Pool, plan: Plan) -> Hits:
         """`gip_cli.pursuit.sweep.Sweeper.sweep` on the device."""
-        with ThreadPoolExecutor(1) as waiting:
-            hits = waiting.submit(self.sweep_blocks, pool, plan)
-            if meanwhile is not None:
-                meanwhile()
-            return hits.result()
-
-    def sweep_blocks(self, pool: Pool, plan: Plan) -> Hits:
         torch = self.torch
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")

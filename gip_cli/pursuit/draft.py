@@ -67,8 +67,8 @@ class Level:
     ----------
     size : int
         Rows to draft on.
-    longest : int
-        Longest block to propose.
+    longest, step : int
+        Longest block to propose, and what its length should be a multiple of.
     fall : float
         How much the logarithm of the best rate fell per pick, in the last block.
     trusted : int
@@ -77,6 +77,7 @@ class Level:
 
     size: int
     longest: int
+    step: int
     fall: float = math.inf
     trusted: int = STRETCH
     blocks: int = 0
@@ -95,21 +96,13 @@ class Level:
         if len(rates) > 1:
             self.fall = math.log(rates[0] / rates[-1]) / (len(rates) - 1)
 
-    def reach(self, rates: Array) -> float:
-        """How many picks ahead a draft on rows of these rates is to be trusted."""
-        if len(rates) < self.size or self.fall <= 0:
-            return math.inf
-        return 2 * math.log(rates.max() / rates.min()) / self.fall
-
-    def ahead(self, rates: Array, earlier: int = 0) -> int:
-        """How many picks to draft on rows of these rates, after `earlier` ones.
-
-        Whole stretches, where that is possible. A block takes half of the reach where two can
-        be made of it, so that the second can be drafted before the first is verified.
-        """
-        reach = self.reach(rates)
-        ahead = int(min(self.trusted, reach - earlier if earlier else max(reach / 2, STRETCH)))
-        return ahead if ahead < STRETCH else ahead - ahead % STRETCH
+    def ahead(self, rates: Array) -> int:
+        """How many picks to draft on rows of these rates."""
+        ahead = self.trusted
+        if len(rates) == self.size and self.fall > 0:
+            depth = math.log(rates.max() / rates.min())
+            ahead = min(ahead, max(STRETCH, int(2 * depth / self.fall)))
+        return ahead if ahead < self.step else ahead - ahead % self.step
 
 
 @dataclass(slots=True)
@@ -142,22 +135,6 @@ class Drafter:
         if not len(hot):
             return None
         return self.draft(pool.gather(hot), belief, min(most, level.ahead(rates)), depth)
-
-    def propose_beyond(
-        self, pool: Pool, belief: Belief, first: Proposal, most: int
-    ) -> Proposal | None:
-        """The picks after a block whose effect is not known yet, except on the hot rows.
-
-        None if those are not trusted to reach so far.
-        """
-        level, block = self.levels[0], first.block
-        hot, rates = pool.hottest(belief.objective, level.size, self.floor)
-        picks = min(most, level.ahead(rates, len(block)))
-        if picks < STRETCH:
-            return None
-        few = pool.gather(np.union1d(hot, pool.located(block.rows)))
-        few.accept(impose(few, belief.objective, block, self.max_cosine, self.sweep).rows)
-        return self.draft(few, first.after, picks, 0)
 
     def draft(self, few: Pool, belief: Belief, picks: int, depth: int) -> Proposal | None:
         """Up to `picks` of the next picks among a few rows."""

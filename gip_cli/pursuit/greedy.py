@@ -1,27 +1,23 @@
 """Draft on a few rows, verify on all: design 2.5.
 
 A block of picks is proposed from the rows that look best now, and one sweep over the whole pool
-confirms it: every pick must be the best of all rows at its turn. While the sweep runs, the next
-block is proposed on the assumption that it will.
+confirms it: every pick must be the best of all rows at its turn. Where one is not, the block ends
+with the right one in its place.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
-from gip_cli.pursuit.draft import Belief, Drafter, Proposal, Step
+from gip_cli.pursuit.draft import Belief, Drafter, Step
 from gip_cli.pursuit.objective import Objective
-from gip_cli.pursuit.plan import Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.sweep import Sweeper
-from gip_cli.pursuit.verify import LEAST_MARGIN
-
-Sweep = Callable[[Pool, Plan, Callable[[], None]], Hits]
+from gip_cli.pursuit.verify import LEAST_MARGIN, Sweep
 
 
 @dataclass(slots=True)
@@ -31,9 +27,7 @@ class Greedy:
     Attributes
     ----------
     sweep : callable
-        Sweeps the whole pool, and calls a function in the meantime.
-    ahead : Proposal or None
-        For the picks after those made, if they turn out as assumed.
+        Sweeps the whole pool.
     waste : float
         What inexact rates have cost since states were last worked out, in units of that work.
     since : int
@@ -43,7 +37,6 @@ class Greedy:
     drafter: Drafter
     sweep: Sweep
     host: Sweeper
-    ahead: Proposal | None = None
     waste: float = 0.0
     since: int = 0
     near_ties: int = 0
@@ -53,27 +46,16 @@ class Greedy:
     def advance(self, pool: Pool, belief: Belief, most: int) -> Step | None:
         """Make the next picks, at most `most` of them; None if no row gains anything."""
         began, drafter = perf_counter(), self.drafter
-        proposal, self.ahead = self.ahead or drafter.propose(pool, belief, most), None
+        proposal = drafter.propose(pool, belief, most)
         proposed = perf_counter()
+        step = proposal and drafter.confirm(pool, belief, proposal, drafter.margin, self.sweep)
         self.seconds["draft"] += proposed - began
-
-        def meanwhile() -> None:
-            if proposal and not self.ahead:
-                left = most - len(proposal.block)
-                self.ahead = drafter.propose_beyond(pool, belief, proposal, left)
-
-        def sweep(pool: Pool, plan: Plan) -> Hits:
-            return self.sweep(pool, plan, meanwhile)
-
-        step = proposal and drafter.confirm(pool, belief, proposal, drafter.margin, sweep)
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
             if not self.since:
                 return None
             self.refresh(pool, belief.objective)  # or else the states have drifted too far to tell
             return self.advance(pool, belief, most)
-        if step.dropped:
-            self.ahead = None
         drafter.margin = step.verdict.margin
         self.near_ties += step.verdict.settled
         self.since += len(step.block)

@@ -56,9 +56,9 @@ class Information:
     def gain(self, state: Floats, noise: Floats) -> Floats:
         return excess(state, state, noise)
 
-    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
+    def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """Both v and q only fall."""
-        bound: Array = excess(before, after, noise)
+        bound: Floats = excess(before, after, noise)
         return bound
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:

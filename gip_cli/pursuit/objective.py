@@ -109,7 +109,7 @@ class Objective(Protocol):
         """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0."""
         ...
 
-    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
+    def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """(..., c) upper bounds of the gain at every step between two states (s, ..., c).
 
         `sums` (products, ..., c) are the products summed over the steps between them.

@@ -53,10 +53,10 @@ class Projection:
         gain: Floats = n / (noise + v)
         return gain
 
-    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
+    def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """v only falls, and n rises no higher than `rise` says."""
         aa, ab, bb = sums
-        bound: Array = before[1] + rise(aa, bb, ab)
+        bound: Floats = before[1] + rise(aa, bb, ab)
         bound /= noise + after[0]
         return bound
 

@@ -96,10 +96,10 @@ class Residual:
             gain *= self.may_be_positive(state[1], state[0], doubt)
         return gain
 
-    def peak(self, before: Array, after: Array, sums: Floats, noise: Array) -> Array:
+    def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """n and the residual's sum both rise no higher than `rise` says."""
         ab, aa, bb = sums[0], sums[self.states], sums[self.states + 1]
-        n: Array = before[0] + rise(aa, bb, ab)
+        n: Floats = before[0] + rise(aa, bb, ab)
         if not self.signed:
             total = before[1] + rise(aa, sums[4], sums[1])
             n *= self.may_be_positive(total, n, self.doubt)

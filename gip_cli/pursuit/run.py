@@ -10,7 +10,7 @@ import numpy as np
 
 from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
-from gip_cli.pursuit.greedy import Greedy, Sweep
+from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
 from gip_cli.pursuit.plan import LONGEST, STRETCH
 from gip_cli.pursuit.pool import Pool
@@ -19,9 +19,9 @@ from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Block, impose
+from gip_cli.pursuit.verify import Block, Sweep, impose
 
-FEW, LONGEST_DRAFT = 384, 64  # rows that picks are tried on one at a time; picks
+FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
 ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
@@ -82,9 +82,9 @@ def run(
     whole: Sweep = host.sweep
     if device != "cpu":
         whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
-    levels = [Level(FEW, LONGEST_DRAFT)]
+    levels = [Level(FEW, LONGEST_DRAFT, step=1)]
     if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
-        levels.insert(0, Level(hot, LONGEST * STRETCH))
+        levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     floor = ROUNDING / (1 + problem.s2)
     greedy = Greedy(Drafter(levels, host.sweep, floor, problem.max_cosine), whole, host)
     pool, zero = prepare(problem, host)

@@ -1,8 +1,8 @@
 """One pass over a pool: what a block of picks does to every row, and who might have beaten it.
 
 Rows go by in chunks small enough for a core's cache. For each chunk one matrix product gives
-the columns of all b picks. Their products, summed over a *stretch* of 32 picks, bring the states
-(float64) to the stretch's end, and bound how high a row's rate can have been within it. Only
+the columns of all b picks. Their products, summed over a *stretch* of 32 picks, say what the
+states are at the stretch's end, and bound how high a row's rate can have been within it. Only
 where that reaches the least rate of a pick in the stretch is the row followed pick by pick: few
 rows, once the first hundred picks are made.
 """
@@ -14,12 +14,12 @@ from itertools import count
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
+from gip_cli.pursuit.objective import Floats, Ids, Objective, Precision
 from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
-CHUNK_BYTES = 1 << 20  # of products: half of a core's second-level cache
+CHUNK_BYTES = 1 << 21  # of products: a core's second-level cache
 MOST_ROWS = 2048  # in a chunk
 FOLLOWED = 1024  # stretches of rows followed at a time
 
@@ -43,7 +43,7 @@ class Buffers:
         self.rows = np.empty((MOST_ROWS, D), dtype)
         self.cosines = np.empty(self.products.size // self.groups, dtype)
         self.sums = np.empty(len(objective.products) * runs, dtype)
-        self.paths = np.empty(self.states * (runs + MOST_ROWS))
+        self.paths = np.empty(self.states * (runs + MOST_ROWS), dtype)
         self.columns = np.empty((self.groups, FOLLOWED, STRETCH), dtype)
         self.term = np.empty((FOLLOWED, STRETCH), dtype)
         self.path = np.empty((self.states, FOLLOWED, STRETCH), dtype)
@@ -56,7 +56,7 @@ class Buffers:
 
 
 class Sweeper:
-    """Sweeps pools on the host: the whole pool by a team, copies of a few rows by the caller.
+    """Sweeps pools on the host.
 
     Parameters
     ----------
@@ -73,34 +73,32 @@ class Sweeper:
 
     def equip(self, dtype: Precision) -> None:
         """Work in another precision from now on."""
-        sets = [Buffers(self.objective, self.D, dtype) for _ in range(self.team.size + 1)]
-        self.own, *self.buffers = sets
+        workers = range(self.team.size)
+        self.buffers = [Buffers(self.objective, self.D, dtype) for _ in workers]
 
     def each_chunk(
-        self,
-        pool: Pool,
-        stretches: int,
-        work: Callable[[Floats, slice, Buffers], None],
-        meanwhile: Callable[[], None] | None = None,
+        self, pool: Pool, stretches: int, work: Callable[[Floats, slice, Buffers], None]
     ) -> None:
-        """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, and `meanwhile` once.
+        """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
-        Every worker has as many chunks, all of one size, so that none waits for the last.
+        Every worker has as many chunks, all of one size, so that none waits for the last. A copy
+        of a few rows is not worth that; it is left to the calling thread.
         """
         workers = self.team.size if pool.index is None else 1
-        most = self.own.most_rows(stretches) * workers
+        most = self.buffers[0].most_rows(stretches) * workers
         size = -(-len(pool) // (-(-len(pool) // most) * workers))
         starts = count(0, size)
 
-        def share(buffers: Buffers) -> None:
+        def share(worker: int) -> None:
+            buffers = self.buffers[worker]
             while (start := next(starts)) < len(pool):
                 rows = slice(start, min(start + size, len(pool)))
                 work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
         if pool.index is None:
-            self.team.run(lambda worker: share(self.buffers[worker]), meanwhile)
+            self.team.run(share)
         else:
-            share(self.own)
+            share(self.team.size - 1)
 
     def recompute(self, pool: Pool, objective: Objective) -> None:
         """Work the states of all rows out from the belief, in float64."""
@@ -110,11 +108,8 @@ class Sweeper:
 
         self.each_chunk(pool, LONGEST, work)
 
-    def sweep(self, pool: Pool, plan: Plan, meanwhile: Callable[[], None] | None = None) -> Hits:
-        """Write the states after the block to `pool.after`; find the rows that reach its limits.
-
-        `meanwhile` is called in this thread while the team is at work.
-        """
+    def sweep(self, pool: Pool, plan: Plan) -> Hits:
+        """Write the states after the block to `pool.after`; find the rows that reach its limits."""
         nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         reached, near = [nothing], [nothing]
 
@@ -123,7 +118,7 @@ class Sweeper:
             if plan.picks is not None:
                 near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
 
-        self.each_chunk(pool, plan.stretches, work, meanwhile)
+        self.each_chunk(pool, plan.stretches, work)
         columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
         return Hits(*(np.concatenate(column) for column in columns))
 
@@ -147,12 +142,13 @@ def advance(
     states = buffers.paths[: objective.states * (stretches + 1) * c].reshape(-1, stretches + 1, c)
     states[:, 0] = pool.state[:, rows]
     for stretch in range(stretches):
-        np.subtract(
-            states[:, stretch], sums[: objective.states, stretch], out=states[:, stretch + 1]
-        )
-    pool.after[:, rows] = states[:, stretches]
+        change = sums[: objective.states, stretch]
+        np.subtract(states[:, stretch], change, out=states[:, stretch + 1])
+    change = sums[: objective.states].sum(axis=1, dtype=np.float64)
+    np.subtract(pool.state[:, rows], change, out=pool.after[:, rows])
 
-    peak = objective.peak(states[:, :-1], states[:, 1:], sums, pool.noise[rows])
+    noise = pool.noise[rows].astype(states.dtype)
+    peak = objective.peak(states[:, :-1], states[:, 1:], sums, noise)
     if pool.price is not None:
         peak /= pool.price[rows]
     hot = np.flatnonzero(peak >= plan.least[:, None])
@@ -161,14 +157,14 @@ def advance(
         for group, out in enumerate(buffers.columns[:, : len(row)]):
             run = (row * objective.groups + group) * stretches + at
             np.take(runs, run, axis=0, out=out, mode="clip")
-        rates = follow(plan, at, states[:, at, row], pool.noise[rows.start + row], buffers)
+        rates = follow(plan, at, states[:, at, row], noise[row], buffers)
         if pool.price is not None:
             rates /= pool.price[rows.start + row, None]
         which, steps = np.divmod(np.flatnonzero(rates >= plan.limits[at]), STRETCH)
         yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 
-def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) -> Floats:
+def follow(plan: Plan, at: Ids, state: Floats, noise: Floats, buffers: Buffers) -> Floats:
     """(h, 32) gains of h rows just before each pick of the stretches `at` (h,).
 
     Their columns lie in `buffers.columns`. States just before each pick are running sums, which
@@ -180,8 +176,8 @@ def follow(plan: Plan, at: Ids, state: Array, noise: Array, buffers: Buffers) ->
         factor = plan.fixed[at] if right == FIXED else columns[right]
         np.multiply(columns[left], factor, out=term)
         np.matmul(term, buffers.earlier, out=out)
-        np.subtract(before[:, None].astype(term.dtype), out, out=out)
-    gains: Floats = plan.objective.gain(path, noise[:, None].astype(term.dtype))
+        np.subtract(before[:, None], out, out=out)
+    gains: Floats = plan.objective.gain(path, noise[:, None])
     return gains
 
 

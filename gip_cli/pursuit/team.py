@@ -27,14 +27,16 @@ class Team:
     def __init__(self) -> None:
         self.blas = ThreadpoolController().select(user_api="blas")
         self.size = max((library["num_threads"] for library in self.blas.info()), default=1)
-        self.executor = ThreadPoolExecutor(self.size)
+        self.helpers = ThreadPoolExecutor(max(1, self.size - 1))
 
-    def run(self, work: Callable[[int], None], meanwhile: Callable[[], None] | None = None) -> None:
-        """Call `work(worker)` for each worker, and `meanwhile` here; return when all are done."""
-        tasks = [self.executor.submit(work, worker) for worker in range(self.size)]
+    def run(self, work: Callable[[int], None]) -> None:
+        """Call `work(worker)` for each worker, side by side; return when all are done.
+
+        The last worker is the calling thread.
+        """
+        tasks = [self.helpers.submit(work, worker) for worker in range(self.size - 1)]
         try:
-            if meanwhile is not None:
-                meanwhile()
+            work(self.size - 1)
         finally:
             for task in tasks:
                 task.result()
@@ -49,5 +51,5 @@ class Team:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.executor.shutdown(cancel_futures=True)
+        self.helpers.shutdown(cancel_futures=True)
         self.limit.restore_original_limits()

@@ -51,7 +51,8 @@ def try_out(
         chosen.append(i)
         local.pick(i)
         closed[i] = -np.inf
-        closed[pool.located(close(rules, named[i]))] = -np.inf
+        if rules is not None:
+            closed[pool.located(close(rules, named[i]))] = -np.inf
         if max_cosine is not None:
             closed[near(pool, i, F @ F[i], max_cosine)] = -np.inf
     return np.array(chosen, np.int64)
