@@ -58,8 +58,10 @@ class Problem:
                 device=plan.device,
                 on_progress=on_progress,
             )
-        except (ValueError, RuntimeError) as error:
+        except ValueError as error:
             raise UsageError(str(error)) from None
+        except RuntimeError as error:  # the solver raises it for its device alone
+            raise UsageError(f"--device {plan.device}: {error}") from None
 
     def reasons(self, selection: Selection, nearest_cosine: Array) -> Reasons:
         """Why each row (m,) is not among the picks; OPEN for those that are.

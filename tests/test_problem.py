@@ -115,3 +115,11 @@ def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_
     (tmp_path / "given").write_bytes(b"".join(lines[:5]))
     assert noise(Budget(rows=7), given=[tmp_path / "given"]) == pytest.approx(12 * one)
     assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
+
+
+def test_a_device_that_is_not_there_is_told(pool: Pool) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(UsageError, match=r"^--device cuda: torch finds no CUDA GPU; use cpu$"):
+        pose(*pool, Plan(Budget(rows=3), device="cuda")).solve()

@@ -41,7 +41,7 @@ def torch_device(name: str) -> Any:
     except RuntimeError:
         raise ValueError(f"no device {name!r}: cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"device {name!r} is not there: torch finds no CUDA GPU; use cpu")
+        raise RuntimeError("torch finds no CUDA GPU; use cpu")
     if device.type not in ("cpu", "cuda"):
         raise RuntimeError(f"device {name!r} has no float64, which the pursuit needs; use cpu")
     return device
