@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import InputError, UsageError
-from gip_cli.judge.answers import Answer, Usage, Verdict
+from gip_cli.judge.answers import Answer, Verdict, number
 from gip_cli.judge.rubric import Rubric
 from gip_cli.storage import locked, storage_errors
 
@@ -66,7 +66,7 @@ def _entry(line: bytes, path: Path, number: int) -> dict[str, Any]:
             if not isinstance(entry[name], str):
                 raise ValueError(f"{name} is not a text")
         bytes.fromhex(entry["key"])
-        verdicts_of(entry)
+        _verdicts(entry)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             "not an answer that gip wrote",
@@ -133,12 +133,11 @@ class Journal:
     def __contains__(self, key: object) -> bool:
         return key in self._known.at
 
-    def get(self, key: bytes) -> tuple[dict[str, Verdict], Usage]:
-        """The answer under `key` and what it cost; raises KeyError."""
+    def get(self, key: bytes) -> dict[str, Verdict]:
+        """An attribute's verdict by name, of the answer under `key`; raises KeyError."""
         with storage_errors(self.path):
             self._reader.seek(self._known.at[key])
-            entry = json.loads(self._reader.readline())
-        return verdicts_of(entry), Usage(**entry["usage"])
+            return _verdicts(json.loads(self._reader.readline()))
 
     def append(self, key: bytes, api: str, answer: Answer, seconds: float) -> None:
         """Keep an answer; it is on its way to the disk when this returns."""
@@ -202,14 +201,24 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def verdicts_of(entry: dict[str, Any]) -> dict[str, Verdict]:
-    """The verdicts of a journal's line; raises KeyError, TypeError or AttributeError."""
-    return {
-        name: Verdict(
-            one["score"],
-            one.get("cause"),
-            tuple(one["probabilities"]) if one.get("probabilities") else None,
-            one.get("confidence"),
+def _verdicts(entry: dict[str, Any]) -> dict[str, Verdict]:
+    """The verdicts of a journal's line; KeyError, TypeError or AttributeError if it has none."""
+    verdicts = {}
+    for name, one in entry["scores"].items():
+        score, cause = one["score"], one.get("cause")
+        if isinstance(cause, str) is not (score is None):
+            raise TypeError("a score or the cause of its absence")
+        shares, sure = one.get("probabilities"), one.get("confidence")
+        verdicts[name] = Verdict(
+            None if score is None else _number(score),
+            cause,
+            tuple(map(_number, shares)) if shares else None,
+            None if sure is None else _number(sure),
         )
-        for name, one in entry["scores"].items()
-    }
+    return verdicts
+
+
+def _number(value: Any) -> float:
+    if (known := number(value)) is None:
+        raise TypeError("not a number")
+    return known

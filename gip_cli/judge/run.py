@@ -59,7 +59,7 @@ class Outcome:
         """An attribute's verdict by name, for the key of a row that was asked about."""
         if key in self._failed:
             return {one.name: Verdict(None, self._failed[key]) for one in self._rubric.attributes}
-        return self._journal.get(key)[0]
+        return self._journal.get(key)
 
 
 def judge(
@@ -161,7 +161,7 @@ class _Run:
                 self.tally.cut += bool(item.cut)
                 if item.key in self._journal:
                     self.tally.reused += 1
-                    self._count(self._journal.get(item.key)[0])
+                    self._count(self._journal.get(item.key))
                 else:
                     yield item
             if number % _BREATH == 0:

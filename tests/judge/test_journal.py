@@ -41,10 +41,10 @@ def test_what_is_appended_comes_back_now_and_later(tmp_path: Path) -> None:
         assert key(3) not in journal
         assert journal.api is None
         journal.append(key(3), "chat", answer(3), 0.25)
-        assert journal.get(key(3)) == (answer(3).verdicts, Usage(10, 2))
+        assert journal.get(key(3)) == answer(3).verdicts
     with Journal(path, "m", RUBRIC, ["chat"]) as journal:
         assert key(3) in journal
-        assert journal.get(key(3)) == (answer(3).verdicts, Usage(10, 2))
+        assert journal.get(key(3)) == answer(3).verdicts
         assert journal.api == "chat"
         with pytest.raises(KeyError):
             journal.get(key(4))
@@ -86,7 +86,7 @@ def test_cut_off_at_any_byte_it_keeps_every_whole_line(tmp_path: Path) -> None:
             ]
             journal.append(key(9), "chat", answer(9), 0.25)
         with Journal(path, "m", RUBRIC, ["chat"]) as journal:
-            assert journal.get(key(9))[0] == answer(9).verdicts
+            assert journal.get(key(9)) == answer(9).verdicts
 
 
 def test_another_model_rubric_or_api_never_reuses_an_answer(tmp_path: Path) -> None:
@@ -144,6 +144,43 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, damage: str) -> N
         Journal(path, "m", RUBRIC, ["chat"])
 
 
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"score": "4"},
+        {"score": True},
+        {"score": float("nan")},
+        {"score": None},
+        {"score": 4, "cause": "refused"},
+        {"score": None, "cause": 3},
+        {"score": 4, "probabilities": ["1"]},
+        {"score": 4, "confidence": []},
+        {"cause": "refused"},
+        4,
+    ],
+    ids=str,
+)
+def test_a_verdict_is_a_score_or_the_cause_of_its_absence(tmp_path: Path, verdict: object) -> None:
+    path = tmp_path / "j"
+    write(path, range(1))
+    header, line = path.read_text().splitlines()
+    entry = json.loads(line) | {"scores": {"accuracy": verdict}}
+    path.write_text(f"{header}\n{json.dumps(entry)}\n")
+    with pytest.raises(InputError, match=r"j:2: not an answer that gip wrote; delete the line"):
+        look(path, "m", RUBRIC, ["chat"])
+
+
+def test_what_an_answer_cost_is_for_people_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(1))
+    header, line = path.read_text().splitlines()
+    entry = json.loads(line)
+    del entry["usage"]
+    path.write_text(f"{header}\n{json.dumps(entry)}\n")
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        assert journal.get(key(0)) == answer(0).verdicts
+
+
 def test_what_a_model_says_is_kept_however_odd(tmp_path: Path) -> None:
     odd = {"half a pair": "\ud800", "big": 10**60, "deep": [[["é\u2028"]]]}
     with Journal(tmp_path / "j", "m", RUBRIC, ["chat"]) as journal:
@@ -189,7 +226,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert path.stat().st_size == size
         journal.append(key(3), "chat", answer(3), 0)
-        assert journal.get(key(3))[0] == answer(3).verdicts
+        assert journal.get(key(3)) == answer(3).verdicts
 
 
 def test_no_folder_and_no_permission_are_one_line(tmp_path: Path) -> None:
