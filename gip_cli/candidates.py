@@ -132,8 +132,6 @@ def gather_candidates(
     UsageError
         The plan asks for what the pool has not: a signal, a field, a query without energy.
     """
-    if given and plan.pursuit == "residual":
-        raise UsageError("--given does not go with --pursuit residual", "choose another pursuit")
     at = pool.located(store, skip_missing=plan.skip_bad)
     vectors = pool.embedded(store, at)
     sources = plan.sources

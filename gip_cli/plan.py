@@ -8,6 +8,7 @@ from typing import Literal
 
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping
+from gip_cli.pursuit.device import torch_device
 
 Pursuit = Literal["projection", "information", "residual"]
 
@@ -99,6 +100,8 @@ class Plan:
         Rows whose cosine with a pick, or with a row given, exceeds this are no longer picked.
     exclude_threshold : float
         Rows whose cosine with a row to keep away from exceeds this are never picked.
+    device : str
+        Where to solve, a torch device or "cpu"; one that is not there is refused.
     skip_bad : bool
         Leave rows without an embedding or a token count aside instead of refusing them.
     """
@@ -127,3 +130,8 @@ class Plan:
             raise UsageError(f"--exclude-threshold {self.exclude_threshold:g} is not in (0, 1]")
         if self.noise != "auto" and not 0 < self.noise < inf:
             raise UsageError(f"--noise {self.noise:g} is neither auto nor a positive number")
+        if self.device != "cpu":
+            try:
+                torch_device(self.device)
+            except (RuntimeError, ValueError) as error:
+                raise UsageError(f"--device {self.device}: {error}") from None

@@ -147,6 +147,10 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--signal", "good=0"), "--signal 'good=0' is not NAME=WEIGHT"),
         (("-k", 3, "--signal", "good", "--no-signals"), "exclude each other"),
         (("-k", 3, "--min-captured", 2), "--min-captured 2 is not between 0 and 1"),
+        (
+            ("-k", 3, "--pursuit", "residual", "--given", "none.jsonl"),
+            "--given does not go with --pursuit residual",  # and the file is not even looked for
+        ),
     ],
     ids=str,
 )

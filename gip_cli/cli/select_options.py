@@ -265,6 +265,8 @@ def plan_of(
     """The options as the library takes them; raises UsageError where they make no sense."""
     from gip_cli.plan import Plan
 
+    if rows.given and query.pursuit is Pursuit.residual:
+        raise UsageError("--given does not go with --pursuit residual", "choose another pursuit")
     return Plan(
         budget.budget(),
         query.sources(),
