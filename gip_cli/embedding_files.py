@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ class Paths:
         if not str(path).endswith(".npy"):
             raise UsageError("embeddings are named NAME.npy", path=path)
         return cls(Path(path))
+
+
+def store_with(path: Path) -> Path | None:
+    """The first file of the store that `path` is a file of, by their names; None if of none."""
+    for suffix in (".keys.npy", ".tokens.npy", ".npy", ".json"):
+        if path.name.endswith(suffix) and path.name != suffix:
+            paths = Paths.of(path.with_name(path.name.removesuffix(suffix) + ".npy"))
+            with suppress(GipError):
+                read_description(paths.json)
+                return paths.npy
+    return None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,21 @@ def storage_errors(name: str | Path) -> Iterator[None]:
         raise StorageError((error.strerror or str(error)).lower(), path=name) from None
 
 
+def writable(path: str | Path) -> Path:
+    """Where `path` leads, links followed, if a file may be put there; raises as `replacing`."""
+    with storage_errors(path):
+        if Path(path).is_dir() or str(path).endswith(os.sep):
+            raise IsADirectoryError
+        if Path(path).exists() and not Path(path).is_file():
+            return Path(path)  # the links of /dev/stdout may lead to what has no name
+        target = Path(os.path.realpath(path))
+        if not target.parent.is_dir():
+            raise UsageError("no such directory", "make it first", path=Path(path).parent)
+        if target.is_file() and not os.access(target, os.W_OK):
+            raise PermissionError(0, "write-protected")
+    return target
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` when the block ends well.
@@ -46,18 +61,12 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     StorageError
         The system refuses (disk full, permission), or the old file is write-protected.
     """
+    target = writable(path)
     with storage_errors(path):
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise IsADirectoryError
-        if not target.parent.is_dir():
-            raise UsageError("no such directory", "make it first", path=Path(path).parent)
         if target.exists() and not target.is_file():
             with target.open("wb") as stream:
                 yield stream
             return
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(0, "write-protected")
         # Not the target's name in full, which may be as long as names can be. It is known before
         # the file is there, so that no signal comes between making it and knowing what to remove.
         temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")

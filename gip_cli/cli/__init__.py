@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
@@ -15,7 +16,7 @@ from gip_cli.cli.embed import embed
 from gip_cli.cli.report import report
 from gip_cli.cli.score import score
 from gip_cli.cli.select import select
-from gip_cli.errors import GipError
+from gip_cli.errors import GipError, UsageError
 
 HELP = """Pick the few instruction-tuning rows that carry the information.
 
@@ -41,8 +42,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Command(TyperCommand):
+    """A command that takes no empty value: it is what a shell makes of an unset variable."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            values = value if isinstance(value, list | tuple) else [value]
+            if "" in values and value != parameter.default:
+                name = (
+                    parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
+                )
+                raise UsageError(f"{name} is empty", "leave it out or give it a value")
+        return super().invoke(ctx)
+
+
 for command in (embed, score, select, report, compare):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any
 
 import orjson
 import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
-from gip_cli.cli.options import SkipBad
+from gip_cli.cli.options import SkipBad, check_outputs, writing
 from gip_cli.formats import printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -20,7 +20,7 @@ Line = tuple[str, list[str]]
 
 def compare(
     selections: Annotated[
-        list[str], typer.Argument(metavar="A.jsonl B.jsonl ...", help="Subsets of the pool.")
+        list[str], typer.Argument(metavar="FILE.jsonl", help="Subsets of the pool.")
     ],
     pool: Annotated[
         str, typer.Option("--pool", metavar="POOL", help="The rows they were selected from.")
@@ -41,48 +41,59 @@ def compare(
     """
     from gip_cli.report.comparison import compare as measured
 
+    check_outputs("-", read=[pool, *selections])
     with opened(pool, embeddings, selections, group_field, skip_bad=skip_bad) as case:
         figures = measured(case)
-    if json:
-        sys.stdout.buffer.write(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
-    else:
+    if not json and sys.stdout is not None and sys.stdout.isatty():
         _show(figures)
+        return
+    with writing("-") as out:
+        if json:
+            out.write(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            out.writelines("\t".join(cells).encode() + b"\n" for cells in _cells(figures))
+
+
+def _cells(figures: dict[str, Any]) -> Iterator[list[str]]:
+    """The table for other programs: names in full."""
+    columns = {**figures["subsets"], **figures["references"]}
+    yield ["", *map(_whole, columns)]
+    for name, values in _lines(columns.values(), figures["length_unit"], _whole):
+        yield [name, *values]
+    for pair in figures["overlap"]:
+        names = f"{_whole(pair['a'])} and {_whole(pair['b'])}"
+        yield [f"overlap of {names}", f"{pair['jaccard']:.3f}"]
+
+
+def _whole(text: str) -> str:
+    return printable(text, len(text))
 
 
 def _show(figures: dict[str, Any]) -> None:
-    columns = {**figures["subsets"], **figures["references"]}
-    names = [printable(name) for name in columns]
-    lines = list(_lines(list(columns.values()), figures["length_unit"]))
-    overlap = [
-        (f"{printable(pair['a'])} and {printable(pair['b'])}", f"{pair['jaccard']:.3f}")
-        for pair in figures["overlap"]
-    ]
-    if not sys.stdout.isatty():
-        for name, values in [("", names), *lines]:
-            print(name, *values, sep="\t")
-        for name, value in overlap:
-            print(f"overlap of {name}", value, sep="\t")
-        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table("", box=box.SIMPLE_HEAD)
-    for at, name in enumerate(names):
-        reference = at >= len(figures["subsets"])
-        table.add_column(Text(name), justify="right", style="dim" if reference else "")
-    for name, values in lines:
+    for part, style in (("subsets", ""), ("references", "dim")):
+        for name in figures[part]:
+            table.add_column(Text(printable(name)), justify="right", style=style)
+    columns = [*figures["subsets"].values(), *figures["references"].values()]
+    for name, values in _lines(columns, figures["length_unit"], printable):
         table.add_row(Text(name), *values)
     console = Console()
     console.print(table)
-    for name, value in overlap:
-        console.print(Text(f"  overlap (Jaccard) of {name}: {value}"))
+    for pair in figures["overlap"]:
+        names = f"{printable(pair['a'])} and {printable(pair['b'])}"
+        console.print(Text(f"  overlap (Jaccard) of {names}: {pair['jaccard']:.3f}"))
 
 
-def _lines(columns: list[dict[str, Any]], unit: str) -> Iterator[Line]:
+def _lines(
+    columns: Collection[dict[str, Any]], unit: str, shown: Callable[[str], str]
+) -> Iterator[Line]:
     """The table's lines: what is measured, and its value in every column."""
-    first = columns[0]
+    first = next(iter(columns))
 
     def line(name: str, show: str, *path: str) -> Line:
         values = []
@@ -91,7 +102,7 @@ def _lines(columns: list[dict[str, Any]], unit: str) -> Iterator[Line]:
             for member in path:
                 value = value[member]
             values.append("-" if value is None else format(value, show))
-        return printable(name), values
+        return shown(name), values
 
     yield line("rows", ",d", "size")
     yield line("captured energy", ".1%", "captured")

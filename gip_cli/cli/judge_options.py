@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gip_cli.cli.options import is_stream
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api
 
@@ -139,7 +140,7 @@ class JudgeOptions:
 
     def journal_path(self, input: str, output: str) -> Path:
         """Where answers are kept; raises UsageError."""
-        stream = output == "-" or (Path(output).exists() and not Path(output).is_file())
+        stream = is_stream(output)
         if self.journal is not None:
             path = Path(self.journal)
         elif not stream:

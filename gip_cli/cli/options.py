@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
@@ -16,7 +17,7 @@ from gip_cli.cli.console import note
 from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import FormatName
 from gip_cli.rows import BadRows
-from gip_cli.storage import replacing, storage_errors
+from gip_cli.storage import replacing, storage_errors, writable
 
 Input = Annotated[
     str,
@@ -42,11 +43,46 @@ SkipBad = Annotated[
 ]
 
 
+def is_stream(output: str) -> bool:
+    """Whether it is standard output by any name, or no regular file: nothing lies beside it."""
+    with suppress(OSError):
+        status = Path(output).stat()
+        return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(1))
+    return output == "-"
+
+
+def check_outputs(*written: str, read: Iterable[str]) -> None:
+    """Refuse, before any work, what a command cannot or must not write.
+
+    Raises
+    ------
+    UsageError
+        Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
+        such directory.
+    StorageError
+        A file that is write-protected.
+    """
+    from gip_cli.embedding_files import store_with  # imports numpy
+
+    if len({os.path.realpath(path) for path in written}) < len(written):
+        raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
+    sources = list(read)
+    for path in written:
+        refuse_same(path, *sources)
+        if path != "-" and (store := store_with(writable(path))):
+            raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
+
+
 @contextmanager
-def writing(output: str, source: str) -> Iterator[BinaryIO]:
-    """Standard output, or a file replaced as a whole; never the file that is being read."""
-    refuse_same(output, source)
-    if output != "-":
+def writing(output: str) -> Iterator[BinaryIO]:
+    """Standard output, or a file replaced as a whole; gzipped where its name ends so."""
+    if output.endswith(".gz"):
+        with (
+            replacing(output) as file,
+            gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
+        ):
+            yield cast("BinaryIO", packed)
+    elif output != "-":
         with replacing(output) as file:
             yield file
     elif sys.stdout is None:

@@ -9,7 +9,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
-from gip_cli.cli.options import SkipBad, refuse_same, writing
+from gip_cli.cli.options import SkipBad, check_outputs, writing
 
 Map = StrEnum("Map", ["pca", "umap"])
 
@@ -52,7 +52,7 @@ def report(
     from gip_cli.report.layout import Method
     from gip_cli.report.page import page, plotly_script
 
-    refuse_same(output, pool, *selection)
+    check_outputs(output, read=[pool, *selection])
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()
@@ -61,7 +61,7 @@ def report(
     html = page(data)
     if figures is not None:
         note(f"{figures}: {len(write_figures(data, figures))} figures")
-    with writing(output, pool) as out:
+    with writing(output) as out:
         out.write(html)
     for one in data["selections"]:
         for text in one["warnings"]:

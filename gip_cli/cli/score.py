@@ -18,7 +18,7 @@ from gip_cli.cli.options import (
     Output,
     SkipBad,
     TextFields,
-    refuse_same,
+    check_outputs,
     tell_skipped,
     writing,
 )
@@ -110,6 +110,7 @@ def score(
         overwrite=overwrite,
         require=require,
     )
+    check_outputs(output, read=[input, *([rubric] if rubric else [])])
     bad = BadRows(skip=skip_bad)
     lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
     with ExitStack() as stack:
@@ -119,8 +120,6 @@ def score(
             from gip_cli.cli.judge import judged
 
             place = asked.journal_path(input, output)
-            if output != "-":
-                refuse_same(output, input)
             renderer = Renderer.sniff(rows, format, text_field or ())
             note(f"{rows.name}: {renderer.format} rows")
             line = stack.enter_context(judged(rows, renderer, asked, place, overwrite=overwrite))
@@ -128,7 +127,7 @@ def score(
                 return
             lines.append(line)
             usable = (one.row for one in renderer.read(rows))
-        out = stack.enter_context(writing(output, input))
+        out = stack.enter_context(writing(output))
         count = 0
         for count, row in enumerate(usable, 1):  # noqa: B007 - told below
             out.write(one_line(_scored(row, lines)) + b"\n")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from gip_cli.cli.options import refuse_same
+from gip_cli.cli.options import is_stream
 from gip_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -210,19 +210,18 @@ class OutputOptions:
 
     @property
     def receipt_path(self) -> str | None:
-        """Where the receipt goes: beside OUT unless said; nowhere for stdout."""
-        if self.receipt or self.output == "-":
+        """Where the receipt goes: beside OUT unless said; nowhere for a stream."""
+        if self.receipt or is_stream(self.output):
             return self.receipt
         return str(Path(self.output).with_suffix(".receipt.json"))
 
-    def refuse_overwriting(self, *read: str) -> None:
-        """Refuse two outputs of one name, and outputs that are files this run reads."""
-        written = [path for path in (self.rejects, self.receipt_path) if path is not None]
-        places = {Path(path).resolve() for path in (self.output, *written)}
-        if len(places) <= len(written):
-            raise UsageError("two outputs of one name", "see -o, --rejects and --receipt")
-        for path in (self.output, *written):
-            refuse_same(path, *read)
+    @property
+    def written(self) -> list[str]:
+        """All that this run writes; nothing with --check."""
+        if self.check:
+            return []
+        every = (self.output, self.rejects, self.receipt_path, "-" if self.json else None)
+        return [path for path in every if path is not None]
 
 
 def options_said(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 
 import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import tell_skipped, writing
+from gip_cli.cli.options import check_outputs, tell_skipped, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -32,7 +35,7 @@ from gip_cli.receipt import Figures
 from gip_cli.receipt import receipt as make_receipt
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.selection import difference, picked_lines, rejected_lines
-from gip_cli.storage import replacing, storage_errors
+from gip_cli.storage import storage_errors
 
 
 def run(
@@ -54,7 +57,8 @@ def run(
         "given": rows.given or [],
         "exclude": rows.exclude or [],
     }
-    output.refuse_overwriting(input, *(path for paths in read.values() for path in paths))
+    shares = [groups.group_share] if groups.group_share else []
+    check_outputs(*output.written, read=[input, *chain(*read.values()), *shares])
     tell = (lambda text: None) if output.check else note
     bad = BadRows(skip=skip_bad)
     grouping = plan.grouping
@@ -94,9 +98,9 @@ def run(
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "seconds": round(time.monotonic() - started, 3),
             }
-            _write(problem, selection, figures, output, input)
+            _write(problem, selection, figures, output)
     if output.json:
-        with writing("-", input) as stdout:
+        with writing("-") as stdout:
             stdout.write(_json(figures))
     if selection.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -138,6 +142,8 @@ def _check(problem: Problem, selection: Selection, output: OutputOptions) -> Non
         if not Path(output.output).exists():
             raise CheckFailed("missing", "run without --check", path=output.output)
         old = Path(output.output).read_bytes()
+    with suppress(gzip.BadGzipFile, EOFError, zlib.error):  # damaged, or not gzipped: as it is
+        old = gzip.decompress(old)
     new = b"".join(_lines(problem, selection, output))
     if what := difference(old, new):
         raise CheckFailed(f"stale: {what}", "run without --check", path=output.output)
@@ -154,20 +160,18 @@ def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Ite
     )
 
 
-def _write(
-    problem: Problem, selection: Selection, figures: Figures, output: OutputOptions, input: str
-) -> None:
+def _write(problem: Problem, selection: Selection, figures: Figures, output: OutputOptions) -> None:
     """Write all files or none: each is whole before the first takes its place, OUT the last."""
     with ExitStack() as stack:
-        out = stack.enter_context(writing(output.output, input))
+        out = stack.enter_context(writing(output.output))
         out.writelines(_lines(problem, selection, output))
         out.flush()  # a full disk is met while the old files are all in place
         if output.rejects:
-            rejects = stack.enter_context(replacing(output.rejects))
+            rejects = stack.enter_context(writing(output.rejects))
             rejects.writelines(rejected_lines(problem, selection, keep_signals=output.keep_signals))
             rejects.flush()
         if output.receipt_path:
-            stack.enter_context(replacing(output.receipt_path)).write(_json(figures))
+            stack.enter_context(writing(output.receipt_path)).write(_json(figures))
 
 
 def _json(figures: Figures) -> bytes:

@@ -1,0 +1,167 @@
+"""What commands write, and what they refuse to write over: told before any work is done."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.toys import GIP, error_of, gip, write_rows
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    pool = write_rows(tmp_path / "chat.jsonl", [f"row {n}" for n in range(8)], up=3)
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((8, 4)))
+    run = gip("embed", pool, "-o", tmp_path / "chat.npy", "--vectors", tmp_path / "vectors.npy")
+    assert run.returncode == 0
+    return pool
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("select chat.jsonl -k 3 -o", "chat.npy"),
+        ("select chat.jsonl -k 3 -o small.jsonl --receipt", "chat.json"),
+        ("select chat.jsonl -k 3 -o small.jsonl --rejects", "chat.tokens.npy"),
+        ("report chat.jsonl -s chat.jsonl -o", "chat.keys.npy"),
+        ("score chat.jsonl --metadata q=up -o", "chat.npy"),
+    ],
+)
+def test_embeddings_are_never_overwritten(command: str, name: str, pool: Path) -> None:
+    before = contents(pool.parent)
+    run = gip(*command.split(), name, cwd=pool.parent)
+    assert run.returncode == 2
+    assert error_of(run).startswith(f"{name}: belongs to the embeddings {pool.with_suffix('.npy')}")
+    assert contents(pool.parent) == before
+
+
+def test_nor_through_a_link(pool: Path) -> None:
+    link = pool.with_name("link.jsonl")
+    link.symlink_to(pool.with_suffix(".npy"))
+    run = gip("select", pool, "-k", 3, "-o", link)
+    assert run.returncode == 2
+    assert "belongs to the embeddings" in error_of(run)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["select", "chat.jsonl", "-k", "2", "-o", ""], "--output"),
+        (["select", "chat.jsonl", "-k", "2", "--rejects", ""], "--rejects"),
+        (["select", "chat.jsonl", "-k", "2", "--given="], "--given"),
+        (["select", "", "-k", "2"], "INPUT"),
+        (["compare", "chat.jsonl", "", "--pool", "chat.jsonl"], "FILE.jsonl"),
+        (["embed", "chat.jsonl", "-o", ""], "--output"),
+        (["score", "chat.jsonl", "--metadata", ""], "--metadata"),
+    ],
+)
+def test_an_empty_value_is_refused(command: list[str], name: str, pool: Path) -> None:
+    run = gip(*command, cwd=pool.parent)
+    assert run.returncode == 2
+    assert error_of(run) == f"{name} is empty; leave it out or give it a value"
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("select chat.jsonl -k 3 -o", "."),
+        ("select chat.jsonl -k 3 -o", "/"),
+        ("select chat.jsonl -k 3 -o", "new/"),
+        ("select chat.jsonl -k 3 -o small.jsonl --receipt", "none/x.json"),
+        ("select chat.jsonl -k 3 -o small.jsonl --rejects", "folder"),
+        ("report chat.jsonl -s chat.jsonl -o", "folder/"),
+        ("score chat.jsonl --metadata q=up -o", "none/x.jsonl"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    command: str, output: str, pool: Path
+) -> None:
+    pool.with_name("folder").mkdir()
+    run = gip(*command.split(), output, cwd=pool.parent)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+    assert "directory" in error_of(run)
+    assert not pool.with_name("small.jsonl").exists()
+
+
+def test_no_receipt_lies_beside_a_stream(pool: Path) -> None:
+    command = ["select", pool, "-k", 3, "-o"]
+    before = set(Path("/dev").iterdir())
+    shown = gip(*command, "/dev/stdout").stdout  # a pipe
+    assert len(shown.splitlines()) == 3
+    assert gip(*command, "/dev/null").returncode == 0
+    with pool.with_name("small.jsonl").open("wb") as out:
+        assert gip(*command, "/dev/stdout", stdout=out).returncode == 0
+    assert pool.with_name("small.jsonl").read_bytes() == shown
+    assert set(Path("/dev").iterdir()) == before
+    assert not list(pool.parent.glob("*.receipt.json"))
+
+
+def test_a_hyphen_is_standard_output_for_every_file(pool: Path) -> None:
+    out = pool.with_name("small.jsonl")
+    run = gip("select", pool, "-k", 3, "-o", out, "--receipt", "-", cwd=pool.parent)
+    assert json.loads(run.stdout)["picked"] == 3
+    assert not out.with_suffix(".receipt.json").exists()
+    run = gip("select", pool, "-k", 3, "-o", out, "--rejects", "-", cwd=pool.parent)
+    assert len(run.stdout.splitlines()) == 5
+    assert not pool.with_name("-").exists()
+    run = gip("select", pool, "-k", 3, "-o", out, "--receipt", "-", "--json")
+    assert run.returncode == 2
+    assert error_of(run).startswith("two outputs of one name")
+
+
+def test_a_name_that_ends_in_gz_is_gzipped_and_the_same_each_time(pool: Path) -> None:
+    plain, packed = pool.with_name("small.jsonl"), pool.with_name("small.jsonl.gz")
+    assert gip("select", pool, "-k", 3, "-o", plain).returncode == 0
+    assert gip("select", pool, "-k", 3, "-o", packed).returncode == 0
+    first = packed.read_bytes()
+    assert gzip.decompress(first) == plain.read_bytes()
+    assert gip("select", pool, "-k", 3, "-o", packed).returncode == 0
+    assert packed.read_bytes() == first
+    assert gip("select", pool, "-k", 3, "-o", packed, "--check").returncode == 0
+    assert gip("select", pool, "-k", 2, "-o", packed, "--check").returncode == 1
+    packed.write_bytes(first[:-9])
+    run = gip("select", pool, "-k", 3, "-o", packed, "--check")
+    assert run.returncode == 1
+    assert "stale" in error_of(run)
+    scored = pool.with_name("scored.jsonl.gz")
+    assert gip("score", pool, "--metadata", "q=up", "-o", scored).returncode == 0
+    assert len(gzip.decompress(scored.read_bytes()).splitlines()) == 8
+    assert gip("compare", packed.with_name("small.jsonl"), "--pool", scored).returncode == 0
+
+
+def test_compare_and_a_stdout_that_will_not_take_it(pool: Path) -> None:
+    command = f"{GIP} compare {pool} --pool {pool}"
+
+    def run(redirected: str) -> tuple[int, str]:
+        done = subprocess.run(["bash", "-c", redirected], capture_output=True, text=True)
+        return done.returncode, done.stderr.splitlines()[-1]
+
+    for option in ("", " --json"):
+        assert run(f"{command}{option} > /dev/full") == (
+            6,
+            "gip: error: <stdout>: no space left on device",
+        )
+        code, said = run(f"{command}{option} >&-")
+        assert code == 6
+        assert "standard output is closed" in said
+        assert run(f"{command}{option} | true; exit ${{PIPESTATUS[0]}}")[0] == 141
+
+
+def test_compare_gives_other_programs_whole_names(pool: Path) -> None:
+    folder = pool.with_name("a" * 70)
+    folder.mkdir()
+    names = [str(folder / name) for name in ("one.jsonl", "two.jsonl")]
+    for name in names:
+        Path(name).write_bytes(pool.read_bytes())
+    run = gip("compare", *names, "--pool", pool)
+    assert run.stdout.decode().splitlines()[0].split("\t")[1:3] == names
