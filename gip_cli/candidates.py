@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.columns import Signals
 from gip_cli.companions import Companion
-from gip_cli.embeddings import Embeddings, join_keys
+from gip_cli.embeddings import Embeddings, join_keys, rows_at
 from gip_cli.errors import InputError, UsageError
 from gip_cli.given import Given, gather_given
 from gip_cli.measures import closest
 from gip_cli.plan import Plan
-from gip_cli.pool import Pool, Signals
+from gip_cli.pool import Pool
 from gip_cli.query import Query, build_query
+from gip_cli.rows import is_number
 from gip_cli.signals import to_unit
 
 Array = npt.NDArray[np.float64]
@@ -62,10 +64,13 @@ class Candidates:
     vectors : (m, d)
         Zero where a row has no embedding.
     signals : Signals
-        The chosen ones, with their ranges; `shares` are their weights, `unit` (m, a) their values
-        in [0, 1].
+        The chosen ones, with their ranges; `shares` are their weights.
     query : Query
         Its weights (m,) are NaN where a signal is missing.
+    scores : (m, a) or None
+        For `residual` of signals alone, the paper's dual form (design 2.3): unit signals, each by
+        the root of its share. They are the rows' correlations with a query that is never seen;
+        any other query is known, and is pursued itself.
     tokens : (m,)
         Each row's token count; 0 where it is not known.
     reasons : (m,)
@@ -76,8 +81,8 @@ class Candidates:
     vectors: npt.NDArray[np.floating[Any]]
     signals: Signals
     shares: list[float]
-    unit: Array
     query: Query
+    scores: Array | None
     given: Given | None
     tokens: Rows
     reasons: Reasons
@@ -97,19 +102,6 @@ class Candidates:
     def signals_used(self) -> dict[str, float]:
         """Each chosen signal's weight among them."""
         return dict(zip(self.signals.names, self.shares, strict=True))
-
-    @property
-    def scores(self) -> Array | None:
-        """Unit signals (m, a), each by the root of its share, for the paper's dual form.
-
-        There the scores are the rows' correlations with a query that is never seen (design 2.3).
-        None where the query has other sources than signals: then it is known, and is pursued.
-        """
-        if self.query.sources.keys() != {"signals"}:
-            return None
-        shares = np.asarray(self.shares) / np.sum(self.shares)
-        scores: Array = np.nan_to_num(self.unit) * np.sqrt(shares)
-        return scores
 
 
 def gather_candidates(
@@ -133,7 +125,7 @@ def gather_candidates(
         The plan asks for what the pool has not: a signal, a field, a query without energy.
     """
     at = pool.located(store, skip_missing=plan.skip_bad)
-    vectors = pool.embedded(store, at)
+    vectors = rows_at(store.vectors, at)
     sources = plan.sources
     signals, shares = pool.signals.weighted(
         pool.signals.names if sources.signals is None else sources.signals
@@ -153,8 +145,10 @@ def gather_candidates(
         )
     except ValueError as error:
         raise UsageError(str(error), "see --signal, --target and the weights") from None
+    scores = None
     if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:
-        # The dual form (design 2.3) knows no weights: quality is in the scores that it pursues.
+        scores = np.nan_to_num(unit) * np.sqrt(np.asarray(shares) / np.sum(shares))
+        # The dual form knows no weights: quality is in the scores that it pursues.
         query = replace(query, weights=np.where(np.isnan(query.weights), np.nan, 1.0))
     warm = (
         gather_given(given, pool.keys, query.weights, signals, shares, sources.quality_power)
@@ -162,10 +156,13 @@ def gather_candidates(
         else None
     )
     tokens = _tokens(pool, store, at, plan)
+    uncounted = tokens < 0
+    if uncounted.any():
+        tokens = np.maximum(tokens, 0)
     closed = {
         Reason.NO_EMBEDDING: at < 0,
         Reason.NO_SIGNAL: np.isnan(query.weights),
-        Reason.NO_TOKEN_COUNT: tokens < 0,
+        Reason.NO_TOKEN_COUNT: uncounted,
         Reason.EXCLUDED: _near(pool, vectors, exclude, plan.exclude_threshold),
     }
     if warm:
@@ -177,9 +174,7 @@ def gather_candidates(
     if np.all(reasons != Reason.OPEN):
         why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
         raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
-    return Candidates(
-        pool, vectors, signals, shares, unit, query, warm, np.maximum(tokens, 0), reasons
-    )
+    return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, reasons)
 
 
 def _first_reasons(closed: Mapping[Reason, Mask], m: int) -> Reasons:
@@ -196,10 +191,10 @@ def _near(
     threshold: float,
 ) -> Mask:
     """(m,) rows with the text of a row in `exclude`, or closer to one than the threshold."""
-    near = np.zeros(len(pool), dtype=bool)
-    for one in exclude:
-        near |= join_keys(one.keys, pool.keys) >= 0
-        near |= closest(vectors, one.vectors)[1] > threshold
+    if not exclude:
+        return np.zeros(len(pool), dtype=bool)
+    near = closest(vectors, np.concatenate([one.vectors for one in exclude]))[1] > threshold
+    near |= join_keys(np.concatenate([one.keys for one in exclude]), pool.keys) >= 0
     return near
 
 
@@ -215,23 +210,28 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
     """
     field = plan.budget.token_field
     if field is None:
-        counts = np.where(at < 0, 0, store.tokens[at])
-        if plan.budget.tokens is not None and np.any(counts < 0):
+        counts = rows_at(store.tokens, at)
+        if counts.min() >= 0:
+            return counts
+        if plan.budget.tokens is not None:
             raise UsageError(
                 "--tokens: these embeddings were given without token counts",
                 "say where the rows have theirs: --token-field FIELD",
                 path=store.paths.npy,
             )
-        return np.maximum(counts, 0)
-    tokens = np.full(len(pool), -1, dtype=np.int64)
-    for row, value in enumerate(pool.fields[field]):
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
-            tokens[row] = -int(-value // 1)  # a budget is never overspent by rounding down
-        elif not plan.skip_bad:
-            raise InputError(
-                f"no number of tokens in field {field!r}",
-                "mend the row or pass --skip-bad",
-                path=pool.rows.name,
-                line=int(pool.lines[row]),
-            )
+        return np.broadcast_to(np.int64(0), len(pool))
+    values = pool.fields[field]
+    tokens = np.array([_count(value) for value in values.distinct], dtype=np.int64)[values.codes]
+    if not plan.skip_bad and tokens.min() < 0:
+        raise InputError(
+            f"no number of tokens in field {field!r}",
+            "mend the row or pass --skip-bad",
+            path=pool.rows.name,
+            line=int(pool.lines[np.argmax(tokens < 0)]),
+        )
     return tokens
+
+
+def _count(value: Any) -> int:
+    """A number of tokens, -1 if it is none; a budget is never overspent by rounding down."""
+    return -int(-value // 1) if is_number(value) and 0 <= value < 2**53 else -1

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.columns import Signals
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError
 from gip_cli.formats import Renderer
-from gip_cli.pool import Signals, load_pool
+from gip_cli.pool import load_pool
 from gip_cli.rows import BadRows, RowFile
 
 _BATCH = 32  # texts encoded at once

@@ -6,6 +6,7 @@ rows. Rows that can never be picked (excluded, without a signal) need no rule: t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from copy import copy
 from typing import Self
@@ -23,6 +24,7 @@ class Caps:
 
     Rows lie sorted by group and cost, so that those which no longer fit are always the tail of
     their group: a pick costs a search and the rows that it closes, whatever the pool's size.
+    Memory is one number a row.
 
     Parameters
     ----------
@@ -34,11 +36,11 @@ class Caps:
         What picking a row costs, >= 0: 1 to count rows, else its tokens.
     """
 
-    def __init__(self, limits: Rows, groups: Rows, costs: Rows) -> None:
+    def __init__(self, limits: Rows, groups: npt.NDArray[np.integer], costs: Rows) -> None:
         self._groups, self._costs = groups, costs
-        self._order = np.lexsort((costs, groups))
-        self._sorted = costs[self._order]
-        self._starts = np.searchsorted(groups[self._order], np.arange(len(limits)))
+        self._order = np.lexsort((costs, groups)).astype(np.min_scalar_type(len(groups)))
+        sizes = np.bincount(groups, minlength=len(limits))
+        self._starts = np.cumsum(sizes) - sizes
         self._left = limits.astype(np.int64)
         self._ends = self._fitting()
 
@@ -47,23 +49,19 @@ class Caps:
         fit = np.bincount(self._groups[self.pickable()], minlength=len(self._left))
         return self._starts + fit
 
-    @property
-    def left(self) -> Rows:
-        """(G,) what may still be spent in each group."""
-        return self._left
-
     def pickable(self) -> npt.NDArray[np.bool_]:
         """(m,) rows whose cost fits in what their group has left."""
-        return self._costs <= self._left[self._groups]
+        fit: npt.NDArray[np.bool_] = self._costs <= self._left[self._groups]
+        return fit
 
-    def take(self, row: int) -> Rows:
+    def take(self, row: int) -> npt.NDArray[np.integer]:
         """Spend the row's cost; the rows of its group that no longer fit."""
         group = self._groups[row]
         self._left[group] -= self._costs[row]
         start, end = self._starts[group], self._ends[group]
-        fit = np.searchsorted(self._sorted[start:end], self._left[group], side="right")
-        self._ends[group] = start + fit
-        return self._order[start + fit : end]
+        fit = bisect_right(self._order, self._left[group], start, end, key=self._costs.__getitem__)
+        self._ends[group] = fit
+        return self._order[fit:end]
 
     def copy(self) -> Self:
         """A snapshot that shares all but what picks change: two numbers a group."""

@@ -29,17 +29,17 @@ Keys = npt.NDArray[np.uint8]  # (m, 16)
 
 @dataclass(frozen=True)
 class Embeddings:
-    """An opened store: vectors (m, d), memory-mapped; keys (m, 16); tokens (m,)."""
+    """An opened store: vectors (m, d), keys (m, 16) and tokens (m,), all memory-mapped.
+
+    `digest` is BLAKE2b-128 of the keys: which rows these are, in which order.
+    """
 
     paths: Paths
     settings: Settings
     vectors: npt.NDArray[np.floating[Any]]
     keys: Keys
     tokens: npt.NDArray[np.int64]
-
-    def digest(self) -> str:
-        """BLAKE2b-128 of the keys: which rows these are, in which order."""
-        return keys_digest(self.keys)
+    digest: str
 
     def check_rows(self) -> int:
         """Refuse rows that are not finite or not unit; the number of zero rows.
@@ -76,7 +76,7 @@ def row_norms(block: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     return norms
 
 
-def _sortable(keys: Keys) -> npt.NDArray[np.void]:
+def sortable(keys: Keys) -> npt.NDArray[np.void]:
     """Keys as (m,) opaque 16-byte values, which numpy sorts and compares as bytes."""
     return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel()
 
@@ -85,10 +85,28 @@ def join_keys(known: Keys, keys: Keys) -> npt.NDArray[np.int64]:
     """Where each of `keys` (n, 16) stands in `known`: (n,), -1 where it does not."""
     if not len(known):
         return np.full(len(keys), -1)
-    ours, wanted = _sortable(known), _sortable(keys)
+    ours, wanted = sortable(known), sortable(keys)
     order = np.argsort(ours, kind="stable")
     found = np.minimum(np.searchsorted(ours, wanted, sorter=order), len(order) - 1)
     return np.where(ours[order[found]] == wanted, order[found], -1)
+
+
+def together(known: Keys, keys: Keys) -> int | None:
+    """Where all of `keys` (n, 16), n > 0, stand in `known` in their order; None if nowhere.
+
+    Only the first place of the first key is looked at.
+    """
+    start = int(np.argmax(sortable(known) == sortable(keys[:1])))
+    return start if np.array_equal(known[start : start + len(keys)], keys) else None
+
+
+def rows_at(array: npt.NDArray[Any], at: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Rows `at` (m,) of a store's `array`, zero where -1: a view where they stand together."""
+    if at[0] >= 0 and at[-1] - at[0] == len(at) - 1 and np.all(np.diff(at) == 1):
+        return array[at[0] : at[-1] + 1]
+    rows = array[at]
+    rows[at < 0] = 0
+    return rows
 
 
 def keys_digest(keys: Keys) -> str:
@@ -127,7 +145,9 @@ def open_embeddings(path: str | Path) -> Embeddings:
             "run gip embed again",
             path=paths.npy,
         )
-    return Embeddings(paths, settings, vectors, np.asarray(keys), np.asarray(tokens))
+    return Embeddings(
+        paths, settings, vectors, np.asarray(keys), np.asarray(tokens), description.keys
+    )
 
 
 def read_array(

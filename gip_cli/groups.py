@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
+from gip_cli.rows import is_number
 from gip_cli.storage import storage_errors
 
 Rows = npt.NDArray[np.int64]
@@ -44,8 +46,11 @@ class Shares:
         except orjson.JSONDecodeError as error:
             raise InputError(f"not JSON: {error.msg}", "mend the file", path=text) from None
         numbers: list[Any] = list(value.values()) if isinstance(value, dict) else []
-        real = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
-        if not real or min(numbers, default=0) < 0 or not 0 < sum(numbers) < float("inf"):
+        if (
+            not all(map(is_number, numbers))
+            or min(numbers, default=0) < 0
+            or not 0 < sum(numbers) < float("inf")
+        ):
             raise InputError(
                 "not shares by group",
                 'expected {"GROUP": NUMBER, ...}, numbers >= 0 and not all zero',
@@ -83,15 +88,17 @@ class Groups:
     """Each row's group (m,), an index into `names`, which are sorted."""
 
     names: tuple[str, ...]
-    codes: Rows
+    codes: npt.NDArray[np.int32]
 
     @classmethod
-    def by(cls, values: Sequence[Any], also: Iterable[str] = ()) -> Groups:
+    def by(cls, values: Values, also: Iterable[str] = ()) -> Groups:
         """Group rows by their values; names in `also` are groups even if no row has them."""
-        names = [_name(value) for value in values]
+        names = [_name(value) for value in values.distinct]
         known = sorted({*names, *also})
         at = {name: code for code, name in enumerate(known)}
-        return cls(tuple(known), np.array([at[name] for name in names], dtype=np.int64))
+        return cls(
+            tuple(known), np.array([at[name] for name in names], dtype=np.int32)[values.codes]
+        )
 
     def total(self, costs: Rows, rows: Rows) -> Rows:
         """(G,) what the chosen rows of each group cost together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,7 +30,9 @@ class Quotas:
     unit: str
     wanted: bool
 
+    @cached_property
     def caps(self) -> Caps:
+        """The rule before the first pick; who picks works on a copy."""
         return Caps(self.limits, self.groups.codes, self.costs)
 
     def spent(self, picks: Rows) -> Rows:
@@ -55,7 +58,7 @@ class Limits:
     expected: int
 
     def rules(self) -> list[Caps]:
-        both = self.tokens, self.quotas.caps() if self.quotas else None
+        both = self.tokens, self.quotas.caps if self.quotas else None
         return [caps for caps in both if caps is not None]
 
 
@@ -89,7 +92,7 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
             )
         most = min(most, fitting)
         expected = min(most, max(1, round(budget.tokens / max(costs.mean(), 1.0))))
-        one = np.zeros(len(candidates.pool), dtype=np.int64)
+        one = np.broadcast_to(0, len(candidates.pool))
         caps = Caps(np.array([budget.tokens]), one, candidates.tokens)
     limits = Limits(caps, divided, most, 0 if budget.captured is not None else expected)
     fit = np.logical_and.reduce([open_, *(rule.pickable() for rule in limits.rules())])
@@ -103,10 +106,10 @@ def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
     if grouping is None:
         return None
     values = pool.fields[grouping.field]
-    if all(value is None for value in values):
+    if values.distinct == [None]:
         raise UsageError(f"no row has a field {grouping.field!r}", "see --group-field")
     groups = Groups.by(values, grouping.shares.of if grouping.shares else ())
-    costs = np.ones(len(pool), dtype=np.int64)
+    costs = np.broadcast_to(1, len(pool))
     unit, total = "rows", asked
     if grouping.shares and plan.budget.tokens is not None:
         costs, unit, total = candidates.tokens, "tokens", plan.budget.tokens

@@ -48,7 +48,7 @@ class Problem:
                 query=rows.query.covariance,
                 noise=self.noise,
                 pursuit=plan.pursuit,
-                scores=rows.scores if plan.pursuit == "residual" else None,
+                scores=rows.scores,
                 given=rows.given.vectors if rows.given else None,
                 given_weights=rows.given.weights if rows.given else None,
                 rules=All(rules) if rules else None,
@@ -77,7 +77,7 @@ class Problem:
         if selection.stopped == "exhausted":
             reasons[rest & self._fit(self.limits.tokens, picks)] = Reason.NO_GAIN
         if self.limits.quotas:
-            reasons[rest & ~self._fit(self.limits.quotas.caps(), picks)] = Reason.GROUP_FULL
+            reasons[rest & ~self._fit(self.limits.quotas.caps, picks)] = Reason.GROUP_FULL
         if self.plan.dedup_threshold is not None:
             reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
         return reasons
@@ -87,7 +87,7 @@ class Problem:
         rest, quotas = self._rest(picks), self.limits.quotas
         fit = rest & self._fit(self.limits.tokens, picks)
         if quotas and quotas.unit == "tokens":
-            fit &= self._fit(quotas.caps(), picks)
+            fit &= self._fit(quotas.caps, picks)
         return bool(rest.any()) and not fit.any()
 
     def _rest(self, picks: Rows) -> Mask:

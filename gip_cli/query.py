@@ -92,7 +92,7 @@ def build_query(
             covariance += share / total * part / np.trace(part)
     covariance = _positive(covariance)
     weights = (
-        np.ones(m)
+        np.broadcast_to(1.0, m)
         if unit_signals is None
         else quality_weights(unit_signals, signal_shares, quality_power)
     )

@@ -59,7 +59,7 @@ def receipt(
         },
         "embeddings": {
             "path": store_path,
-            "keys": store.digest(),
+            "keys": store.digest,
             **store.settings.to_json(),
         },
         "options": options,

@@ -295,6 +295,11 @@ _KIND: dict[type, str] = {
 }
 
 
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _stdin() -> io.BufferedReader:
     if sys.stdin is None:  # started with it closed
         raise UsageError("standard input is closed", "give a file", path="<stdin>")

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gip_cli.rows import Row
+from gip_cli.rows import Row, is_number
 
 Array = npt.NDArray[np.float64]
 
@@ -67,12 +67,12 @@ def attached(row: Row) -> dict[str, Any]:
     well_formed = (
         isinstance(member, dict)
         and isinstance(signals := member.get("signals", {}), dict)
-        and all(value is None or _is_real(value) for value in signals.values())
+        and all(value is None or is_number(value) for value in signals.values())
         and isinstance(ranges := member.get("ranges", {}), dict)
         and all(
             isinstance(ends, list)
             and len(ends) == 2
-            and all(map(_is_real, ends))
+            and all(map(is_number, ends))
             and ends[0] < ends[1]
             for ends in ranges.values()
         )
@@ -84,10 +84,6 @@ def attached(row: Row) -> dict[str, Any]:
             f'the member "{MEMBER}" is not one that gip writes', "rename or remove that member"
         )
     return dict(member)
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def splice(raw: bytes, member: Mapping[str, Any]) -> bytes:

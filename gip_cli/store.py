@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gip_cli.embedding_commit import commit, finish_commit, unseen
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
-from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
+from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
@@ -199,7 +199,7 @@ def _first_of_each(keys: Keys, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     first = np.zeros(len(keys), dtype=bool)
     positions = np.flatnonzero(wanted)
     if positions.size:
-        distinct = np.unique(keys[positions].view(f"V{KEY_BYTES}").ravel(), return_index=True)[1]
+        distinct = np.unique(sortable(keys[positions]), return_index=True)[1]
         first[positions[distinct]] = True
     return first
 

@@ -11,7 +11,7 @@ import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.companions import Companions
-from gip_cli.embeddings import Embeddings, Paths, Settings
+from gip_cli.embeddings import Embeddings, Paths, Settings, keys_digest
 from gip_cli.encoder import Encoded, ModelCard
 from gip_cli.formats import Renderer
 from gip_cli.plan import Plan
@@ -64,7 +64,12 @@ def in_memory(path: Path, d: int) -> Embeddings:
     encoded = VectorEncoder(d).encode(texts)
     settings = Settings(VectorEncoder(d).card, Renderer("text"), "float32")
     return Embeddings(
-        Paths.of(path.with_suffix(".npy")), settings, encoded.vectors, pool.keys, encoded.tokens
+        Paths.of(path.with_suffix(".npy")),
+        settings,
+        encoded.vectors,
+        pool.keys,
+        encoded.tokens,
+        keys_digest(pool.keys),
     )
 
 

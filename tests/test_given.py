@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gip_cli.columns import Signals
 from gip_cli.companions import Companion, Companions
 from gip_cli.errors import MismatchError
 from gip_cli.given import Given, gather_given
-from gip_cli.pool import Signals
 from tests.selecting import in_memory, row, write_rows
 
 D = 3

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
 from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, quotas
 
@@ -42,7 +43,7 @@ def test_parts_sum_to_the_total_and_are_next_to_exact(weights: list[float], tota
 
 
 def test_groups_are_values_by_their_names() -> None:
-    groups = Groups.by(["de", None, 3, "3", True, ["b", "a"], "de"], also=["xx"])
+    groups = Groups.by(Values(["de", None, 3, "3", True, ["b", "a"], "de"]), also=["xx"])
     assert groups.names == ("3", '["b","a"]', "de", "null", "true", "xx")
     assert [groups.names[code] for code in groups.codes] == [
         "de", "null", "3", "3", "true", '["b","a"]', "de"
@@ -52,7 +53,7 @@ def test_groups_are_values_by_their_names() -> None:
 
 
 def test_quotas_by_size_evenly_and_by_file() -> None:
-    groups = Groups.by(["a", "b", "b", "b", "c"], also=["d"])
+    groups = Groups.by(Values(["a", "b", "b", "b", "c"]), also=["d"])
     sizes = np.array([1, 3, 0, 0])  # no row of c can be picked, none is in d
     assert quotas(Shares("proportional", {}), groups, sizes, 4).tolist() == [1, 3, 0, 0]
     assert quotas(Shares("equal", {}), groups, sizes, 4).tolist() == [2, 2, 0, 0]

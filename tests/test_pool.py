@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
-from gip_cli.embeddings import open_embeddings
+from gip_cli.columns import Signals, Values
+from gip_cli.embeddings import open_embeddings, rows_at
 from gip_cli.errors import InputError, MismatchError, UsageError
-from gip_cli.formats import Renderer, key_of
-from gip_cli.pool import Pool, Signals, load_pool
+from gip_cli.formats import Rendered, Renderer, key_of
+from gip_cli.pool import Pool, load_pool
 from gip_cli.rows import BadRows, RowFile
 from tests.selecting import embed, in_memory, row, write_rows
 
@@ -35,7 +38,8 @@ def test_a_pool_knows_the_place_of_every_row(tmp_path: Path) -> None:
         assert pool.row(1).raw == b'{"text":"0 1 0", "a":{"b":7}}'
         assert pool.row(1).line == 3
     assert pool.lines.tolist() == [1, 3]
-    assert pool.fields == {"a.b": [None, 7]}
+    values = pool.fields["a.b"]
+    assert [values.distinct[code] for code in values.codes] == [None, 7]
     assert pool.keys[1].tobytes() == key_of("0 1 0")
     assert pool.lengths.tolist() == [5, 5]
 
@@ -79,6 +83,7 @@ def test_signals_are_chosen_with_their_weights() -> None:
     np.testing.assert_array_equal(chosen.values, [[1, 0], [4, 3]])
     assert SIGNALS.weighted(["a=2"])[0].names == ("a=2",)  # a name that looks like a weight
     assert SIGNALS.weighted(["a=2=3"])[1] == [3.0]
+    assert SIGNALS.weighted(SIGNALS.names)[0] is SIGNALS  # no copy
     assert SIGNALS.weighted([])[0].values.shape == (2, 0)
 
 
@@ -97,23 +102,71 @@ def test_a_choice_that_makes_no_sense_is_refused(wanted: list[str], message: str
         SIGNALS.weighted(wanted)
 
 
+def test_a_field_holds_each_value_once() -> None:
+    given = ["3", 3, None, 3, 3.0, True, 1, {"b": [1], "a": 2}, {"a": 2, "b": [1]}, "3"]
+    values = Values(given)
+    assert values.distinct == ["3", 3, None, 3.0, True, 1, {"a": 2, "b": [1]}]
+    assert [type(values.distinct[code]) for code in values.codes] == [type(one) for one in given]
+    assert [values.distinct[code] for code in values.codes] == given
+
+
+def test_a_row_too_large_to_count_is_refused(tmp_path: Path) -> None:
+    class Far(Renderer):
+        """A file whose row stands farther than any that a test could write."""
+
+        def read(self, rows: RowFile) -> Iterator[Rendered]:
+            for one in super().read(rows):
+                yield one._replace(row=replace(one.row, line=2**32))
+
+    path = write_rows(tmp_path / "pool", [row([1, 0, 0])])
+    with (
+        RowFile(path, BadRows(), reread=True) as rows,
+        pytest.raises(InputError, match=r"pool:4294967296: .* split the file"),
+    ):
+        load_pool(rows, Far("text"))
+
+
 def test_rows_find_their_embeddings_by_key(tmp_path: Path) -> None:
     rows = [row(v) for v in np.eye(3)] + [row([1, 0, 0])]  # the last repeats the first
     path = write_rows(tmp_path / "pool.jsonl", rows)
     store = open_embeddings(embed(path, D))
-    assert load(path).embedded(store) is store.vectors  # the file itself, not a copy
-    shuffled = load(write_rows(tmp_path / "other.jsonl", [rows[i] for i in (2, 0)]))
-    np.testing.assert_array_equal(shuffled.embedded(store), np.eye(3)[[2, 0]])
+    shuffled = load(write_rows(tmp_path / "other.jsonl", [rows[i] for i in (1, 0)]))
+    np.testing.assert_array_equal(
+        rows_at(store.vectors, shuffled.located(store)), np.eye(3)[[1, 0]]
+    )
+    assert shuffled.sharing(store) is shuffled
+
+
+@pytest.mark.parametrize("part", [slice(0, 4), slice(0, 3), slice(1, 4), slice(2, 3)], ids=str)
+def test_rows_that_stand_together_are_a_part_of_the_file_not_a_copy(
+    part: slice, tmp_path: Path
+) -> None:
+    rows = [row(v) for v in np.eye(3)] + [row([1, 0, 0])]
+    store = open_embeddings(embed(write_rows(tmp_path / "pool.jsonl", rows), D))
+    pool = load(write_rows(tmp_path / "part.jsonl", rows[part]))
+    vectors = rows_at(store.vectors, pool.located(store))
+    assert np.shares_memory(vectors, store.vectors)
+    np.testing.assert_array_equal(vectors, store.vectors[part])
+    shared = pool.sharing(store)
+    assert np.shares_memory(shared.keys, store.keys)
+    np.testing.assert_array_equal(shared.keys, pool.keys)
+
+
+def test_a_repeated_row_that_begins_a_part_is_found_all_the_same(tmp_path: Path) -> None:
+    rows = [row(v) for v in np.eye(3)] + [row([1, 0, 0]), row([0, 1, 1])]
+    store = open_embeddings(embed(write_rows(tmp_path / "pool.jsonl", rows), D))
+    pool = load(write_rows(tmp_path / "part.jsonl", rows[3:]))
+    np.testing.assert_array_equal(rows_at(store.vectors, pool.located(store)), store.vectors[3:])
 
 
 def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
     store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
     pool = load(write_rows(tmp_path / "more", map(row, np.eye(3))))
     with pytest.raises(MismatchError, match=r"more:2: no embedding .* \(nor for 1 more rows\)"):
-        pool.embedded(store)
+        pool.located(store)
     at = pool.located(store, skip_missing=True)
     assert at.tolist() == [0, -1, -1]
-    np.testing.assert_array_equal(pool.embedded(store, at), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(rows_at(store.vectors, at), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
     none = load(write_rows(tmp_path / "none", [row([0, 1, 0])]))
     with pytest.raises(MismatchError, match="none:1: no embedding"):
         none.located(store, skip_missing=True)

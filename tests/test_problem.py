@@ -43,7 +43,7 @@ RANGES = {"a": [0, 1], "b": [0, 1]}
 def dense_residual(problem: Problem, k: int) -> list[int]:
     """Design 2.3, from the scores alone: c_j -= (f_jᵀ f_i + s2 [i = j]) c_i / (s2 + |f_i|²)."""
     F = problem.candidates.vectors.astype(np.float64)
-    signals = problem.candidates.unit
+    signals = problem.candidates.signals.values  # in [0, 1] as they are
     c = signals * np.sqrt([0.75, 0.25])
     G = F @ F.T
     picks: list[int] = []

@@ -67,7 +67,7 @@ def run(
         RowFile(input, bad, reread=True) as file,
         embeddings_for(file, input, embeddings, tell) as store,
     ):
-        pool = load_pool(file, store.settings.renderer, fields)
+        pool = load_pool(file, store.settings.renderer, fields).sharing(store)
         companions = Companions(store, skip_bad=skip_bad)
         beside = {part: [companions.read(path) for path in paths] for part, paths in read.items()}
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))

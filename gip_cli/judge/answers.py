@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gip_cli.judge.rubric import Attribute
+from gip_cli.rows import is_number
 
 REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
 
@@ -108,7 +109,7 @@ def on_levels(
 
 def number(value: Any) -> float | None:
     """`value` as a finite float if it is a number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         return None
     try:
         return float(value) if math.isfinite(value) else None

@@ -32,7 +32,7 @@ class Case:
 
     pool: Pool
     vectors: Vectors  # (m, d)
-    lengths: Rows  # (m,) in `unit`
+    lengths: npt.NDArray[np.integer]  # (m,) in `unit`
     unit: str  # tokens, or response characters where the store does not know tokens
     groups: dict[str, Groups]  # by field
     covariance: Matrix  # the query's, (d, d)
