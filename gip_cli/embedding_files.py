@@ -58,7 +58,7 @@ class Paths:
 
     @classmethod
     def of(cls, path: str | Path) -> Paths:
-        if not str(path).endswith(".npy"):
+        if not Path(path).stem or Path(path).suffix != ".npy":
             raise UsageError("embeddings are named NAME.npy", path=path)
         return cls(Path(path))
 

@@ -29,6 +29,11 @@ class GipError(Exception):
         How to mend it, in one clause; empty if `what` already says so.
     path, line : optional
         Where: printed as ``path:line: what; remedy``.
+
+    Attributes
+    ----------
+    fault : str
+        The message without its remedy, where that is out of place.
     """
 
     exit_code: ClassVar[int] = 1
@@ -42,7 +47,8 @@ class GipError(Exception):
         line: int | None = None,
     ) -> None:
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
-        super().__init__(where + what + (f"; {remedy}" if remedy else ""))
+        self.fault = where + what
+        super().__init__(self.fault + (f"; {remedy}" if remedy else ""))
 
 
 class CheckFailed(GipError):  # noqa: N818 - a verdict, not a fault

@@ -265,6 +265,11 @@ def key_of(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2 rows``: what a person reads."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str, width: int = 60) -> str:
     """A dataset's text made safe for a terminal: escapes for controls, cut to `width`."""
     shown = "".join(

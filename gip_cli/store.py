@@ -181,7 +181,7 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
             return None
         old.check_rows()
     except (MismatchError, UsageError) as error:
-        note(f"not reusing what is there: {error}")
+        note(f"not reusing what is there: {error.fault}")
         return None
     return old
 

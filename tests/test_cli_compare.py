@@ -173,3 +173,32 @@ def test_errors_are_one_line_and_name_the_place(pool: Path, tmp_path: Path) -> N
         run = gip("compare", *arguments)
         assert (run.returncode, run.stdout) == (code, b"")
         assert message in error_of(run)
+
+
+def test_bad_lines_of_a_subset_are_refused_or_skipped_and_told(pool: Path) -> None:
+    a = subset(pool, "bad.jsonl", 0, 1)
+    a.write_bytes(b"x\n" + a.read_bytes())
+    run = gip("compare", a, "--pool", pool)
+    assert run.returncode == 3
+    assert error_of(run).startswith(f"{a}:1: not JSON")
+    run = gip("compare", a, "--pool", pool, "--skip-bad")
+    assert run.returncode == 0
+    assert f"1 bad row skipped; the first: {a}:1: not JSON".encode() in run.stderr
+    assert b"rows\t2\t" in run.stdout
+
+
+def test_rows_of_no_known_format_are_selected_and_compared_by_their_fields(tmp_path: Path) -> None:
+    """With no embeddings at hand, by the real model."""
+    texts = ("how are you", "what is two and two", "name a colour", "where is Rome")
+    path = write_rows(tmp_path / "odd.jsonl", [{"q": text, "a": "so"} for text in texts])
+    run = gip("select", path, "-k", 2)
+    assert run.returncode == 3
+    assert "pass --text-field" in error_of(run)
+    fields, small = ("--text-field", "q", "--text-field", "a"), tmp_path / "small.jsonl"
+    run = gip("select", path, "-k", 2, *fields, "-o", small)
+    assert run.returncode == 0
+    assert f"gip: {path}: fields rows\n".encode() in run.stderr
+    options = json.loads(small.with_suffix(".receipt.json").read_bytes())["options"]
+    assert options["text_field"] == ["q", "a"]
+    figures = json.loads(gip("compare", small, "--pool", path, *fields, "--json").stdout)
+    assert figures["subsets"][str(small)]["size"] == 2

@@ -23,12 +23,12 @@ def test_the_real_model_by_its_command(tmp_path: Path) -> None:
     assert run.stderr.decode().splitlines() == [
         f"gip: {pool}: text rows",
         "gip: pool.npy: 3 rows x 384; 2 texts encoded, 0 rows reused, 0 resumed",
-        "gip: 1 rows are longer than 256 tokens: 15.1% of all tokens unseen",
+        "gip: rows longer than 256 tokens: 1; 15.1% of all tokens unseen",
     ]
     before = (tmp_path / "pool.npy").read_bytes()
     write_rows(pool, ["another " * 300, "a text", "new"])
     run = gip("embed", pool, "-o", "pool.npy", "--batch-size", 64, cwd=tmp_path)
-    assert b"1 texts encoded, 2 rows reused" in run.stderr
+    assert b"1 text encoded, 2 rows reused" in run.stderr
     store = open_embeddings(tmp_path / "pool.npy")
     assert store.vectors[1].tobytes() == before[-384 * 4 :]
     description = json.loads((tmp_path / "pool.json").read_text())
@@ -104,10 +104,11 @@ def test_vectors_that_do_not_belong_to_the_rows_are_refused(
 
 def test_a_model_and_given_vectors_exclude_each_other(pool: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.eye(30))
-    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy",
-              "--max-length", 9)  # fmt: skip
-    assert run.returncode == 2
-    assert "--vectors needs no model" in error_of(run)
+    command = ("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    for option in ("--max-length=9", "--device=cpu", "--batch-size=8", "--trust-remote-code"):
+        run = gip(*command, option)
+        assert run.returncode == 2
+        assert "--vectors needs no model" in error_of(run)
 
 
 def test_an_input_that_the_description_would_replace_is_kept(tmp_path: Path) -> None:
@@ -117,8 +118,17 @@ def test_an_input_that_the_description_would_replace_is_kept(tmp_path: Path) -> 
     np.save(tmp_path / "mine.npy", np.eye(1))
     run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
     assert run.returncode == 2
-    assert error_of(run).startswith(f"{pool}: exists and was not written by gip embed; choose")
+    assert error_of(run) == (
+        f"embeddings of {tmp_path}/pool.npy also write {pool}, which is the input; choose another "
+        f"NAME.npy, e.g. -o {tmp_path}/pool.emb.npy"
+    )
     assert pool.read_text() == '[{"text": "a"}]'
+    run = gip("embed", pool, "-o", tmp_path / "pool.emb.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.stderr.endswith(b"pool.emb.npy: 1 row x 1, as given\n")
+    run = gip("embed", pool, "-o", tmp_path / "mine.npy", "--vectors", tmp_path / "mine.npy")
+    assert "which is the input" in error_of(run)
+    run = gip("embed", pool, "-o", ".npy", "--vectors", "mine.npy", cwd=tmp_path)
+    assert error_of(run) == ".npy: embeddings are named NAME.npy"
 
 
 def test_skipped_rows_are_told(pool: Path, tmp_path: Path) -> None:
@@ -128,3 +138,14 @@ def test_skipped_rows_are_told(pool: Path, tmp_path: Path) -> None:
               "--skip-bad")  # fmt: skip
     assert run.returncode == 0
     assert b"2 bad rows skipped; the first: " in run.stderr
+    assert b"--skip-bad" not in run.stderr  # it is on already
+
+
+def test_a_store_that_is_not_reused_is_told_without_the_advice_to_run_what_runs(
+    pool: Path, tmp_path: Path
+) -> None:
+    command = ("embed", pool, "-o", tmp_path / "pool.npy")
+    assert gip(*command).returncode == 0
+    (tmp_path / "pool.npy").unlink()
+    said = gip(*command).stderr.decode()
+    assert f"not reusing what is there: {tmp_path}/pool.npy: no such embeddings\n" in said

@@ -146,6 +146,10 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--signal", "bad"), "no row has signal 'bad'; signals here: good"),
         (("-k", 3, "--signal", "good=0"), "--signal 'good=0' is not NAME=WEIGHT"),
         (("-k", 3, "--signal", "good", "--no-signals"), "exclude each other"),
+        (("-k", 3, "--exclude-threshold", 0.8), "--exclude-threshold goes with --exclude"),
+        (("-k", 3, "--target-weight", 2), "--target-weight goes with --target"),
+        (("-k", 3, "--format", "alpaca"), "made by reading rows as text; leave out --format"),
+        (("-k", 3, "--text-field", "lang"), "made by reading rows as text; leave out --format"),
         (("-k", 3, "--min-captured", 2), "--min-captured 2 is not between 0 and 1"),
         (
             ("-k", 3, "--pursuit", "residual", "--given", "none.jsonl"),

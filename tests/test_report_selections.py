@@ -44,18 +44,18 @@ def test_each_line_finds_the_row_with_its_own_bytes(
     pool: Pool, tmp_path_factory: pytest.TempPathFactory, order: list[int], count: int
 ) -> None:
     path = write(tmp_path_factory.mktemp("s") / "s.jsonl", [POOL[at] for at in order[:count]])
-    assert read_selection(str(path), pool, None).rows.tolist() == order[:count]
+    assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == order[:count]
 
 
 def test_annotated_and_signals_do_not_matter(pool: Pool, tmp_path: Path) -> None:
     rows = [POOL[4] | {"gip": {"rank": 1}}, POOL[3] | {"gip": {"signals": {"q": 1.0}}}]
     path = write(tmp_path / "s.jsonl", rows)
-    assert read_selection(str(path), pool, None).rows.tolist() == [4, 3]
+    assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [4, 3]
 
 
 def test_rewritten_lines_take_the_first_free_row_of_their_text(pool: Pool, tmp_path: Path) -> None:
     path = write(tmp_path / "s.jsonl", [{"text": "b"}, {"text": "c"}, {"text": "b"}])
-    assert read_selection(str(path), pool, None).rows.tolist() == [1, 2, 3]
+    assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_line_without_a_row_is_named(
 ) -> None:
     path = write(tmp_path / "s.jsonl", [{"text": text} for text in texts])
     with pytest.raises(InputError, match=message):
-        read_selection(str(path), pool, None)
+        read_selection(str(path), pool, None, BadRows())
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def opened(
     embeddings: str | None,
     selections: list[str],
     group_fields: list[str] | None,
+    format: str | None,
+    text_fields: list[str] | None,
     *,
     skip_bad: bool,
 ) -> Iterator[Case]:
@@ -52,19 +54,23 @@ def opened(
 
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
-    bad = BadRows(skip=skip_bad)
-    with RowFile(pool, bad, reread=True) as rows, embeddings_for(rows, pool, embeddings) as store:
+    bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
+    with (
+        RowFile(pool, bad, reread=True) as rows,
+        embeddings_for(rows, pool, embeddings, format, text_fields or ()) as store,
+    ):
         receipts = [Receipt.beside(path) for path in selections]
         told = [
             one.options["group_field"] for one in receipts if one and "group_field" in one.options
         ]
         loaded = load_pool(rows, store.settings.renderer, group_fields or told)
         picked = [
-            read_selection(path, loaded, receipt)
-            for path, receipt in zip(selections, receipts, strict=True)
+            read_selection(path, loaded, receipt, skipped)
+            for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)
         ]
         case = open_case(loaded, store, picked, skip_bad=skip_bad)
-        tell_skipped(bad)
+        for skipped in (bad, *of_picks):
+            tell_skipped(skipped)
         for text in case.notes:
             note(text)
         yield case

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
-from gip_cli.cli.options import SkipBad, check_outputs, writing
+from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
 from gip_cli.formats import printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -28,6 +28,8 @@ def compare(
     embeddings: PoolEmbeddings = None,
     group_field: GroupFields = None,
     json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
+    format: Format = None,
+    text_field: TextFields = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Measure subsets of a pool by one query, beside random and top-k rows of the same size.
@@ -42,7 +44,9 @@ def compare(
     from gip_cli.report.comparison import compare as measured
 
     check_outputs("-", read=[pool, *selections])
-    with opened(pool, embeddings, selections, group_field, skip_bad=skip_bad) as case:
+    with opened(
+        pool, embeddings, selections, group_field, format, text_field, skip_bad=skip_bad
+    ) as case:
         figures = measured(case)
     if not json and sys.stdout is not None and sys.stdout.isatty():
         _show(figures)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import Format, Input, SkipBad, TextFields, tell_skipped
+from gip_cli.cli.options import Format, Input, SkipBad, TextFields, same_file, tell_skipped
 from gip_cli.errors import UsageError
-from gip_cli.formats import Part, Renderer
+from gip_cli.formats import Part, Renderer, counted
 from gip_cli.rows import BadRows, RowFile
 
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
 Dtype = StrEnum("Dtype", ["float32", "float16"])
+
+_BATCH = 32
 
 
 def embed(
@@ -42,7 +45,9 @@ def embed(
         int | None,
         typer.Option(min=1, metavar="TOKENS", help="Cut texts here; default: the model's."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts encoded at once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Texts encoded at once.")
+    ] = _BATCH,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
     vectors: Annotated[
         str | None,
@@ -66,10 +71,11 @@ def embed(
     zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
     """
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
-    from gip_cli.store import check_target, write_embeddings
+    from gip_cli.store import Progress, write_embeddings
 
-    check_target(output)
-    if vectors and (revision or prompt_prefix or max_length or model):
+    _check_output(output, [input, vectors] if vectors else [input])
+    of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code)
+    if vectors and (any(of_a_model) or batch_size != _BATCH or device != Device.auto):
         raise UsageError("--vectors needs no model", "leave out what is said of one")
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
@@ -79,7 +85,7 @@ def embed(
             from gip_cli.given_vectors import write_given
 
             count, dimension = write_given(rows, output, vectors, renderer, dtype=dtype, note=note)
-            note(f"{output}: {count:,} rows x {dimension}, as given")
+            note(f"{output}: {counted(count, 'row')} x {dimension}, as given")
             tell_skipped(bad)
             return
         encoder = load_encoder(
@@ -90,24 +96,51 @@ def embed(
             prompt_prefix=prompt_prefix,
             trust_remote_code=trust_remote_code,
         )
+        done = 0
         with progress("embedding", "texts") as update:
-            written = write_embeddings(
-                rows,
-                output,
-                encoder,
-                renderer,
-                dtype=dtype,
-                batch_size=batch_size,
-                note=note,
-                on_progress=lambda at: update(at.done, at.total, ""),
-            )
+
+            def on_progress(at: Progress) -> None:
+                nonlocal done
+                done = at.done
+                update(at.done, at.total, "")
+
+            try:
+                written = write_embeddings(
+                    rows,
+                    output,
+                    encoder,
+                    renderer,
+                    dtype=dtype,
+                    batch_size=batch_size,
+                    note=note,
+                    on_progress=on_progress,
+                )
+            except KeyboardInterrupt:
+                if done:
+                    note(f"{counted(done, 'text')} encoded and kept: run again to go on")
+                raise
     note(
-        f"{output}: {written.rows:,} rows x {encoder.card.dimension}; {written.encoded:,} texts "
-        f"encoded, {written.reused:,} rows reused, {written.resumed:,} resumed"
+        f"{output}: {counted(written.rows, 'row')} x {encoder.card.dimension}; "
+        f"{counted(written.encoded, 'text')} encoded, {counted(written.reused, 'row')} reused, "
+        f"{written.resumed:,} resumed"
     )
     if written.truncated:
         note(
-            f"{written.truncated:,} rows are longer than {encoder.card.max_length} tokens: "
+            f"rows longer than {encoder.card.max_length} tokens: {written.truncated:,}; "
             f"{written.tokens_unseen:.1%} of all tokens unseen"
         )
     tell_skipped(bad)
+
+
+def _check_output(output: str, read: list[str]) -> None:
+    """Refuse a store of which a file is read; raises UsageError, and as `check_target`."""
+    from gip_cli.embedding_files import Paths
+    from gip_cli.store import check_target
+
+    for path in Paths.of(output).all:
+        if any(same_file(str(path), source) for source in read):
+            raise UsageError(
+                f"embeddings of {output} also write {path}, which is the input",
+                f"choose another NAME.npy, e.g. -o {Path(output).with_suffix('.emb.npy')}",
+            )
+    check_target(output)

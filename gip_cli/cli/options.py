@@ -15,7 +15,7 @@ import typer
 
 from gip_cli.cli.console import note
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.formats import FormatName
+from gip_cli.formats import FormatName, counted
 from gip_cli.rows import BadRows
 from gip_cli.storage import replacing, storage_errors, writable
 
@@ -30,12 +30,13 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
 ]
 Format = Annotated[
-    FormatName | None, typer.Option(help="The rows' format; default: found from the first row.")
+    FormatName | None,
+    typer.Option(metavar="NAME", help=f"{', '.join(FormatName)}; default: by the first row."),
 ]
 TextFields = Annotated[
     list[str] | None,
     typer.Option(
-        "--text-field", metavar="A.B", help="A field that is the row's text, by dots; repeatable."
+        "--text-field", metavar="A.B", help="A field that is the text, by dots; repeatable."
     ),
 ]
 SkipBad = Annotated[
@@ -98,11 +99,14 @@ def writing(output: str) -> Iterator[BinaryIO]:
 
 def refuse_same(output: str, *sources: str) -> None:
     """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
-    written = _regular_file(output, 1)
-    for source in sources:
-        read = _regular_file(source, 0)
-        if written and read and os.path.samestat(written, read):
-            raise UsageError("output and input are the same file", "choose another", path=output)
+    if any(same_file(output, source) for source in sources):
+        raise UsageError("output and input are the same file", "choose another", path=output)
+
+
+def same_file(output: str, source: str) -> bool:
+    """Whether both are one regular file, by whatever names; ``-`` is a standard stream."""
+    written, read = _regular_file(output, 1), _regular_file(source, 0)
+    return bool(written and read and os.path.samestat(written, read))
 
 
 def _regular_file(path: str, stream: int) -> os.stat_result | None:
@@ -116,4 +120,5 @@ def _regular_file(path: str, stream: int) -> os.stat_result | None:
 def tell_skipped(bad: BadRows) -> None:
     """Say how many rows were skipped, and the first reason."""
     if bad.count:
-        note(f"{bad.count:,} bad rows skipped; the first: {bad.first}")
+        rows, first = counted(bad.count, "bad row"), bad.first
+        note(f"{rows} skipped; the first: {first.fault if first else 'unknown'}")

@@ -9,7 +9,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
-from gip_cli.cli.options import SkipBad, check_outputs, writing
+from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
 
 Map = StrEnum("Map", ["pca", "umap"])
 
@@ -36,6 +36,8 @@ def report(
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
     ] = None,
+    format: Format = None,
+    text_field: TextFields = None,
     skip_bad: SkipBad = False,
 ) -> None:
     """Show what was picked, what was lost, and how small it can go: one HTML file.
@@ -56,7 +58,9 @@ def report(
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()
-    with opened(pool, embeddings, selection, group_field, skip_bad=skip_bad) as case:
+    with opened(
+        pool, embeddings, selection, group_field, format, text_field, skip_bad=skip_bad
+    ) as case:
         data = content(case, Method(map))
     html = page(data)
     if figures is not None:

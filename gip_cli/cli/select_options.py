@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from gip_cli.cli.options import is_stream
+from gip_cli.cli.options import Format, TextFields, is_stream
 from gip_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class QueryOptions:
     signal_weight: Annotated[
         float | None, _query(metavar="W", help="The signals' share; default 1.")
     ] = None
-    target_weight: Annotated[float, _query(metavar="W", help="The targets' share; default 1.")] = (
-        1.0
-    )
+    target_weight: Annotated[
+        float | None, _query(metavar="W", help="The targets' share; default 1.")
+    ] = None
     quality_power: Annotated[
         float, _query(metavar="P", help="Larger leans to quality; default 2.")
     ] = 2.0
@@ -100,11 +100,13 @@ class QueryOptions:
 
         if self.no_signals and self.signal:
             raise UsageError("--signal and --no-signals exclude each other")
+        if self.target_weight is not None and not self.target:
+            raise UsageError("--target-weight goes with --target")
         return Sources(
             signals=() if self.no_signals else tuple(self.signal) if self.signal else None,
             self_weight=self.self_weight,
             signal_weight=self.signal_weight,
-            target_weight=self.target_weight,
+            target_weight=1.0 if self.target_weight is None else self.target_weight,
             quality_power=self.quality_power,
         )
 
@@ -149,8 +151,10 @@ class GroupOptions:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Other rows than INPUT's, and which of INPUT's they rule out; in no panel of its own."""
+    """How rows are read, other rows, and what those rule out; in no panel of its own."""
 
+    format: Format = None
+    text_field: TextFields = None
     given: Annotated[
         list[str] | None, _rows(metavar="FILE", help="Rows chosen before: extend them.")
     ] = None
@@ -161,8 +165,8 @@ class RowOptions:
         list[str] | None, _rows(metavar="FILE", help="No row close to one of these.")
     ] = None
     exclude_threshold: Annotated[
-        float, _rows(metavar="COS", help="How close that is; default 0.9.")
-    ] = 0.9
+        float | None, _rows(metavar="COS", help="How close that is; default 0.9.")
+    ] = None
     device: Annotated[Device, _rows(metavar="NAME", help="Solve on cpu (default) or cuda.")] = (
         Device.cpu
     )
@@ -264,6 +268,8 @@ def plan_of(
     """The options as the library takes them; raises UsageError where they make no sense."""
     from gip_cli.plan import Plan
 
+    if rows.exclude_threshold is not None and not rows.exclude:
+        raise UsageError("--exclude-threshold goes with --exclude")
     if rows.given and query.pursuit is Pursuit.residual:
         raise UsageError("--given does not go with --pursuit residual", "choose another pursuit")
     return Plan(
@@ -274,6 +280,6 @@ def plan_of(
         device=str(rows.device),
         grouping=groups.grouping(),
         dedup_threshold=rows.dedup_threshold,
-        exclude_threshold=rows.exclude_threshold,
+        exclude_threshold=0.9 if rows.exclude_threshold is None else rows.exclude_threshold,
         skip_bad=skip_bad,
     )

@@ -65,7 +65,7 @@ def run(
     fields = [field for field in (plan.budget.token_field, grouping and grouping.field) if field]
     with (
         RowFile(input, bad, reread=True) as file,
-        embeddings_for(file, input, embeddings, tell) as store,
+        embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
     ):
         pool = load_pool(file, store.settings.renderer, fields).sharing(store)
         companions = Companions(store, skip_bad=skip_bad)

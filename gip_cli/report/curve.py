@@ -17,7 +17,16 @@ _POINTS = 80
 _LONGER = 3  # random orders that are followed to twice the budget
 _NUMBER = "@N@"  # stands in the commands for the number of picks; no shell quotes it
 # Under these options of gip select the picks for a smaller budget are the first of a larger.
-_NESTED = ("given", "exclude", "exclude_threshold", "dedup_threshold", "pursuit", "device")
+_NESTED = (
+    "format",
+    "text_field",
+    "given",
+    "exclude",
+    "exclude_threshold",
+    "dedup_threshold",
+    "pursuit",
+    "device",
+)
 _RESAID = {"num", "fraction", "captured", "signals", "targets", "quality_power", "noise", "order"}
 
 Matrix = npt.NDArray[np.float64]

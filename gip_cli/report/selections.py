@@ -81,7 +81,7 @@ class Picked:
     receipt: Receipt | None
 
 
-def read_selection(path: str, pool: Pool, receipt: Receipt | None) -> Picked:
+def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows) -> Picked:
     """Read a selection and find each of its rows in `pool`, by key.
 
     Raises
@@ -89,7 +89,7 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None) -> Picked:
     InputError
         Names the line of a row that is not in the pool, or is there less often.
     """
-    with RowFile(path, BadRows()) as file:
+    with RowFile(path, bad) as file:
         picks = list(pool.renderer.read(file))
     return Picked(path, _positions(picks, pool), receipt)
 
