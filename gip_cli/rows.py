@@ -1,32 +1,23 @@
 """Rows of instruction data as bytes, value and place.
 
 Rows are read as JSONL, gzipped JSONL or one JSON array, and are never re-serialised: what is
-written later is the row's own bytes, found again by offset, so that a pool larger than memory
-costs only its offsets.
+written later is the row's own bytes, found again by offset: a pool larger than memory costs only
+its offsets. An array is the exception: while it is read it is in memory as a whole, twice.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import os
 import re
-import stat
-import sys
-import tempfile
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import orjson
 
-from gip_cli.errors import InputError, UsageError
-from gip_cli.storage import storage_errors
+from gip_cli.errors import InputError
+from gip_cli.streams import Stream
 
 _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
@@ -71,76 +62,20 @@ class BadRows:
         self.first = self.first or error
 
 
-class RowFile:
-    """A file of rows, or standard input (``-``).
+class RowFile(Stream):
+    """A file of rows, or standard input (``-``): JSONL or a JSON array, gzipped or not.
 
     Parameters
     ----------
-    path : str or Path
-        ``.jsonl``, gzipped or not (told by content, not by name), or a JSON array.
+    path, reread
+        As `Stream`, whose errors it raises.
     bad : BadRows
         What to do with rows that are not JSON objects.
-    reread : bool
-        Whether rows are read more than once. What cannot be read twice (a pipe, gzip) is then
-        kept in an unnamed temporary file until `close`.
-
-    Raises
-    ------
-    UsageError
-        No such file, or it is a directory.
-    StorageError
-        The system refuses to read it, or the temporary file to be written.
     """
 
     def __init__(self, path: str | Path, bad: BadRows, *, reread: bool = False) -> None:
-        # A name that is not UTF-8 is shown, and kept in receipts, with its bytes escaped.
-        shown = os.fsencode(path).decode(errors="backslashreplace")
-        self.name = "<stdin>" if shown == "-" else shown
+        super().__init__(path, reread=reread)
         self.bad = bad
-        self._line = 0  # met so far
-        self._start = 0  # where the first row's bytes are counted from
-        self._reread = reread
-        with ExitStack() as opened, storage_errors(self.name):
-            plain = _stdin() if shown == "-" else opened.enter_context(Path(path).open("rb"))
-            packed = plain.peek(2)[:2] == b"\x1f\x8b"
-            self._stream = cast("BinaryIO", plain)
-            if packed:
-                self._stream = cast("BinaryIO", opened.enter_context(gzip.open(plain)))
-            if reread and (packed or not plain.seekable()):
-                self._stream = opened.enter_context(self._spool(self._stream))
-            elif plain.seekable():
-                self._start = plain.tell()
-            self._state = _state(self._stream) if reread else None
-            self._opened = opened.pop_all()
-
-    def _spool(self, stream: BinaryIO) -> BinaryIO:
-        with ExitStack() as opened:
-            with storage_errors(tempfile.gettempdir()):
-                spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
-            while chunk := self._chunk(stream):
-                self._line += chunk.count(b"\n")
-                with storage_errors(tempfile.gettempdir()):
-                    spool.write(chunk)
-            with storage_errors(tempfile.gettempdir()):
-                spool.flush()
-            opened.pop_all()
-        return cast("BinaryIO", spool)
-
-    def _chunk(self, stream: BinaryIO) -> bytes:
-        with storage_errors(self.name), self._gzip_errors():
-            return stream.read(1 << 16)
-
-    @contextmanager
-    def _gzip_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            what = "ends early" if isinstance(error, EOFError) else "is damaged"
-            raise InputError(
-                f"the gzip stream {what} after line {self._line}",
-                "fetch the file again",
-                path=self.name,
-            ) from None
 
     def __iter__(self) -> Iterator[Row]:
         """Every row in order; blank lines are passed over.
@@ -151,9 +86,6 @@ class RowFile:
             A line that is not a JSON object (unless bad rows are skipped), a damaged gzip
             stream, an array that breaks off, or a file without any row.
         """
-        if self._reread:
-            self.check_unchanged()
-            self._stream.seek(self._start)
         self.bad.reset()
         found = False
         for row in self._rows():
@@ -168,15 +100,9 @@ class RowFile:
             )
 
     def _rows(self) -> Iterator[Row]:
-        self._line = offset = 0
+        offset = 0
         seen = False  # only the first row's place can open an array
-        lines = iter(self._stream)
-        while True:
-            with storage_errors(self.name), self._gzip_errors():
-                raw = next(lines, None)
-            if raw is None:
-                return
-            self._line = line = self._line + 1
+        for line, raw in enumerate(self.lines(), 1):
             start, offset = offset, offset + len(raw)
             if line == 1:
                 if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -189,9 +115,9 @@ class RowFile:
             if not text:
                 continue
             if text.startswith(b"[") and not seen:
-                with storage_errors(self.name), self._gzip_errors():
-                    rest = self._stream.read()
-                yield from self._array(raw + rest, start, line)
+                del text  # it can be as long as the file
+                raw += self.rest()
+                yield from self._array(raw, start, line)
                 return
             seen = True
             start += raw.index(text)
@@ -255,34 +181,7 @@ class RowFile:
         Line breaks inside an array's element can only be white space between its parts, so
         they are made spaces; nothing else of a row ever changes.
         """
-        with storage_errors(self.name):
-            self.check_unchanged()
-            self._stream.seek(self._start + offset)
-            raw = self._stream.read(length)
-        return one_line(raw)
-
-    def check_unchanged(self) -> None:
-        """Raise `changed` if somebody has written to the file since it was opened."""
-        if self._reread and _state(self._stream) != self._state:
-            raise self.changed()
-
-    def changed(self) -> InputError:
-        """The error for a file that is not what it was when it was opened."""
-        return InputError("changed while it was read", "run again", path=self.name)
-
-    def close(self) -> None:
-        self._opened.close()
-
-    def __enter__(self) -> RowFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
+        return one_line(super().read(offset, length))
 
 
 _KIND: dict[type, str] = {
@@ -298,18 +197,6 @@ _KIND: dict[type, str] = {
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _stdin() -> io.BufferedReader:
-    if sys.stdin is None:  # started with it closed
-        raise UsageError("standard input is closed", "give a file", path="<stdin>")
-    return cast("io.BufferedReader", sys.stdin.buffer)
-
-
-def _state(stream: BinaryIO) -> tuple[int, int] | None:
-    """What changes when somebody writes to a file; None where that means nothing."""
-    status = os.fstat(stream.fileno())
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _past_blanks(text: str, at: int) -> int:

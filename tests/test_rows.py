@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import orjson
@@ -72,6 +73,18 @@ def test_an_element_over_several_lines_is_written_on_one(tmp_path: Path) -> None
     with RowFile(path, BadRows(), reread=True) as rows:
         (row,) = rows
         assert rows.read(row.offset, len(row.raw)) == b'{"a":   1}'
+
+
+@pytest.mark.parametrize("between", [b",", b",\n"], ids=["on one line", "over lines"])
+def test_an_array_is_in_memory_twice_not_more(between: bytes, tmp_path: Path) -> None:
+    data = b"[" + between.join(b'{"a": "%s"}' % (b"x" * 1000) for _ in range(4000)) + b"]\n"
+    (tmp_path / "pool").write_bytes(data)
+    tracemalloc.start()
+    with RowFile(tmp_path / "pool", BadRows()) as rows:
+        assert sum(1 for _ in rows) == 4000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * len(data)
 
 
 REFUSED = {
