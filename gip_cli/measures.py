@@ -33,10 +33,13 @@ def captured_energy(
     vectors : (m, d) unit embeddings; weights : (m,); picks : (n,) rows; covariance : K (d, d);
     given : (g, d) atoms observed beforehand, optional.
     """
-    atoms = vectors[picks].astype(np.float64) * weights[picks, None]
+    precision: Matrix = np.eye(vectors.shape[1])
     if given is not None:
-        atoms = np.concatenate([given, atoms])
-    precision = np.eye(vectors.shape[1]) + atoms.T @ atoms / noise
+        precision += given.T @ given / noise
+    for start in range(0, len(picks), _BLOCK):  # the picks can be the whole pool
+        rows = picks[start : start + _BLOCK]
+        atoms = vectors[rows].astype(np.float64) * weights[rows, None]
+        precision += atoms.T @ atoms / noise
     left = np.trace(np.linalg.solve(precision, covariance))
     return float(1 - left / np.trace(covariance))
 
@@ -159,9 +162,10 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
     cosine = np.full(len(vectors), -np.inf)
     for low in range(0, len(vectors), _BLOCK):
         part = slice(low, low + _BLOCK)
-        block = vectors[part].astype(np.float32)
+        block = vectors[part].astype(np.float32, copy=False)
         for start in range(0, len(references), _BLOCK):
-            cosines = block @ references[start : start + _BLOCK].astype(np.float32).T
+            others = references[start : start + _BLOCK].astype(np.float32, copy=False)
+            cosines = block @ others.T
             if own is not None:
                 place = own[part] - start
                 there = (place >= 0) & (place < cosines.shape[1])

@@ -113,7 +113,7 @@ def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:
     """``Fᵀ diag(row_weights) F`` (d, d): products in float32 by blocks, summed in float64."""
     total = np.zeros((vectors.shape[1], vectors.shape[1]))
     for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK].astype(np.float32)
+        block = vectors[start : start + _BLOCK].astype(np.float32, copy=False)
         if row_weights is None:
             total += block.T @ block
         else:

@@ -47,7 +47,8 @@ def receipt(
     """
     rows, picks = problem.candidates, selection.indices
     pool, given = rows.pool, rows.given
-    draws = [_random(problem, len(picks), seed) for seed in range(RANDOM_SEEDS)]
+    pickable = np.flatnonzero(rows.open)
+    draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
     return {
         "gip": version("gip-cli"),
         "numpy": np.__version__,
@@ -70,7 +71,7 @@ def receipt(
         },
         "noise": selection.noise,
         "not_pickable": count_reasons(rows.reasons),
-        "pickable": int(np.count_nonzero(rows.open)),
+        "pickable": len(pickable),
         "picked": len(picks),
         "stopped": "budget" if problem.spent(picks) else selection.stopped,
         "captured": _last(selection),
@@ -130,10 +131,9 @@ def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:
     }
 
 
-def _random(problem: Problem, count: int, seed: int) -> Rows:
+def _random(problem: Problem, pickable: Rows, count: int, seed: int) -> Rows:
     """Random rows of the same budget: as many as were picked, or what fits in the tokens."""
     rows, tokens = problem.candidates, problem.plan.budget.tokens
-    pickable = np.flatnonzero(rows.open)
     if tokens is None:
         return random_picks(pickable, count, seed)
     order = random_picks(pickable, len(pickable), seed)

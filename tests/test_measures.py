@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,17 @@ def test_captured_energy_is_what_the_pursuit_says(given: np.ndarray | None) -> N
     assert energy == pytest.approx(selection.captured[-1], abs=1e-6)
     gains = captured_gains(F, W, selection.indices, K, 0.7, given)
     np.testing.assert_allclose(gains, selection.gains, atol=1e-6)
+
+
+def test_the_energy_of_a_whole_pool_takes_no_copy_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_BLOCK", 512)
+    pool = unit(RNG.standard_normal((20_000, D)).astype(np.float32))
+    weights, everything = np.ones(len(pool)), np.arange(len(pool))
+    tracemalloc.start()
+    captured_energy(pool, weights, everything, K, 1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < pool.nbytes / 2
 
 
 def test_gains_of_any_order_sum_to_the_energy() -> None:
