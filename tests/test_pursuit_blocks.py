@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import default_noise, select
-from gip_cli.pursuit.plan import Plan
+from gip_cli.pursuit.plan import Contest, Plan, earliest
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.verify import Closures, contenders
 from tests import reference
 from tests.pools import POOLS, random, self_query
 
@@ -121,6 +122,37 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
     found[hits.rows, hits.steps] = True
     assert not np.any(~found & (rates > limits * (1 + 1e-4)))
     assert not np.any(found & (rates < limits * (1 - 1e-4)))
+
+
+@pytest.mark.parametrize("max_cosine", [None, 0.2])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine):
+    """Nearly all rows beat picks made at random: what decides is kept, the rest not even told."""
+    rng = np.random.default_rng(seed)
+    F = random(rng, m=4000, d=24).astype(np.float32)
+    belief, noise = Projection(self_query(F)), np.ones(len(F))
+    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
+    rates = belief.gain(pool.state, noise)
+    best = np.argsort(-rates)
+    picks = np.append(best[:seed], rng.choice(best[100:], 64 - seed, replace=False))
+    ruled = np.sort(best[seed : seed + 20])  # the very rows that would refute the draft first
+    block = belief.copy().observe(F[picks].astype(float), noise[picks])
+    closed, since = np.append(picks, ruled), np.append(np.arange(64), np.ones(20, int))
+    contest = Contest(block.gains, 1e-5, picks, *earliest(closed, since))
+    near = () if max_cosine is None else (F[picks].astype(float), max_cosine)
+    with Team() as team:
+        sweeper, limits = Sweeper(team, belief, 24), block.gains * (1 - 1e-5)
+        every = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, None, *near))
+        few = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, contest, *near))
+    assert len(every.rows) > 10 * len(F) > 10 * len(few.rows)
+    np.testing.assert_array_equal(np.sort(few.near_rows), np.sort(every.near_rows))
+    closed = np.append(closed, every.near_rows)
+    closures = Closures(*earliest(closed, np.append(since, every.near_steps + 1)), 0)
+    decisive = contenders(every, closures, contest)
+    assert len(decisive)
+    np.testing.assert_array_equal(contenders(few, closures, contest), decisive)
+    for pick, step in zip(picks, range(64), strict=True):
+        assert np.any((few.rows == pick) & (few.steps == step))
 
 
 def test_default_noise_of_a_budget_beyond_the_pool_counts_the_pool():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats
-from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Hits, Plan
+from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Found, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.source import Source
 
@@ -113,8 +113,12 @@ class DeviceRows:
         peak = objective.peak(states[:, :-1], states[:, 1:], sums, noise)
         if price is not None:
             peak /= price
-        nothing = torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), X[:0, 0]
+        nothing: Found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         hits, near = [nothing], nothing
+        if plan.picks is not None:
+            cosines = X[:, : len(plan.picks)] @ plan.picks
+            row, step = torch.nonzero(cosines > plan.bar, as_tuple=True)
+            near = fetch(start + row, step, cosines[row, step])
         for hot in torch.nonzero((peak >= plan.least[:, None]).ravel()).ravel().split(FOLLOWED):
             at, row = hot // len(X), hot % len(X)
             path = []
@@ -126,20 +130,22 @@ class DeviceRows:
             if price is not None:
                 rates = rates / price[row, None]
             which, step = torch.nonzero(rates >= plan.limits[at], as_tuple=True)
-            hits.append((start + row[which], at[which] * STRETCH + step, rates[which, step]))
-        if plan.picks is not None:
-            cosines = X[:, : len(plan.picks)] @ plan.picks
-            row, step = torch.nonzero(cosines > plan.bar, as_tuple=True)
-            near = start + row, step, cosines[row, step]
-        joined = [torch.cat([part.cpu() for part in column]) for column in zip(*hits, strict=True)]
-        return [column.cpu().numpy() for column in [*joined, *near]]
+            found = fetch(start + row[which], at[which] * STRETCH + step, rates[which, step])
+            hits.append(plan.contest.thinned(found, near) if plan.contest else found)
+        return [*map(np.concatenate, zip(*hits, strict=True)), *near]
+
+
+def fetch(rows: Any, steps: Any, values: Any) -> Found:
+    """Tensors as arrays on the host."""
+    return rows.cpu().numpy(), steps.cpu().numpy(), values.cpu().numpy()
 
 
 class Placed:
     """A `Plan` on a device."""
 
     def __init__(self, rows: DeviceRows, plan: Plan) -> None:
-        self.objective, self.stretches, self.bar = plan.objective, plan.stretches, plan.bar
+        self.objective, self.contest = plan.objective, plan.contest
+        self.stretches, self.bar = plan.stretches, plan.bar
         self.matrix, self.fixed = rows.put(plan.matrix), rows.put(plan.fixed)
         self.limits, self.least = rows.put(plan.limits), rows.put(plan.least)
         self.earlier = rows.put(np.triu(np.ones((STRETCH, STRETCH), plan.matrix.dtype), 1))

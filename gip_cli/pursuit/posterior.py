@@ -36,7 +36,7 @@ class Posterior:
         """(c, d) X Sigma, in X's precision."""
         if self.is_prior:
             return X
-        smoothed: Floats = X @ self.Sigma.astype(X.dtype)
+        smoothed: Floats = X @ self.Sigma.astype(X.dtype, copy=False)
         return smoothed
 
     def variances(self, X: Floats) -> Floats:

@@ -45,7 +45,7 @@ class Projection:
     def state(self, X: Floats) -> Floats:
         Z = self.posterior.smoothed(X)
         v = np.einsum("ij,ij->i", Z, X)
-        n = np.einsum("ij,ij->i", Z @ self.K.astype(X.dtype), Z)
+        n = np.einsum("ij,ij->i", Z @ self.K.astype(X.dtype, copy=False), Z)
         return np.stack([v, n])
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
@@ -64,7 +64,7 @@ class Projection:
         Z = self.posterior.smoothed(X)
         gram = np.empty((len(X), 2, len(X)), X.dtype)
         np.matmul(Z, X.T, out=gram[:, 0])
-        np.matmul(Z @ self.K.astype(X.dtype), Z.T, out=gram[:, 1])
+        np.matmul(Z @ self.K.astype(X.dtype, copy=False), Z.T, out=gram[:, 1])
         return LocalProjection(gram, noise + state[0], state[1], picks)
 
 

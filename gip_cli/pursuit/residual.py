@@ -80,7 +80,7 @@ class Residual:
         )
 
     def state(self, X: Floats) -> Floats:
-        C = X @ self.R.astype(X.dtype)
+        C = X @ self.R.astype(X.dtype, copy=False)
         n = np.einsum("ij,ij->i", C, C)
         return n[None] if self.signed else np.stack([n, C.sum(axis=1)])
 
@@ -107,7 +107,7 @@ class Residual:
         return n
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
-        F, C = X[:, : len(self.K)], X @ self.R.astype(X.dtype)
+        F, C = X[:, : len(self.K)], X @ self.R.astype(X.dtype, copy=False)
         gram = np.stack([F @ F.T, C @ C.T], axis=1)
         if self.signed:
             return LocalProjection(gram, noise, state[0], picks, deflate=False)

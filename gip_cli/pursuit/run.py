@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
-from gip_cli.pursuit.objective import Array, Floats, Ids, Objective
+from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
 from gip_cli.pursuit.plan import LONGEST, STRETCH
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
@@ -23,6 +24,7 @@ from gip_cli.pursuit.verify import Block, Sweep, impose
 
 FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
+FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
 ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
 
@@ -38,7 +40,7 @@ class Problem:
     objective : Objective
         Before any pick; the run conditions it.
     noise : (m,)
-        s2 / w^2 of each row; infinite for rows that may not be picked.
+        s2 / w^2 of each row; infinite for rows that may not be picked. The run overwrites it.
     s2 : float
         Noise variance of a row of weight 1.
     k : int
@@ -123,8 +125,12 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
         belief = step.after
         left -= len(step.block)
         yield step.block, step.closures.duplicates
-    for row in [*np.setdiff1d(np.arange(len(pool)), zero), *zero]:
-        if not left or not problem.fill:
+    if not left or not problem.fill:
+        return
+    has_norm = np.ones(len(pool), bool)
+    has_norm[zero] = False
+    for row in chain(np.flatnonzero(has_norm & np.isfinite(pool.noise)), zero):
+        if not left:
             return
         if np.isfinite(pool.noise[row]):
             last = observe(pool, belief, np.array([row]))
@@ -141,11 +147,14 @@ def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Ids]:
     """The pool in the state before the first pick, and its rows of all zeros."""
     m = problem.source.shape[0]
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
-    pool = Pool(problem.source, problem.noise.copy(), problem.price, state)
+    pool = Pool(problem.source, problem.noise, problem.price, state)
+
+    few = problem.k < m // FLOAT32_SHARE
+    precision: Precision = np.float32 if few else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         np.einsum("ij,ij->i", X, X, out=squares[rows])
-        state[:, rows] = problem.objective.state(X.astype(np.float64))
+        state[:, rows] = problem.objective.state(X.astype(precision, copy=False))
 
     host.each_chunk(pool, LONGEST, work)
     if len(bad := np.flatnonzero(~np.isfinite(squares))):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from gip_cli.pursuit import check
 from gip_cli.pursuit.information import Information
 from gip_cli.pursuit.noise import default_noise
-from gip_cli.pursuit.objective import Floats, Objective
+from gip_cli.pursuit.objective import Array, Floats, Objective
 from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.results import Progress, Selection
@@ -115,24 +115,26 @@ def select(
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
         s2 = check.noise(noise)
-        variance = np.where(np.isnan(w), np.inf, s2 / np.square(w))
         objective: Objective
+        atom_noise: Array | float = 0.0
         match pursuit:
             case "projection":
                 objective = Projection(K)
             case "information":
                 objective = Information(K)
             case "residual":
-                squares = source.squares()
+                atom_noise = squares = source.squares()
                 signed = signed or scores is None
                 if scores is not None:
                     # A score is the atom's, w f; the embedding's own is 1 / w of it.
                     own = check.scores(scores, m) / np.nan_to_num(w, nan=1.0)[:, None]
                     source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
                 objective = Residual(K, source.extra, signed)
-                variance += squares
             case _:
                 raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
+        variance = np.divide(s2, np.square(w, out=w), out=w)
+        variance += atom_noise
+        variance[np.isnan(variance)] = np.inf
         return run(
             Problem(
                 source=source,

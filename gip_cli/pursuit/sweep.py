@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats, Ids, Objective, Precision
-from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Hits, Plan
+from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Found, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.team import Team
 
@@ -110,22 +110,25 @@ class Sweeper:
 
     def sweep(self, pool: Pool, plan: Plan) -> Hits:
         """Write the states after the block to `pool.after`; find the rows that reach its limits."""
-        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        nothing: Found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         reached, near = [nothing], [nothing]
 
         def work(X: Floats, rows: slice, buffers: Buffers) -> None:
-            reached.extend(advance(pool, plan, X, rows, buffers))
+            close_by = nothing
             if plan.picks is not None:
-                near.append(neighbours(plan.picks, plan.bar, X, rows.start, buffers))
+                close_by = neighbours(plan.picks, plan.bar, X, rows.start, buffers)
+                near.append(close_by)
+            reached.extend(
+                plan.contest.thinned(hits, close_by) if plan.contest else hits
+                for hits in advance(pool, plan, X, rows, buffers)
+            )
 
         self.each_chunk(pool, plan.stretches, work)
         columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
         return Hits(*(np.concatenate(column) for column in columns))
 
 
-def advance(
-    pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers
-) -> Iterator[tuple[Ids, Ids, Floats]]:
+def advance(pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers) -> Iterator[Found]:
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)
     runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
@@ -181,9 +184,7 @@ def follow(plan: Plan, at: Ids, state: Floats, noise: Floats, buffers: Buffers) 
     return gains
 
 
-def neighbours(
-    picks: Floats, bar: float, X: Floats, start: int, buffers: Buffers
-) -> tuple[Ids, Ids, Floats]:
+def neighbours(picks: Floats, bar: float, X: Floats, start: int, buffers: Buffers) -> Found:
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
-from gip_cli.pursuit.plan import Hits, Plan
+from gip_cli.pursuit.plan import Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 COSINE_SLACK = 1e-5  # rounding of a cosine in float32, with room
 BATCH = 1024  # rivals settled at a time, to bound memory
-NEVER = np.iinfo(np.int64).max
 
 Sweep = Callable[[Pool, Plan], Hits]
 
@@ -127,53 +126,55 @@ def verify(
     picks = pool.located(block.rows)
     rates = pool.rates(block.columns.gains, picks)
     turns = np.argsort(picks)
+    closed = closing(pool, block, picks)
     while True:
-        plan = plan_of(pool, block, objective, rates * (1 - margin), max_cosine)
+        contest = Contest(rates, margin, picks, *closed)
+        plan = plan_of(pool, block, objective, rates * (1 - margin), max_cosine, contest)
         hits = sweep(pool, plan)
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
         margin *= 8
-    closures = close(pool, block, picks, hits, max_cosine)
-    rivals = contenders(hits, closures, rates, margin)
+    closures = close(pool, block, closed, hits, max_cosine)
+    rivals = contenders(hits, closures, contest)
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
     margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
     return Verdict(confirmed, right, closures, len(rivals), margin)
 
 
-def contenders(hits: Hits, closures: Closures, rates: Array, margin: float) -> Ids:
-    """Rows that, as far as a sweep can tell, may be better than a pick that still counts.
-
-    Picks count up to the first that is beaten beyond doubt, and there only the best rows do.
-    """
+def contenders(hits: Hits, closures: Closures, contest: Contest) -> Ids:
+    """Rows that, as far as a sweep can tell, may be better than a pick that still counts."""
     open_ = hits.steps < lookup(closures.rows, closures.since, hits.rows)
     rows, steps, theirs = hits.rows[open_], hits.steps[open_], hits.rates[open_]
-    best = rates.copy()
-    np.maximum.at(best, steps, theirs)
-    beaten = np.argmax(np.append(best > rates * (1 + margin), True))
-    counts = (steps <= beaten) & (theirs >= best[steps] * (1 - 2 * margin))
-    return np.unique(rows[counts])
+    return np.unique(rows[contest.decisive(steps, theirs, slice(None))])
 
 
 def impose(
     pool: Pool, objective: Objective, block: Block, max_cosine: float | None, sweep: Sweep
 ) -> Closures:
     """`verify` for a block known to be right."""
+    closed = closing(pool, block, pool.located(block.rows))
     hits = sweep(pool, plan_of(pool, block, objective, np.inf, max_cosine))
-    return close(pool, block, pool.located(block.rows), hits, max_cosine)
+    return close(pool, block, closed, hits, max_cosine)
 
 
 def plan_of(
-    pool: Pool, block: Block, objective: Objective, limits: Array | float, max_cosine: float | None
+    pool: Pool,
+    block: Block,
+    objective: Objective,
+    limits: Array | float,
+    max_cosine: float | None,
+    contest: Contest | None = None,
 ) -> Plan:
     if max_cosine is None:
-        return Plan(objective, block.columns, limits, pool.dtype)
+        return Plan(objective, block.columns, limits, pool.dtype, contest)
     return Plan(
         objective,
         block.columns,
         limits,
         pool.dtype,
+        contest,
         block.X[:, : pool.d],
         max_cosine - COSINE_SLACK,
     )
@@ -221,15 +222,22 @@ def settle(
     return len(block), -1
 
 
-def close(pool: Pool, block: Block, picks: Ids, hits: Hits, max_cosine: float | None) -> Closures:
-    """Gather what the picks close: themselves, what `Rules` said, and what lies too near."""
+def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
+    """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
     ruled = [pool.located(closed) for closed in block.closed]
-    rows = np.concatenate([picks, *ruled])
-    since = np.concatenate(
-        [np.arange(len(picks)), *(np.full(len(at), turn + 1) for turn, at in enumerate(ruled))]
+    turns = [np.full(len(rows), turn + 1) for turn, rows in enumerate(ruled)]
+    return earliest(
+        np.concatenate([picks, *ruled]), np.concatenate([np.arange(len(picks)), *turns])
     )
+
+
+def close(
+    pool: Pool, block: Block, closed: tuple[Ids, Ids], hits: Hits, max_cosine: float | None
+) -> Closures:
+    """Add to what the picks close the rows that lie too near to one of them."""
     if max_cosine is None:
-        return Closures(*earliest(rows, since), duplicates=0)
+        return Closures(*closed, duplicates=0)
+    rows, since = closed
     near, by = hits.near_rows, hits.near_steps
     is_near = hits.cosines > max_cosine
     unsure = np.flatnonzero(np.abs(hits.cosines - max_cosine) <= COSINE_SLACK)
@@ -237,21 +245,8 @@ def close(pool: Pool, block: Block, picks: Ids, hits: Hits, max_cosine: float | 
         batch = unsure[start : start + BATCH]
         is_near[batch] = pool.exact_cosines(near[batch], block.X[by[batch]]) > max_cosine
     near, by = near[is_near], by[is_near]
-    fresh = np.isfinite(pool.noise[near]) & (lookup(*earliest(rows, since), near) > by + 1)
+    fresh = np.isfinite(pool.noise[near]) & (lookup(rows, since, near) > by + 1)
     return Closures(
         *earliest(np.concatenate([rows, near]), np.concatenate([since, by + 1])),
         duplicates=len(np.unique(near[fresh])),
     )
-
-
-def earliest(rows: Ids, since: Ids) -> tuple[Ids, Ids]:
-    """Each row once, ascending, with its smallest `since`."""
-    order = np.lexsort((since, rows))
-    rows, first = np.unique(rows[order], return_index=True)
-    return rows, since[order][first]
-
-
-def lookup(keys: Ids, values: Ids, wanted: Ids) -> Ids:
-    """Values of the wanted among ascending keys; NEVER for those that are not there."""
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, values[at], NEVER)
