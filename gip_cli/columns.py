@@ -59,12 +59,14 @@ class Signals:
         return replace(self, ranges=ranges)
 
     def chosen(self, names: tuple[str, ...]) -> Signals:
-        """Those of `names`, in that order; raises UsageError for one that no row has."""
+        """Those of `names`, in that order; raises UsageError for one that no row has a value of."""
+        columns = zip(self.names, self.values.T, strict=True)
+        have = [name for name, column in columns if not np.isnan(column).all()]
+        if unknown := [name for name in names if name not in have]:
+            here = ", ".join(have) or "none; attach them with gip score"
+            raise UsageError(f"no row has signal {unknown[0]!r}", f"signals here: {here}")
         if names == self.names:
             return self
-        if unknown := [name for name in names if name not in self.names]:
-            have = ", ".join(self.names) or "none; attach them with gip score"
-            raise UsageError(f"no row has signal {unknown[0]!r}", f"signals here: {have}")
         at = [self.names.index(name) for name in names]
         return Signals(
             names,

@@ -204,7 +204,7 @@ class Renderer:
             for name, known in _FORMATS.items():
                 if any(keys >= set(mark) for mark in known.marks):
                     return cls(name, (), part)
-            shown = ", ".join(printable(key) for key in list(row.value)[:8]) or "none"
+            shown = members_shown(row.value)
             rows.bad.refuse(row.error(f"no known format (keys: {shown})", "pass --text-field"))
         raise InputError("no row of a known format", "pass --text-field", path=rows.name)
 
@@ -263,6 +263,11 @@ class Renderer:
 def key_of(text: str) -> bytes:
     """BLAKE2b-128 of a row's text: what embeddings and judgments are joined by."""
     return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
+
+def members_shown(value: Value) -> str:
+    """The first names of a row's members, for a message."""
+    return ", ".join(printable(key) for key in list(value)[:8]) or "none"
 
 
 def counted(number: int, noun: str) -> str:

@@ -39,6 +39,10 @@ class Shares:
             return cls("proportional", {})
         if text == "equal":
             return cls("equal", {})
+        if not Path(text).exists():
+            raise UsageError(
+                f"--group-share {text}: no such file", "give proportional, equal or FILE.json"
+            )
         with storage_errors(text):
             data = Path(text).read_bytes()
         try:

@@ -105,10 +105,7 @@ def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
     grouping, pool = plan.grouping, candidates.pool
     if grouping is None:
         return None
-    values = pool.fields[grouping.field]
-    if values.distinct == [None]:
-        raise UsageError(f"no row has a field {grouping.field!r}", "see --group-field")
-    groups = Groups.by(values, grouping.shares.of if grouping.shares else ())
+    groups = Groups.by(pool.field(grouping.field), grouping.shares.of if grouping.shares else ())
     costs = np.broadcast_to(1, len(pool))
     unit, total = "rows", asked
     if grouping.shares and plan.budget.tokens is not None:

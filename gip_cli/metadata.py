@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.formats import lookup
+from gip_cli.formats import lookup, members_shown
 from gip_cli.rows import Row
-from gip_cli.signals import attach, attached
+from gip_cli.signals import attach, refuse_present
 
 _REDUCE: dict[str, Callable[[list[float]], float]] = {
     "mean": lambda numbers: sum(numbers) / len(numbers),
@@ -98,16 +98,17 @@ class MetadataScorer:
         overwrite: bool = False,
         require: bool = False,
     ) -> None:
-        names = [source.name for source in sources]
-        if len(set(names)) < len(names):
+        self.names = {source.name for source in sources}
+        if len(self.names) < len(sources):
             raise UsageError("two --metadata of one name", "give each signal its own name")
-        if unknown := sorted(ranges.keys() - set(names)):
+        if unknown := sorted(ranges.keys() - self.names):
             raise UsageError(f"--range {unknown[0]}=... names no signal of this run")
         self._sources = sources
         self._ranges = ranges
         self._lower = [source.name for source in sources if source.lower]
         self._overwrite = overwrite
         self._require = require
+        self._first: Row | None = None
         self.rows = 0
         self.missing: Counter[str] = Counter()
 
@@ -121,11 +122,11 @@ class MetadataScorer:
             there already.
         """
         self.rows += 1
-        there = attached(row).get("signals", {})
+        self._first = self._first or row
+        if not self._overwrite:
+            refuse_present(row, self.names)
         signals: dict[str, float | None] = {}
         for source in self._sources:
-            if source.name in there and not self._overwrite:
-                raise row.error(f"signal {source.name!r} is there already", "pass --overwrite")
             value = signals[source.name] = source.value(row)
             if value is None:
                 if self._require:
@@ -139,3 +140,12 @@ class MetadataScorer:
                         "widen --range or mend the row",
                     )
         return attach(row, signals, self._ranges, self._lower)
+
+    def check(self) -> None:
+        """Raise InputError for a field in which no row at all had a number."""
+        for source in self._sources:
+            if self._first and self.missing[source.name] == self.rows:
+                raise self._first.error(
+                    f"no row has a number in field {source.field!r}",
+                    f"fields here: {members_shown(self._first.value)}",
+                )

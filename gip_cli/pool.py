@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
-from gip_cli.errors import MismatchError
+from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup
 from gip_cli.rows import Row, RowFile
 
@@ -44,6 +45,13 @@ class Pool:
         line, offset = int(self.lines[position]), int(self.offsets[position])
         return Row(raw, orjson.loads(raw), self.rows.name, line, offset)
 
+    def field(self, name: str) -> Values:
+        """The values of a field that was asked for; raises UsageError where no row has it."""
+        values = self.fields[name]
+        if values.distinct == [None]:
+            raise UsageError(f"no row has a field {name!r}", "see --group-field")
+        return values
+
     def sharing(self, embeddings: Embeddings) -> Pool:
         """The same pool without keys of its own, where the store has them in one piece."""
         start = together(embeddings.keys, self.keys)
@@ -69,11 +77,13 @@ class Pool:
         if missing.any() and (missing.all() or not skip_missing):
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
+            source = Path(self.rows.name.removesuffix(".gz"))
+            place = "NAME.npy" if source.name == "<stdin>" else source.with_suffix(".npy")
             raise MismatchError(
                 f"no embedding in {embeddings.paths.npy}"
                 + (f" (nor for {more:,} more rows)" * (more > 0)),
-                f"run gip embed {self.rows.name} -o {embeddings.paths.npy}"
-                + " or pass --skip-bad" * (not skip_missing),
+                f"run gip embed {self.rows.name} -o {place} and take it by -e"
+                + ", or pass --skip-bad" * (not skip_missing),
                 path=self.rows.name,
                 line=int(self.lines[first]),
             )

@@ -130,6 +130,10 @@ class RowFile(Stream):
         except orjson.JSONDecodeError as error:
             at = f"column {error.colno}" if error.pos else "the start"
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
+            if not _is_utf8(raw):
+                what, remedy = "not UTF-8", "convert the file with iconv, or pass --skip-bad"
+            elif line == 1 and error.pos == 0:
+                remedy = "convert the file to JSONL, one object a line, or pass --skip-bad"
         else:
             if isinstance(value, dict):
                 return Row(raw, value, self.name, line, offset)
@@ -197,6 +201,14 @@ _KIND: dict[type, str] = {
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _past_blanks(text: str, at: int) -> int:

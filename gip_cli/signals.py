@@ -12,7 +12,7 @@ left out when empty. The line carries them so that scored files can be cut, shuf
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def attached(row: Row) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The member is there but is not what `gip` writes.
+        The member is there but is not what `gip` writes, or a signal is outside its range.
     """
     member = row.value.get(MEMBER)
     if member is None:
@@ -83,7 +83,20 @@ def attached(row: Row) -> dict[str, Any]:
         raise row.error(
             f'the member "{MEMBER}" is not one that gip writes', "rename or remove that member"
         )
+    for name, (low, high) in member.get("ranges", {}).items():
+        value = member.get("signals", {}).get(name)
+        if value is not None and not low <= value <= high:
+            raise row.error(
+                f"signal {name!r} is {value:g}, outside its range {low:g}:{high:g}",
+                "score the row again, or mend it",
+            )
     return dict(member)
+
+
+def refuse_present(row: Row, names: Collection[str]) -> None:
+    """Raise InputError if the row has a signal of one of these names."""
+    if there := attached(row).get("signals", {}).keys() & set(names):
+        raise row.error(f"signal {min(there)!r} is there already", "pass --overwrite")
 
 
 def splice(raw: bytes, member: Mapping[str, Any]) -> bytes:

@@ -175,6 +175,31 @@ def test_errors_are_one_line_and_name_the_place(pool: Path, tmp_path: Path) -> N
         assert message in error_of(run)
 
 
+def test_what_a_receipt_asks_for_in_vain_is_told_with_its_name(large: Path) -> None:
+    small, plain = large.with_name("stale.jsonl"), large.with_name("plain.jsonl")
+    assert gip("select", large, "-k", 4, "-o", small).returncode == 0
+    plain.write_bytes(large.read_bytes().replace(b'"gip":', b'"was":'))
+    run = gip("compare", small, "--pool", plain, "-e", large.with_suffix(".npy"))
+    assert run.returncode == 2
+    receipt = small.with_suffix(".receipt.json")
+    assert error_of(run).startswith(f"the query of {receipt}: no row has signal 'quality'")
+
+
+def test_a_group_field_that_no_row_has_is_refused(pool: Path) -> None:
+    a = subset(pool, "a.jsonl", 0, 1)
+    run = gip("compare", a, "--pool", pool, "--group-field", "nope")
+    assert run.returncode == 2
+    assert error_of(run).startswith("no row has a field 'nope'")
+    run = gip("report", pool, "-s", a, "--group-field", "nope")
+    assert error_of(run).startswith("no row has a field 'nope'")
+
+
+def test_a_folder_is_no_selection(pool: Path) -> None:
+    run = gip("compare", ".", "--pool", pool)
+    assert run.returncode == 2
+    assert error_of(run) == ".: a directory where a file was expected"
+
+
 def test_bad_lines_of_a_subset_are_refused_or_skipped_and_told(pool: Path) -> None:
     a = subset(pool, "bad.jsonl", 0, 1)
     a.write_bytes(b"x\n" + a.read_bytes())

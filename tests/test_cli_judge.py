@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,6 +142,27 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServ
     assert server.requests == []
     assert sorted(pool.parent.iterdir()) == before
     gip("score", pool, "-o", out, "--judge-model", "m", "--dry-run")  # no key is needed to reckon
+    # Of a stream there is no place for a journal, nor need of one.
+    done = gip("score", "-", *judge(server), "--dry-run", stdin=pool.read_bytes())
+    assert b"7 requests, about" in done.stderr
+
+
+def test_a_server_that_is_not_there_is_told_once_before_the_retries(pool: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}/v1"
+    command = ["score", pool, "--judge-url", url, "--judge-model", "m", "--max-retries"]
+    said = gip(*command, 1, code=5).stderr.decode()
+    assert said.count(f"no connection to {url.replace('user:secret@', '')} yet (") == 1
+    with subprocess.Popen([GIP, *map(str, command), "20"], stderr=subprocess.PIPE) as run:
+        assert run.stderr is not None
+        while b"no connection" not in (line := run.stderr.readline()):
+            assert line
+        run.send_signal(signal.SIGINT)
+        rest = run.stderr.read()
+    assert run.returncode == 130
+    assert b"interrupted" in rest
+    assert b"answers so far" not in rest  # there are none
 
 
 def test_too_many_failures_leave_the_old_output_and_the_journal(

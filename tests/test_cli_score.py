@@ -69,6 +69,20 @@ def test_what_is_refused_leaves_the_old_file(
     assert out.read_bytes() == b"old"
 
 
+def test_a_field_that_no_row_has_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "scored.jsonl"
+    run = gip("score", POOL, "-o", out, "--metadata", "q=meta.ratin")
+    assert run.returncode == 3
+    assert error_of(run).startswith(f"{POOL}:1: no row has a number in field 'meta.ratin'; fields")
+    assert not out.exists()
+
+
+def test_a_name_of_metadata_and_of_the_judge_is_refused_before_anything_is_asked() -> None:
+    run = gip("score", POOL, "--metadata", "accuracy=upvotes", "--judge-model", "m", "--dry-run")
+    assert run.returncode == 2
+    assert error_of(run).startswith("accuracy is a signal of --metadata and the judge's")
+
+
 def test_skipped_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "pool").write_bytes(b'{"up":1}\n{"up":\n\n7\n{"up":2}\n')
     run = gip("score", tmp_path / "pool", "--metadata", "s=up", "--skip-bad")

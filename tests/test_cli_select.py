@@ -138,7 +138,10 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
             ("--captured", 0.5, "--group-field", "lang", "--group-share", "equal"),
             "--group-share divides -k, --fraction or --tokens",
         ),
-        (("-k", 3, "--group-field", "lang", "--group-share", "none.json"), "none.json: no such"),
+        (
+            ("-k", 3, "--group-field", "lang", "--group-share", "even"),
+            "--group-share even: no such file; give proportional, equal or FILE.json",
+        ),
         (("-k", 3, "--dedup-threshold", 1.2), "--dedup-threshold 1.2 is not between 0 and 1"),
         (("-k", 3, "--noise", "low"), "--noise low is neither auto nor a number"),
         (("-k", 3, "--noise", "-1"), "--noise -1 is neither auto nor a positive number"),
@@ -309,6 +312,14 @@ def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
     assert receipt["beside"]["given"][0]["rows"] == 4
 
 
+def test_a_signal_that_no_row_has_a_value_of_is_called_so(gip: Gip, pool: Path, out: Path) -> None:
+    rows = [{**one, "gip": {"signals": {"good": None}}} for one in make_rows()]
+    path = write_rows(out.parent / "null.jsonl", rows)
+    run = gip("select", path, "-k", 2, "-e", pool.with_suffix(".npy"))
+    assert run.code == 2
+    assert run.error.startswith("no row has signal 'good'; signals here: none")
+
+
 def test_rows_near_an_excluded_one_are_never_picked(select: Select, pool: Path, out: Path) -> None:
     rows = make_rows()
     exclude = write_rows(out.parent / "test.jsonl", rows[:10])
@@ -376,7 +387,8 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     store = ("-e", pool.with_suffix(".npy"))
     run = gip("select", more, "-k", 5, "-o", out, *store)
     assert run.code == 4
-    assert f"{more}:61: no embedding in" in run.error
+    assert f"{more}:61: no embedding in {store[1]}; run gip embed {more} -o" in run.error
+    assert f"-o {more.with_suffix('.npy')} and take it by -e" in run.error  # not the pool's
     rejects = out.parent / "rejects.jsonl"
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
     assert "1 of 61 rows have no embedding and cannot be picked" in said

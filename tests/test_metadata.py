@@ -94,6 +94,17 @@ def test_a_missing_value_is_null_and_counted() -> None:
     assert (score.rows, score.missing) == (1, {"t": 1})
 
 
+def test_a_field_without_any_number_is_an_error_that_shows_the_fields() -> None:
+    score = scorer("s=a", "t=b")
+    score.line(row_of({"a": 1, "c": 2}))
+    with pytest.raises(
+        InputError, match=r"pool.jsonl:7: no row has a number in field 'b'; fields here: a, c"
+    ):
+        score.check()
+    score.line(row_of({"b": 1}))
+    score.check()
+
+
 def test_a_missing_value_can_be_an_error() -> None:
     with pytest.raises(InputError, match=r"pool.jsonl:7: no number in field 'a'; drop --require"):
         scorer("s=a", require=True).line(row_of({"a": "much"}))

@@ -92,6 +92,14 @@ def test_a_member_of_that_name_that_gip_did_not_write_is_refused(member: bytes) 
         attached(row_of(b'{"gip":' + member + b"}"))
 
 
+@pytest.mark.parametrize("value", [0.9, 5.1])
+def test_a_signal_outside_its_own_range_is_refused_where_it_stands(value: float) -> None:
+    raw = b'{"gip":{"signals":{"s":%g,"t":null},"ranges":{"s":[1,5],"t":[0,1]}}}'
+    assert attached(row_of(raw % 1))["signals"] == {"s": 1, "t": None}
+    with pytest.raises(InputError, match=f"pool.jsonl:7: signal 's' is {value}, outside .* 1:5"):
+        attached(row_of(raw % value))
+
+
 NAN = float("nan")
 
 

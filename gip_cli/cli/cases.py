@@ -64,6 +64,8 @@ def opened(
             one.options["group_field"] for one in receipts if one and "group_field" in one.options
         ]
         loaded = load_pool(rows, store.settings.renderer, group_fields or told)
+        for field in group_fields or ():
+            loaded.field(field)
         picked = [
             read_selection(path, loaded, receipt, skipped)
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)

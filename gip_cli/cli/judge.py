@@ -87,18 +87,20 @@ def judged(
     rows: RowFile,
     renderer: Renderer,
     options: JudgeOptions,
-    journal_path: Path,
+    rubric: Rubric,
+    journal_path: Path | None,
     *,
     overwrite: bool,
 ) -> Iterator[Callable[[Row], bytes] | None]:
     """Ask about every row, then give what attaches the answers; None after a dry run.
+
+    Only a dry run may do without a journal.
 
     Raises
     ------
     JudgeError
         More rows without a score than allowed.
     """
-    rubric = Rubric.choose(options.attributes, options.rubric)
     scorer = JudgeScorer(
         rubric,
         renderer,
@@ -107,7 +109,7 @@ def judged(
         keep_probabilities=options.keep_probabilities,
     )
     asked = _who(options)
-    if options.dry_run:
+    if options.dry_run or journal_path is None:
         _tell_plan(_plan(rows, scorer, asked, rubric, journal_path, options), options)
         yield None
         return
@@ -127,7 +129,7 @@ def _plan(
     scorer: JudgeScorer,
     asked: _Asked,
     rubric: Rubric,
-    journal_path: Path,
+    journal_path: Path | None,
     options: JudgeOptions,
 ) -> Estimate:
     count_tokens = None
@@ -136,7 +138,7 @@ def _plan(
 
         count_tokens = token_counter(options.local, rubric)
     known = None
-    if journal_path.exists():
+    if journal_path is not None and journal_path.exists():
         known = look(journal_path, asked.identity, rubric, asked.apis)
     api = (known.api if known else None) or asked.apis[0]
     return estimate(scorer.items(rows), rubric, known or (), api, count_tokens)
@@ -167,7 +169,8 @@ def _ask(
                 on_progress=show,
             )
         except KeyboardInterrupt:
-            note(f"judge: the answers so far are kept in {journal.path}")
+            if journal.api is not None:  # it holds an answer
+                note(f"judge: the answers so far are kept in {journal.path}")
             raise
 
 

@@ -3,124 +3,104 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gip_cli.cli.options import is_stream
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api
+from gip_cli.judge.server import DEFAULT_KEY_VARIABLE
 
-_JUDGE: dict[str, Any] = {"rich_help_panel": "LLM judge"}
-_LIMITS: dict[str, Any] = {"rich_help_panel": "LLM judge: cost and limits"}
-
-JudgeModel = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The model that a server judges with.", **_JUDGE)
-]
-JudgeUrl = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="The server, up to /v1; default: OpenAI's, or OPENAI_BASE_URL.",
-        **_JUDGE,
-    ),
-]
-JudgeApi = Annotated[
-    Api, typer.Option(help="How to ask it; auto tries systemone, then chat.", **_JUDGE)
-]
-ApiKeyEnv = Annotated[
-    str, typer.Option(metavar="VARIABLE", help="Where the API key is found.", **_JUDGE)
-]
-JudgeLocal = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR|NAME", help="Judge in this process, by a causal model; no server.", **_JUDGE
-    ),
-]
-AttributeNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--attribute",
-        metavar="NAME",
-        help="helpfulness, accuracy, reasoning (the default three), complexity, or a rubric's "
-        "own; repeatable.",
-        **_JUDGE,
-    ),
-]
-RubricFile = Annotated[
-    str | None,
-    typer.Option(
-        "--rubric", metavar="FILE.toml", help="Attributes of your own: [NAME] tables.", **_JUDGE
-    ),
-]
-KeepProbabilities = Annotated[
-    bool,
-    typer.Option("--keep-probabilities", help="Attach every level's probability too.", **_JUDGE),
-]
-MaxJudgeChars = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Cut longer rows in the middle.", **_JUDGE)
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what asking would take; ask nothing.", **_LIMITS)
-]
-PricePerMtok = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="DOLLARS", help="For a million input tokens.", **_LIMITS),
-]
-MaxConcurrent = Annotated[
-    int, typer.Option("--max-concurrent-requests", min=1, help="Requests under way.", **_LIMITS)
-]
-RequestsPerMinute = Annotated[
-    float | None, typer.Option(min=0.001, help="Evenly spaced; retries count.", **_LIMITS)
-]
-Timeout = Annotated[
-    float, typer.Option(min=0.001, metavar="SECONDS", help="For one whole answer.", **_LIMITS)
-]
-MaxRetries = Annotated[
-    int, typer.Option(min=0, help="Further attempts after what may pass.", **_LIMITS)
-]
-JournalFile = Annotated[
-    str | None,
-    typer.Option(
-        "--journal",
-        metavar="PATH",
-        help="Keeps every answer, so that none is asked for twice; default: OUT's sibling "
-        ".judge.jsonl, or INPUT's.",
-        **_LIMITS,
-    ),
-]
-MaxFailureRate = Annotated[
-    float,
-    typer.Option(
-        min=0, max=1, metavar="SHARE", help="Rows without a score; more is exit 5.", **_LIMITS
-    ),
-]
+_judge = partial(typer.Option, rich_help_panel="LLM judge")
+_limits = partial(typer.Option, rich_help_panel="LLM judge: cost and limits")
 
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """The judge's options as they came."""
-
-    model: str | None
-    url: str | None
-    api: Api
-    key_variable: str
-    local: str | None
-    attributes: Sequence[str]
-    rubric: str | None
-    keep_probabilities: bool
-    max_chars: int
-    dry_run: bool
-    price: float | None
-    max_concurrent: int
-    requests_per_minute: float | None
-    timeout: float
-    max_retries: int
-    journal: str | None
-    max_failure_rate: float
+    model: Annotated[
+        str | None, _judge("--judge-model", metavar="NAME", help="The model a server judges with.")
+    ] = None
+    url: Annotated[
+        str | None,
+        _judge(
+            "--judge-url",
+            metavar="URL",
+            help="The server, up to /v1; default: OpenAI's, or OPENAI_BASE_URL.",
+        ),
+    ] = None
+    api: Annotated[
+        Api,
+        _judge(
+            "--judge-api",
+            metavar="NAME",
+            help="auto (systemone, then chat), systemone, openai or chat.",
+        ),
+    ] = Api.auto
+    key_variable: Annotated[
+        str, _judge("--api-key-env", metavar="VARIABLE", help="Where the API key is found.")
+    ] = DEFAULT_KEY_VARIABLE
+    local: Annotated[
+        str | None,
+        _judge(
+            "--judge-local",
+            metavar="DIR|NAME",
+            help="Judge in this process, by a causal model; no server.",
+        ),
+    ] = None
+    attributes: Annotated[
+        list[str] | None,
+        _judge(
+            "--attribute",
+            metavar="NAME",
+            help="helpfulness, accuracy, reasoning (the default three), complexity, or a rubric's "
+            "own; repeatable.",
+        ),
+    ] = None
+    rubric: Annotated[
+        str | None, _judge(metavar="FILE.toml", help="Attributes of your own: [NAME] tables.")
+    ] = None
+    keep_probabilities: Annotated[
+        bool, _judge("--keep-probabilities", help="Attach every level's probability too.")
+    ] = False
+    max_chars: Annotated[
+        int,
+        _judge("--max-judge-chars", min=1, metavar="N", help="Cut longer rows in the middle."),
+    ] = 20_000
+    dry_run: Annotated[
+        bool, _limits("--dry-run", help="Say what asking would take; ask nothing.")
+    ] = False
+    price: Annotated[
+        float | None,
+        _limits("--price-per-mtok", min=0, metavar="USD", help="For a million input tokens."),
+    ] = None
+    max_concurrent: Annotated[
+        int, _limits("--max-concurrent-requests", min=1, metavar="N", help="Requests under way.")
+    ] = 8
+    requests_per_minute: Annotated[
+        float | None, _limits(min=0.001, metavar="N", help="Evenly spaced; retries count.")
+    ] = None
+    timeout: Annotated[
+        float, _limits(min=0.001, metavar="SECONDS", help="For one whole answer.")
+    ] = 120.0
+    max_retries: Annotated[
+        int, _limits(min=0, metavar="N", help="Further attempts after what may pass.")
+    ] = 5
+    journal: Annotated[
+        str | None,
+        _limits(
+            metavar="PATH",
+            help="Keeps every answer, so that none is asked for twice; default: OUT's sibling "
+            ".judge.jsonl, or INPUT's.",
+        ),
+    ] = None
+    max_failure_rate: Annotated[
+        float,
+        _limits(min=0, max=1, metavar="SHARE", help="Rows without a score; more is exit 5."),
+    ] = 0.01
 
     @property
     def wanted(self) -> bool:
@@ -138,8 +118,8 @@ class JudgeOptions:
             raise UsageError("no judge is named", "pass --judge-model or --judge-local")
         return named
 
-    def journal_path(self, input: str, output: str) -> Path:
-        """Where answers are kept; raises UsageError."""
+    def journal_path(self, input: str, output: str) -> Path | None:
+        """Where answers are kept, None for a dry run that has no place; raises UsageError."""
         stream = is_stream(output)
         if self.journal is not None:
             path = Path(self.journal)
@@ -147,6 +127,8 @@ class JudgeOptions:
             path = Path(output).with_suffix(".judge.jsonl")
         elif input != "-":
             path = Path(input).with_suffix(".judge.jsonl")
+        elif self.dry_run:
+            return None
         else:
             raise UsageError("no place for the judge's answers", "name one with --journal PATH")
         if not stream and path.resolve() == Path(output).resolve():

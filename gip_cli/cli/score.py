@@ -10,8 +10,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from gip_cli.cli import judge_options as judge
 from gip_cli.cli.console import note
+from gip_cli.cli.judge_options import JudgeOptions
+from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import (
     Format,
     Input,
@@ -23,11 +24,12 @@ from gip_cli.cli.options import (
     writing,
 )
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer
-from gip_cli.judge import Api
+from gip_cli.formats import Renderer, counted
+from gip_cli.judge import Rubric
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 
+@grouped
 def score(
     input: Input,
     output: Output = "-",
@@ -54,23 +56,7 @@ def score(
     format: Format = None,
     text_field: TextFields = None,
     skip_bad: SkipBad = False,
-    judge_model: judge.JudgeModel = None,
-    judge_url: judge.JudgeUrl = None,
-    judge_api: judge.JudgeApi = Api.auto,
-    api_key_env: judge.ApiKeyEnv = "OPENAI_API_KEY",
-    judge_local: judge.JudgeLocal = None,
-    attribute: judge.AttributeNames = None,
-    rubric: judge.RubricFile = None,
-    keep_probabilities: judge.KeepProbabilities = False,
-    max_judge_chars: judge.MaxJudgeChars = 20_000,
-    dry_run: judge.DryRun = False,
-    price_per_mtok: judge.PricePerMtok = None,
-    max_concurrent_requests: judge.MaxConcurrent = 8,
-    requests_per_minute: judge.RequestsPerMinute = None,
-    timeout: judge.Timeout = 120.0,
-    max_retries: judge.MaxRetries = 5,
-    journal: judge.JournalFile = None,
-    max_failure_rate: judge.MaxFailureRate = 0.01,
+    asked: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.
 
@@ -81,25 +67,6 @@ def score(
     """
     from gip_cli.metadata import Metadata, MetadataScorer, parse_range
 
-    asked = judge.JudgeOptions(
-        model=judge_model,
-        url=judge_url,
-        api=judge_api,
-        key_variable=api_key_env,
-        local=judge_local,
-        attributes=attribute or (),
-        rubric=rubric,
-        keep_probabilities=keep_probabilities,
-        max_chars=max_judge_chars,
-        dry_run=dry_run,
-        price=price_per_mtok,
-        max_concurrent=max_concurrent_requests,
-        requests_per_minute=requests_per_minute,
-        timeout=timeout,
-        max_retries=max_retries,
-        journal=journal,
-        max_failure_rate=max_failure_rate,
-    )
     if not metadata and not asked.wanted:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
@@ -110,7 +77,13 @@ def score(
         overwrite=overwrite,
         require=require,
     )
-    check_outputs(output, read=[input, *([rubric] if rubric else [])])
+    rubric = Rubric.choose(asked.attributes or (), asked.rubric)
+    if asked.wanted and (twice := scorer.names & rubric.ranges.keys()):
+        raise UsageError(
+            f"{min(twice)} is a signal of --metadata and the judge's",
+            "give the former another name",
+        )
+    check_outputs(output, read=[input, *([asked.rubric] if asked.rubric else [])])
     bad = BadRows(skip=skip_bad)
     lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
     with ExitStack() as stack:
@@ -122,7 +95,9 @@ def score(
             place = asked.journal_path(input, output)
             renderer = Renderer.sniff(rows, format, text_field or ())
             note(f"{rows.name}: {renderer.format} rows")
-            line = stack.enter_context(judged(rows, renderer, asked, place, overwrite=overwrite))
+            line = stack.enter_context(
+                judged(rows, renderer, asked, rubric, place, overwrite=overwrite)
+            )
             if line is None:
                 return
             lines.append(line)
@@ -131,9 +106,10 @@ def score(
         count = 0
         for count, row in enumerate(usable, 1):  # noqa: B007 - told below
             out.write(one_line(_scored(row, lines)) + b"\n")
+        scorer.check()
     for name, missing in scorer.missing.items():
         note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
-    note(f"{count:,} rows scored")
+    note(f"{counted(count, 'row')} scored")
     tell_skipped(bad)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import httpx2
@@ -59,8 +59,11 @@ def _will_not_pass(response: httpx2.Response) -> bool:
 
 
 class _Client(openai.DefaultAsyncHttpxClient):
-    def __init__(self, seconds: float, limiter: AsyncLimiter | None) -> None:
+    def __init__(
+        self, seconds: float, limiter: AsyncLimiter | None, lost: Callable[[str], None]
+    ) -> None:
         super().__init__(timeout=seconds)
+        self._lost: Callable[[str], None] | None = lost
         self._seconds = seconds
         self._limiter = limiter
 
@@ -70,6 +73,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
         try:
             async with asyncio.timeout(self._seconds):
                 response = await super().send(request, **options)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if self._lost:
+                self._lost(str(error))
+                self._lost = None
+            raise
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
         if response.is_success:
@@ -92,6 +100,8 @@ class Http:
         Seconds for one attempt, from the request to the answer's last byte.
     requests_per_minute : float or None
         Attempts are spaced evenly, so that no window of a minute ever holds more.
+    lost : callable
+        Told once, with the reason, that no connection could be made: retries may take minutes.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class Http:
         timeout: float,
         max_retries: int,
         requests_per_minute: float | None,
+        lost: Callable[[str], None],
     ) -> None:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
         self._secret = key if key and len(key) >= _SHORTEST_SECRET else None
@@ -110,7 +121,7 @@ class Http:
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=_Client(timeout, limiter),
+            http_client=_Client(timeout, limiter, lost),
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.run import Outcome
 from gip_cli.rows import Row, RowFile
-from gip_cli.signals import attach, attached
+from gip_cli.signals import attach, attached, refuse_present
 
 MEMBER = "judge"  # of a row's "gip" member: what `keep_probabilities` keeps
 
@@ -53,9 +53,8 @@ class JudgeScorer:
         """
         names = self._rubric.ranges.keys()
         for one in self._renderer.read(rows):
-            there = attached(one.row).get("signals", {}).keys() & names
-            if there and not self._overwrite:
-                raise one.row.error(f"signal {min(there)!r} is there already", "pass --overwrite")
+            if not self._overwrite:
+                refuse_present(one.row, names)
             yield JudgeItem.of(one.turns, self._max_chars)
 
     def line(self, row: Row, outcome: Outcome) -> bytes:

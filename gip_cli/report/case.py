@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gip_cli.candidates import Candidates, gather_candidates
 from gip_cli.companions import Companions
 from gip_cli.embeddings import Embeddings
+from gip_cli.errors import UsageError
 from gip_cli.groups import Groups
 from gip_cli.measures import captured_energy, captured_gains, random_picks
 from gip_cli.plan import Budget, Plan, Sources
@@ -91,7 +92,12 @@ def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: 
         files = {
             part: [companions.read(path) for path in paths] for part, paths in receipt.files.items()
         }
-    rows = gather_candidates(pool, store, plan, **files)
+    try:
+        rows = gather_candidates(pool, store, plan, **files)
+    except UsageError as error:
+        if receipt is None:
+            raise
+        raise UsageError(f"the query of {receipt.path}: {error}") from None
     weights, covariance = rows.query.weights, rows.query.covariance
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())

@@ -26,6 +26,7 @@ Rows = npt.NDArray[np.int64]
 class Receipt:
     """What `gip select` says it did, as far as a selection is measured by it."""
 
+    path: Path
     value: dict[str, Any]
     noise: float
     sources: dict[str, float]  # shares of the query
@@ -42,6 +43,7 @@ class Receipt:
             value = orjson.loads(data)
             options = value["options"]
             receipt = cls(
+                path,
                 value,
                 float(value["noise"]),
                 {str(name): float(share) for name, share in value["query"]["sources"].items()},
@@ -63,8 +65,11 @@ class Receipt:
     @classmethod
     def beside(cls, selection: str) -> Receipt | None:
         """The receipt that `gip select` writes beside a selection, if it is there."""
-        path = Path(selection).with_suffix(".receipt.json")
-        return cls.read(path) if selection != "-" and path.exists() else None
+        path = Path(selection)
+        if selection == "-" or not path.name:  # "." has no name, nor anything beside it
+            return None
+        path = path.with_suffix(".receipt.json")
+        return cls.read(path) if path.exists() else None
 
     @property
     def options(self) -> dict[str, Any]:
