@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from gip_cli.embeddings import open_embeddings
+from tests.judge.server import JudgeServer
 from tests.toys import GIP, embed, gip, write_rows
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
@@ -119,6 +120,41 @@ def test_targets_are_old_or_new_and_a_rerun_is_as_if_nothing_had_happened(
         old = not old
 
 
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_a_judge_run_is_old_or_new_and_asks_again_only_what_was_under_way(
+    moments: int, tmp_path: Path
+) -> None:
+    rows, concurrent = 80, 4
+    pool = write_rows(tmp_path / "pool.jsonl", [f"question {n}" for n in range(rows)])
+    out, journal = tmp_path / "judged.jsonl", tmp_path / "judged.judge.jsonl"
+    with JudgeServer(delay=0.01) as server:
+
+        def command(old: bool) -> list[object]:
+            return ["score", pool, "-o", out, "--judge-url", server.url, "--judge-model", "m",
+                    "--max-concurrent-requests", concurrent,
+                    *["--keep-probabilities"] * old]  # fmt: skip
+
+        whole = []
+        for old in (True, False):
+            journal.unlink(missing_ok=True)
+            started = time.monotonic()
+            assert gip(*command(old)).returncode == 0
+            duration = time.monotonic() - started
+            whole.append(out.read_bytes())
+        assert whole[0] != whole[1]
+        rng, old = random.Random("judge"), True
+        for number in SIGNALS * moments:
+            journal.unlink()
+            server.requests.clear()
+            code = interrupted([GIP, *command(old)], number, rng.uniform(0.3, 1) * duration)
+            assert code in ENDS[number]
+            assert out.read_bytes() in whole
+            assert gip(*command(old)).returncode == 0
+            assert out.read_bytes() == whole[not old]
+            assert rows <= len(server.requests) <= rows + concurrent
+            old = not old
+
+
 EMBED = """
 import signal, sys
 from pathlib import Path
@@ -162,9 +198,7 @@ def test_embedding_loses_at_most_the_batch_under_way(
         if target.exists() or process.returncode == 0:  # the signal came after the last rename
             assert open_embeddings(target).vectors.tobytes() == clean.vectors.tobytes()
     subprocess.run([*command, "0"], check=True, stdout=subprocess.DEVNULL)
-    for name in ("npy", "keys.npy", "tokens.npy", "json"):
-        found, wanted = tmp_path / f"pool.{name}", tmp_path / f"clean.{name}"
-        assert found.read_bytes() == wanted.read_bytes()
+    assert files_of_store(target) == files_of_store(tmp_path / "clean.npy")
     encoded = sum(map(int, log.read_text().split()))
     assert len(texts) <= encoded <= len(texts) + moments * 4
     assert not [name for name in files_of(tmp_path) if name.startswith(".pool.npy.")]
@@ -184,22 +218,33 @@ def test_two_processes_on_one_target_take_turns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_real_model_interrupted(number: signal.Signals, tmp_path: Path) -> None:
-    texts = [f"Question {n}: how much is {n} times {n + 1}?" for n in range(2000)]
+def test_the_real_model_interrupted_at_fifty_moments(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Over and over, until the run is through; then anew."""
+    texts = [f"Question {n}: " + f"how much is {n} times {n + 1}? " * (n % 7) for n in range(600)]
     pool = write_rows(tmp_path / "pool.jsonl", texts)
     clean, target = tmp_path / "clean.npy", tmp_path / "pool.npy"
     started = time.monotonic()
     assert gip("embed", pool, "-o", clean).returncode == 0
     duration = time.monotonic() - started
-    rng = random.Random(int(number))
-    for _ in range(3):
-        code = interrupted(
-            [GIP, "embed", pool, "-o", target], number, rng.uniform(0.5, 0.9) * duration
-        )
+    whole, rng, resumed = files_of_store(clean), random.Random(int(number)), 0
+    for _ in range(50):
+        command = [GIP, "embed", pool, "-o", target]
+        code = interrupted(command, number, rng.uniform(0.6, 1) * duration)
         assert code in ENDS[number]
-    run = gip("embed", pool, "-o", target)
-    assert b"going on where a run was interrupted" in run.stderr
-    np.testing.assert_allclose(np.load(target), np.load(clean), atol=1e-5)
-    assert target.with_name("pool.keys.npy").read_bytes() == (
-        clean.with_name("clean.keys.npy").read_bytes()
-    )
+        if code == 0 or target.exists():
+            assert files_of_store(target) == whole
+            for path in tmp_path.glob("pool.*npy"):
+                path.unlink()
+            (tmp_path / "pool.json").unlink()
+        elif rng.random() < 0.3:
+            run = gip("embed", pool, "-o", target)
+            resumed += b"going on where a run was interrupted" in run.stderr
+            assert files_of_store(target) == whole
+    assert resumed
+
+
+def files_of_store(target: Path) -> list[bytes]:
+    names = ("npy", "keys.npy", "tokens.npy", "json")
+    return [target.with_suffix(f".{name}").read_bytes() for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -84,9 +85,20 @@ def main() -> NoReturn:
     _fill_standard_streams()
     if sys.stdout is None or not sys.stdout.isatty():  # typer takes some CI logs for terminals
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
-    for number in (signal.SIGTERM, signal.SIGHUP):  # so that temporary files are removed
+    ended: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        """Like Ctrl-C, which every command ends well at: files removed, event loops wound up."""
+        ended.append(number)
+        interrupt = signal.getsignal(signal.SIGINT)
+        if callable(interrupt):
+            interrupt(signal.SIGINT, frame)
+        else:  # ignored, in the background of a shell script
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, end)
     try:
         code = app(standalone_mode=False) or 0
         if sys.stdout is not None:
@@ -104,6 +116,8 @@ def main() -> NoReturn:
         code = fail("out of memory", 6)
     finally:
         _drop_unsent()
+    if ended:
+        sys.exit(128 + ended[0])
     if code == 130:  # however typer has told it
         fail("interrupted", 130)
     sys.exit(code)
