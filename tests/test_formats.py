@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gip_cli.errors import InputError, UsageError
-from gip_cli.formats import FormatName, Part, Rendered, Renderer, key_of, lookup, printable
+from gip_cli.formats import FormatName, Part, Rendered, Renderer, key_of, lookup
+from gip_cli.printable import printable
 from gip_cli.rows import BadRows, Row, RowFile
 
 ROOT = Path(__file__).parent.parent

@@ -58,6 +58,23 @@ def test_rewritten_lines_take_the_first_free_row_of_their_text(pool: Pool, tmp_p
     assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [1, 2, 3]
 
 
+def test_many_rows_of_one_text_are_read_once_each(tmp_path: Path) -> None:
+    class Counted(RowFile):
+        reads = 0
+
+        def read(self, offset: int, length: int) -> bytes:
+            self.reads += 1
+            return super().read(offset, length)
+
+    rows: list[dict[str, object]] = [{"text": "a", "id": at} for at in range(60)]
+    order = [*range(59, 19, -1), *range(20)]
+    chosen = write(tmp_path / "s.jsonl", [rows[at] for at in order])
+    with Counted(write(tmp_path / "pool", rows), BadRows(), reread=True) as file:
+        pool = load_pool(file, Renderer("text"))
+        assert read_selection(str(chosen), pool, None, BadRows()).rows.tolist() == order
+        assert file.reads == 60
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

@@ -11,7 +11,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
-from gip_cli.formats import printable
+from gip_cli.printable import printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 

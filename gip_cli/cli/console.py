@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gip_cli.formats import printable
+from gip_cli.printable import printable
 
 Update = Callable[[float, float, str], None]
 

@@ -71,7 +71,7 @@ def embed(
     zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
     """
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
-    from gip_cli.store import Progress, write_embeddings
+    from gip_cli.store import write_embeddings
 
     _check_output(output, [input, vectors] if vectors else [input])
     of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code)
@@ -99,10 +99,10 @@ def embed(
         done = 0
         with progress("embedding", "texts") as update:
 
-            def on_progress(at: Progress) -> None:
+            def on_progress(so_far: int, total: int) -> None:
                 nonlocal done
-                done = at.done
-                update(at.done, at.total, "")
+                done = so_far
+                update(done, total, "")
 
             try:
                 written = write_embeddings(

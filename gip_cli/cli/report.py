@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,8 +9,7 @@ import typer
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
 from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
-
-Map = StrEnum("Map", ["pca", "umap"])
+from gip_cli.report import Method
 
 
 def report(
@@ -31,8 +29,8 @@ def report(
     ] = "-",
     group_field: GroupFields = None,
     map: Annotated[
-        Map, typer.Option(help="How rows are laid out; umap needs umap-learn.")
-    ] = Map.pca,
+        Method, typer.Option(help="How rows are laid out; umap needs umap-learn.")
+    ] = Method.pca,
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
     ] = None,
@@ -51,7 +49,6 @@ def report(
     """
     from gip_cli.report.content import content
     from gip_cli.report.figures import canvas_type, write_figures
-    from gip_cli.report.layout import Method
     from gip_cli.report.page import page, plotly_script
 
     check_outputs(output, read=[pool, *selection])
@@ -61,7 +58,7 @@ def report(
     with opened(
         pool, embeddings, selection, group_field, format, text_field, skip_bad=skip_bad
     ) as case:
-        data = content(case, Method(map))
+        data = content(case, map)
     html = page(data)
     if figures is not None:
         note(f"{figures}: {len(write_figures(data, figures))} figures")

@@ -151,7 +151,7 @@ class GroupOptions:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """How rows are read, other rows, and what those rule out; in no panel of its own."""
+    """How rows are read, other rows, what those rule out, and where to solve; in no panel."""
 
     format: Format = None
     text_field: TextFields = None

@@ -62,6 +62,6 @@ def embeddings_for(
                 target,
                 load_encoder(),
                 renderer,
-                on_progress=lambda at: update(at.done, at.total, ""),
+                on_progress=lambda done, total: update(done, total, ""),
             )
         yield open_embeddings(target)

@@ -20,8 +20,8 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 
-from gip_cli.formats import printable
 from gip_cli.judge.answers import TIMED_OUT, Unanswered
+from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder ("none"), and may be part of any word
 

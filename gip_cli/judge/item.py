@@ -12,9 +12,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
-from gip_cli.formats import KEY_BYTES, Turn
+from gip_cli.formats import Turn, key_of
 
 PREAMBLE = (
     "One row of training data for a chat model, one JSON object a turn. It is data to be graded: "
@@ -47,7 +46,7 @@ class JudgeItem:
         excess = max(total - max_chars, 0) if max_chars is not None else 0
         lines = [PREAMBLE, *_lines(turns, (total - excess + 1) // 2, excess)]
         state = "\n".join(lines)
-        return cls(blake2b(state.encode(), digest_size=KEY_BYTES).digest(), state, excess)
+        return cls(key_of(state), state, excess)
 
 
 def _lines(turns: Sequence[Turn], head: int, excess: int) -> Iterator[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.formats import printable
+from gip_cli.foreign_models import cause, silence_transformers
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
+from gip_cli.printable import printable
 
 
 class Local:
@@ -109,21 +110,18 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
 
 def _transformers() -> Any:
     import transformers
-    from transformers.utils import logging
 
     if not hasattr(transformers, "DecisionPipeline"):
         raise UsageError(
             f"transformers {transformers.__version__} has no decision pipeline",
             "pip install --upgrade transformers, or ask a server with --judge-url",
         )
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    silence_transformers()
     return transformers
 
 
 def _unloadable(model: str, error: Exception) -> UsageError:
-    why = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UsageError(
-        f"judge model {model!r} cannot be loaded ({why[:200]})",
+        f"judge model {model!r} cannot be loaded ({cause(error)})",
         "--judge-local takes a directory with a causal model, its tokeniser and chat template",
     )

@@ -31,8 +31,6 @@ class Tally:
 
     rows: int = 0
     asked: int = 0  # with an answer or without
-    reused: int = 0
-    cut: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)  # of what was asked in this run
 
@@ -158,9 +156,7 @@ class _Run:
             if item.key not in seen:
                 seen.add(item.key)
                 self.tally.rows += 1
-                self.tally.cut += bool(item.cut)
                 if item.key in self._journal:
-                    self.tally.reused += 1
                     self._count(self._journal.get(item.key))
                 else:
                     yield item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gip_cli.companions import Companions
 from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups
-from gip_cli.measures import captured_energy, captured_gains, random_picks
+from gip_cli.measures import captured_energy, captured_gains, closest, random_picks, sample
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.pursuit import default_noise
@@ -62,14 +63,18 @@ class Case:
         """Random subsets of the rows that could have been picked, the same ones every time."""
         return [random_picks(self.pickable, count, seed) for seed in range(seeds)]
 
+    @cached_property
     def sampled(self) -> Rows:
-        """The rows of the pool whose coverage is measured: all, or a seeded sample."""
+        """The rows of the pool whose coverage is measured (c,): all, or a seeded sample."""
         return sample(np.arange(len(self.pool)), COVERED)
 
+    def coverage(self, rows: Rows) -> tuple[Rows, Matrix]:
+        """Each sampled row's nearest of `rows`, by its place there, and their cosine: (c,) each."""
+        return closest(self._covered, self.vectors[rows])
 
-def sample(rows: Rows, count: int) -> Rows:
-    """`rows` if they are no more than `count`, else a seeded sample of them, in order."""
-    return rows if len(rows) <= count else np.sort(random_picks(rows, count, seed=0))
+    @cached_property
+    def _covered(self) -> Vectors:
+        return self.vectors[self.sampled]
 
 
 def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: bool) -> Case:

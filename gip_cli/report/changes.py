@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.measures import mean_shift
+from gip_cli.measures import known_mean, mean_shift
 from gip_cli.report.case import Case
-from gip_cli.report.comparison import group_shares, known_mean
+from gip_cli.report.comparison import group_shares
 from gip_cli.report.selections import Rows
 
 _FEWEST_BINS, _MOST_BINS = 8, 24

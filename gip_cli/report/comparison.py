@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gip_cli.groups import Groups
-from gip_cli.measures import closest, nearest_cosines
+from gip_cli.measures import known_mean, nearest_cosines
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Rows
 
@@ -38,7 +37,7 @@ class Worth:
 
 def worth(case: Case, rows: Rows) -> Worth:
     """Measure the subset `rows` (n,) of the case's pool."""
-    coverage = closest(case.vectors[case.sampled()], case.vectors[rows])[1]
+    coverage = case.coverage(rows)[1]
     signals = case.pool.signals
     return Worth(
         size=len(rows),
@@ -62,12 +61,6 @@ def group_shares(groups: Groups, rows: Rows) -> list[float]:
     counts = np.bincount(groups.codes[rows], minlength=len(groups.names))
     shares: list[float] = (counts / len(rows)).tolist()
     return shares
-
-
-def known_mean(values: npt.NDArray[np.float64]) -> float | None:
-    """The mean of what is not NaN; None where nothing is known."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else None
 
 
 def compare(case: Case) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from gip_cli.formats import Turn
-from gip_cli.measures import closest, closest_pairs, nearest_cosines
-from gip_cli.report.case import Case, sample
+from gip_cli.measures import closest, closest_pairs, known_mean, nearest_cosines, sample
+from gip_cli.report import Method
+from gip_cli.report.case import Case
 from gip_cli.report.changes import bars, changes
-from gip_cli.report.comparison import known_mean, worth
 from gip_cli.report.curve import curve, shown
-from gip_cli.report.layout import Method, layout
+from gip_cli.report.layout import layout
 from gip_cli.report.selections import Picked, Rows
 
 MAP_ROWS = 50_000
@@ -31,9 +32,9 @@ def content(case: Case, method: Method = Method.pca) -> Data:
 
     ``rows`` holds the rows shown, by column; everything else names a row by its place there.
     """
-    worst = [_worst_covered(case, one.rows) for one in case.picked]
+    covered = [_coverage(case, one.rows) for one in case.picked]
     picked = _distinct(np.concatenate([one.rows for one in case.picked]))
-    told = _distinct(np.concatenate([*(rows for rows, _, _ in worst), picked]))[:MAP_ROWS]
+    told = _distinct(np.concatenate([*(one.worst for one in covered), picked]))[:MAP_ROWS]
     others = np.setdiff1d(np.arange(len(case.pool)), told)
     rows = np.sort(np.concatenate([told, sample(others, MAP_ROWS - len(told))]))
     place = np.full(len(case.pool), -1)
@@ -60,8 +61,8 @@ def content(case: Case, method: Method = Method.pca) -> Data:
         },
         "rows": _rows(case, rows, place[told]),
         "selections": [
-            _selection(case, one, rows, place, extremes)
-            for one, extremes in zip(case.picked, worst, strict=True)
+            _selection(case, one, coverage, rows, place)
+            for one, coverage in zip(case.picked, covered, strict=True)
         ],
     }
 
@@ -71,12 +72,24 @@ def _distinct(rows: Rows) -> Rows:
     return rows[np.sort(np.unique(rows, return_index=True)[1])]
 
 
-def _worst_covered(case: Case, picks: Rows) -> tuple[Rows, Rows, list[float]]:
-    """The rows covered worst, the rank of each one's nearest pick, and their cosine."""
-    rows = np.setdiff1d(case.sampled(), picks)
-    nearest, cosines = closest(case.vectors[rows], case.vectors[picks])
-    at = np.argsort(cosines, kind="stable")[:_EXTREMES]
-    return rows[at], nearest[at], shown(cosines[at])
+@dataclass(frozen=True)
+class _Coverage:
+    """How well picks cover the sampled rows, and the `worst` of them that are no picks.
+
+    `nearest` and `cosines` tell the rank of each one's nearest pick, and how near it is.
+    """
+
+    mean: float
+    worst: Rows
+    nearest: Rows
+    cosines: list[float]
+
+
+def _coverage(case: Case, picks: Rows) -> _Coverage:
+    nearest, cosines = case.coverage(picks)
+    others = np.flatnonzero(~np.isin(case.sampled, picks))
+    at = others[np.argsort(cosines[others], kind="stable")[:_EXTREMES]]
+    return _Coverage(float(cosines.mean()), case.sampled[at], nearest[at], shown(cosines[at]))
 
 
 def _rows(case: Case, rows: Rows, told: Rows) -> Data:
@@ -116,9 +129,7 @@ def _clipped(turns: list[Turn], limit: int) -> tuple[list[str], int]:
     return out, cut
 
 
-def _selection(
-    case: Case, picked: Picked, rows: Rows, place: Rows, worst: tuple[Rows, Rows, list[float]]
-) -> Data:
+def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, place: Rows) -> Data:
     picks = picked.rows
     own = np.full(len(case.pool), -1)
     own[picks] = np.arange(len(picks))
@@ -127,8 +138,6 @@ def _selection(
     draws = case.draws(len(picks), _SEEDS)
     near = {"picks": nearest_cosines(case.vectors, picks)}
     near["random"] = np.concatenate([nearest_cosines(case.vectors, draw) for draw in draws])
-    drawn = [worth(case, draw) for draw in draws]
-    ours = worth(case, picks)
     changed = changes(case, picks)
     along = curve(case, picked)
     return {
@@ -139,9 +148,9 @@ def _selection(
         "cosine": [round(c, 3) if np.isfinite(c) else None for c in cosines.tolist()],
         "curve": along,
         "coverage": {
-            "picks": ours.coverage_mean,
-            "random": float(np.mean([one.coverage_mean for one in drawn])),
-            "sampled": len(case.sampled()),
+            "picks": coverage.mean,
+            "random": float(np.mean([case.coverage(draw)[1].mean() for draw in draws])),
+            "sampled": len(case.sampled),
         },
         "near": {
             "picks": known_mean(near["picks"]),
@@ -155,7 +164,10 @@ def _selection(
         "worst": [
             {"row": row, "nearest": rank, "cosine": cosine}
             for row, rank, cosine in zip(
-                place[worst[0]].tolist(), worst[1].tolist(), worst[2], strict=True
+                place[coverage.worst].tolist(),
+                coverage.nearest.tolist(),
+                coverage.cosines,
+                strict=True,
             )
         ],
         "changes": changed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,10 @@ import numpy.typing as npt
 
 from gip_cli.errors import UsageError
 from gip_cli.query import gram
+from gip_cli.report import Method
 from gip_cli.report.selections import Rows
 
 Vectors = npt.NDArray[np.floating[Any]]
-
-Method = StrEnum("Method", ["pca", "umap"])
 
 
 @dataclass(frozen=True)

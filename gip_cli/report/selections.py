@@ -15,7 +15,7 @@ from gip_cli.embeddings import join_keys
 from gip_cli.errors import InputError
 from gip_cli.formats import KEY_BYTES, Rendered, key_of
 from gip_cli.pool import Pool
-from gip_cli.rows import BadRows, RowFile
+from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
 
@@ -103,34 +103,53 @@ def _positions(picks: list[Rendered], pool: Pool) -> Rows:
     keys = np.frombuffer(b"".join(key_of(pick.text) for pick in picks), dtype=np.uint8)
     keys = keys.reshape(-1, KEY_BYTES)
     distinct = join_keys(keys, keys)  # each pick's first pick of the same key
-    free: dict[int, list[int]] = defaultdict(list)
+    of_key: dict[int, list[int]] = defaultdict(list)
     of_pool = join_keys(keys, pool.keys)
     for position in np.flatnonzero(of_pool >= 0):
-        free[int(of_pool[position])].append(int(position))
+        of_key[int(of_pool[position])].append(int(position))
+    free: dict[int, _Free] = {}
     found = np.empty(len(picks), dtype=np.int64)
     for number, (pick, key) in enumerate(zip(picks, distinct.tolist(), strict=True)):
-        if key not in free:
+        if key not in of_key:
             raise pick.row.error(
                 f"not a row of {pool.rows.name}", "give the pool that it was selected from"
             )
-        if not free[key]:
+        if key not in free:
+            free[key] = _Free(of_key[key], pool)
+        taken = free[key].take(pick)
+        if taken is None:
             raise pick.row.error(
                 f"repeats a row more often than {pool.rows.name} has it",
                 "remove the repeated line",
             )
-        found[number] = _take(free[key], pick, pool)
+        found[number] = taken
     return found
 
 
-def _take(free: list[int], pick: Rendered, pool: Pool) -> int:
-    """The first free row of the pick's key, one with the pick's own bytes if there is any.
+class _Free:
+    """The pool's rows of one text, those that no pick has taken.
 
-    Rows of one text can differ in what is not embedded, their signals and groups.
+    Such rows can differ in what is not embedded, their signals and groups: each is read once.
     """
-    if len(free) > 1:
-        own = strip(pick.row.raw, pick.row.value)
-        for at, position in enumerate(free):
-            row = pool.row(position)
-            if strip(row.raw, row.value) == own:
-                return free.pop(at)
-    return free.pop(0)
+
+    def __init__(self, positions: list[int], pool: Pool) -> None:
+        self._all = positions[::-1]
+        self._same: dict[bytes, list[int]] = defaultdict(list)  # by their own bytes
+        self._taken: set[int] = set()
+        if len(positions) > 1:
+            for position in self._all:
+                self._same[_own(pool.row(position))].append(position)
+
+    def take(self, pick: Rendered) -> int | None:
+        """The first that has the pick's own bytes; if there is none the first, if there is any."""
+        for left in (self._same.get(_own(pick.row), []), self._all):
+            while left and left[-1] in self._taken:
+                left.pop()
+            if left:
+                self._taken.add(left[-1])
+                return left.pop()
+        return None
+
+
+def _own(row: Row) -> bytes:
+    return strip(row.raw, row.value)

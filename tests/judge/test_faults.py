@@ -83,7 +83,7 @@ def test_a_fault_that_passes_leaves_no_trace(api: Api, tmp_path: Path) -> None:
         with unchanged(run.path):
             assert run(rows) == clean
         assert len(server.requests) == len(rows) + len(faults)
-        assert (run.tally.asked, run.tally.reused) == (0, len(rows))
+        assert (run.tally.asked, run.tally.rows) == (0, len(rows))
 
 
 @pytest.mark.parametrize("api", APIS)

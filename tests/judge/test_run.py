@@ -72,7 +72,7 @@ def test_nobody_is_called_when_everything_is_known(tmp_path: Path) -> None:
     with Journal(run.path, "m", RUBRIC, ["systemone"]) as journal:
         outcome = judge(items(600), nobody, RUBRIC, journal)
         assert [outcome.verdicts(item.key) for item in items(600)] == first
-    assert outcome.tally.reused == 600
+    assert (outcome.tally.rows, outcome.tally.asked) == (600, 0)
 
 
 def test_a_longer_pool_asks_only_for_what_is_new(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_longer_pool_asks_only_for_what_is_new(tmp_path: Path) -> None:
         run(items(5))
         run(items(9))
         assert len(server.requests) == 9
-        assert (run.tally.reused, run.tally.asked) == (5, 4)
+        assert (run.tally.rows, run.tally.asked) == (9, 4)
         Run(server.url, run.path, model="another")(items(9))
         Run(server.url, run.path, rubric=Rubric.choose(["accuracy"]))(items(9))
         Run(server.url, run.path, Api.chat)(items(9))
@@ -246,7 +246,7 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
         assert str(run.path) in said
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
-        assert run.tally.reused == 8
+        assert (run.tally.rows, run.tally.asked) == (10, 2)
 
 
 def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_many_known_rows_do_not_hold_up_those_under_way(tmp_path: Path) -> None:
         judge(rows[1:], connect, RUBRIC, journal)
         done_at.clear()
         outcome = judge(stream(), connect, RUBRIC, journal)
-    assert outcome.tally.reused == len(rows) - 1
+    assert (outcome.tally.rows, outcome.tally.asked) == (len(rows), 1)
     assert done_at[0] < 3000
 
 

@@ -1,0 +1,16 @@
+"""What loading a model with somebody else's library takes, whoever does it."""
+
+from __future__ import annotations
+
+
+def silence_transformers() -> None:
+    """No bars and notes of its own: they would go to a terminal or a log that belongs to gip."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def cause(error: Exception) -> str:
+    """Why a loader failed, in the first line of what it said."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
