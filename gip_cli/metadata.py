@@ -109,6 +109,7 @@ class MetadataScorer:
         self._overwrite = overwrite
         self._require = require
         self._first: Row | None = None
+        self.rows = 0
         self.missing: Counter[str] = Counter()
 
     def line(self, row: Row) -> bytes:
@@ -120,6 +121,7 @@ class MetadataScorer:
             A value outside its range, one that is missing though required, or a signal that is
             there already.
         """
+        self.rows += 1
         self._first = self._first or row
         if not self._overwrite:
             refuse_present(row, self.names)
