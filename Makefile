@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml .ci/constraints.txt
 	$(BIN)/pip install --quiet -c .ci/constraints.txt -e '.[offline,judge,report]' --group dev
 	touch $@
 
-# The chain on sample_data, as a user's own Makefile would have it: nothing is made twice.
+# The README's first chain, as a user's own Makefile would have it: nothing is made twice.
 demo: build/small.jsonl
 
 build/alpaca.npy: sample_data/alpaca.jsonl | $(INSTALLED)
@@ -23,7 +23,7 @@ build/alpaca.npy: sample_data/alpaca.jsonl | $(INSTALLED)
 
 build/scored.jsonl: sample_data/alpaca.jsonl | $(INSTALLED)
 	mkdir -p $(@D)
-	$(BIN)/gip score $< -o $@ --metadata rating=meta.rating --range rating=1:5 --metadata upvotes=upvotes
+	$(BIN)/gip score $< -o $@ --metadata rating=meta.rating --range rating=1:5
 
 build/small.jsonl: build/scored.jsonl build/alpaca.npy
 	$(BIN)/gip select $< -e build/alpaca.npy -k 20 -o $@

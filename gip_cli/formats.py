@@ -269,8 +269,3 @@ def key_of(text: str) -> bytes:
 def members_shown(value: Value) -> str:
     """The first names of a row's members, for a message."""
     return ", ".join(printable(key) for key in list(value)[:8]) or "none"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``: what a person reads."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

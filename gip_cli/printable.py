@@ -1,4 +1,4 @@
-"""A dataset's text made safe to show."""
+"""Text for people: a dataset's made safe to show, numbers with what they count."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ def printable(text: str, width: int = 60) -> str:
         for char in text[:width]
     )
     return shown if len(text) <= width else shown + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2 rows``: what a person reads."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

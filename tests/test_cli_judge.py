@@ -227,7 +227,7 @@ def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer)
     pool = tmp_path / "pool.jsonl"
     pool.write_text('{"text": "' + "x" * 50 + '"}\n{"text": "short"}\n')
     done = gip("score", pool, *judge(server), "--max-judge-chars", 20)
-    assert b"1 rows are cut to 20 characters" in done.stderr
+    assert b"1 row cut to 20 characters" in done.stderr
     assert sorted(asked.turns for asked in server.requests) == [
         ("short",),
         ("x" * 10, "x" * 10),

@@ -305,7 +305,7 @@ def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
     given = write_rows(out.parent / "old.jsonl", [row(v) for v in rng.standard_normal((4, D))])
     embed(given, D)
     said = select(pool, out, "-k", 10, "--given", given)
-    assert "4 rows given have no signals, here or in the pool" in said
+    assert "4 given rows without signals, here or in the pool" in said
     receipt = receipt_of(out)
     assert receipt["given"]["rows"] == receipt["given"]["without_signals"] == 4
     assert receipt["given"]["in_pool"] == 0

@@ -80,6 +80,16 @@ def test_the_first_screen_names_the_two_commands_and_they_are_targets() -> None:
     assert README[: README.index("## Install")].count("\n") < 45
 
 
+def test_the_demo_runs_the_commands_of_the_first_chain() -> None:
+    made = subprocess.run(
+        ["make", "--dry-run", "--always-make", "INSTALLED=", "demo"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    commands = re.findall(r"^\.venv/bin/(gip .*)$", made.stdout, flags=re.M)
+    chain = re.findall(r"^\$ (gip .*)$", blocks("console")[0], flags=re.M)
+    assert sorted(commands) == sorted(chain)  # make may score before it embeds
+
+
 def test_the_python_example_runs(workplace: Path) -> None:
     (code,) = blocks("python")
     done = run(f"python - <<'END'\n{code}\nEND", workplace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -47,6 +48,13 @@ app = typer.Typer(
 
 class Command(TyperCommand):
     """A command that takes no empty value: it is what a shell makes of an unset variable."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if isinstance(parameter, TyperOption) and parameter.is_flag:
+                parameter.metavar = ""  # else the help shows a type that a flag does not take
+        return parameters
 
     def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
         for parameter in self.params:
@@ -106,7 +114,7 @@ def main() -> NoReturn:
     except GipError as error:
         code = fail(error, error.exit_code)
     except typer.TyperException as error:
-        message = error.format_message().replace("\n", " ")
+        message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
         code = fail(message, 2) if message else 2  # without arguments the help has been shown
     except (KeyboardInterrupt, typer.Abort):
         code = 130
@@ -121,6 +129,10 @@ def main() -> NoReturn:
     if code == 130:  # however typer has told it
         fail("interrupted", 130)
     sys.exit(code)
+
+
+# What the validating library says of itself before and after what is wrong with a value.
+_LIBRARY_WORDS = re.compile(r"(?<=: )(Value error, |Input (?=should be))|, unable to parse.*")
 
 
 def _fill_standard_streams() -> None:

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
-from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
+from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
 from gip_cli.printable import printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -31,6 +31,7 @@ def compare(
     format: Format = None,
     text_field: TextFields = None,
     skip_bad: SkipBad = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure subsets of a pool by one query, beside random and top-k rows of the same size.
 

@@ -12,8 +12,22 @@ from gip_cli.printable import printable
 Update = Callable[[float, float, str], None]
 
 
+_quiet = False
+
+
+def be_quiet(wanted: bool) -> None:
+    """Say nothing but errors from here on, or everything again."""
+    global _quiet
+    _quiet = wanted
+
+
 def note(text: str) -> None:
     """One line for a person, whatever a dataset's own words in it contain."""
+    if not _quiet:
+        _say(text)
+
+
+def _say(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):  # nobody hears it, which is no reason to stop the work
             print(f"gip: {printable(text, len(text))}", file=sys.stderr, flush=True)
@@ -21,7 +35,7 @@ def note(text: str) -> None:
 
 def fail(error: Exception | str, code: int) -> int:
     """The one line of an error; its exit code."""
-    note(f"error: {error}")
+    _say(f"error: {error}")
     return code
 
 
@@ -31,7 +45,7 @@ def progress(what: str, unit: str) -> Iterator[Update]:
 
     On a terminal only, and not under NO_COLOR or on one that cannot move its cursor.
     """
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    plain = _quiet or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     if plain or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done, total, detail: None
         return

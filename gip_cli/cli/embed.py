@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import Format, Input, SkipBad, TextFields, same_file, tell_skipped
+from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields, same_file, tell_skipped
 from gip_cli.errors import UsageError
-from gip_cli.formats import Part, Renderer, counted
+from gip_cli.formats import Part, Renderer
+from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
 
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
@@ -29,7 +30,8 @@ def embed(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A sentence-transformers name, or a model's directory; default: all-MiniLM-L6-v2."
+            metavar="NAME",
+            help="A sentence-transformers name, or a model's directory; default: all-MiniLM-L6-v2.",
         ),
     ] = None,
     revision: Annotated[
@@ -37,7 +39,9 @@ def embed(
     ] = None,
     format: Format = None,
     text_field: TextFields = None,
-    part: Annotated[Part, typer.Option(help="Which part of a row to embed.")] = Part.both,
+    part: Annotated[
+        Part, typer.Option(metavar="NAME", help="What to embed: both, prompt or response.")
+    ] = Part.both,
     prompt_prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="An instruction that the model wants before a text.")
     ] = "",
@@ -48,7 +52,9 @@ def embed(
     batch_size: Annotated[
         int, typer.Option(min=1, metavar="N", help="Texts encoded at once.")
     ] = _BATCH,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
+    device: Annotated[
+        Device, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda or mps.")
+    ] = Device.auto,
     vectors: Annotated[
         str | None,
         typer.Option(
@@ -56,9 +62,13 @@ def embed(
         ),
     ] = None,
     dtype: Annotated[
-        Dtype, typer.Option(help="How embeddings are stored; float16 halves the file.")
+        Dtype,
+        typer.Option(
+            metavar="NAME", help="How to store them: float32, or float16: half the bytes."
+        ),
     ] = Dtype.float32,
     skip_bad: SkipBad = False,
+    quiet: Quiet = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's repository run its code.")
     ] = False,

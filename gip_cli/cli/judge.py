@@ -25,6 +25,7 @@ from gip_cli.judge.answers import Transport
 from gip_cli.judge.journal import look
 from gip_cli.judge.run import told
 from gip_cli.judge.scorer import JudgeScorer
+from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
 Connect = Callable[[str | None], AbstractAsyncContextManager[Transport]]
@@ -117,7 +118,7 @@ def judged(
         plan = estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
         note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
         if plan.cut:
-            note(f"judge: {plan.cut:,} rows are cut to {options.max_chars:,} characters")
+            note(f"judge: {counted(plan.cut, 'row')} cut to {options.max_chars:,} characters")
         connect = _connector(options, rubric) if plan.requests else _nobody
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
         _tell(outcome)
@@ -182,7 +183,7 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
         f"({plan.chars_per_token:.2g} characters a token, {how})"
     )
     if plan.cut:
-        note(f"dry run: {plan.cut:,} rows would be cut to {options.max_chars:,} characters")
+        note(f"dry run: {counted(plan.cut, 'row')} to be cut to {options.max_chars:,} characters")
     if options.price is not None:
         note(
             f"dry run: about ${plan.dollars(options.price):,.2f} at ${options.price:g} for a "

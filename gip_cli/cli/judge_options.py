@@ -83,9 +83,9 @@ class JudgeOptions:
     requests_per_minute: Annotated[
         float | None, _limits(min=0.001, metavar="N", help="Evenly spaced; retries count.")
     ] = None
-    timeout: Annotated[
-        float, _limits(min=0.001, metavar="SECONDS", help="For one whole answer.")
-    ] = 120.0
+    timeout: Annotated[float, _limits(min=0.001, metavar="SEC", help="For one whole answer.")] = (
+        120.0
+    )
     max_retries: Annotated[
         int, _limits(min=0, metavar="N", help="Further attempts after what may pass.")
     ] = 5
@@ -99,7 +99,7 @@ class JudgeOptions:
     ] = None
     max_failure_rate: Annotated[
         float,
-        _limits(min=0, max=1, metavar="SHARE", help="Rows without a score; more is exit 5."),
+        _limits(min=0, max=1, metavar="F", help="Rows without a score; more is exit 5."),
     ] = 0.01
 
     @property

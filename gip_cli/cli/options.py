@@ -13,9 +13,10 @@ from typing import Annotated, BinaryIO, cast
 
 import typer
 
-from gip_cli.cli.console import note
+from gip_cli.cli.console import be_quiet, note
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.formats import FormatName, counted
+from gip_cli.formats import FormatName
+from gip_cli.printable import counted
 from gip_cli.rows import BadRows
 from gip_cli.storage import replacing, storage_errors, writable
 
@@ -37,6 +38,12 @@ TextFields = Annotated[
     list[str] | None,
     typer.Option(
         "--text-field", metavar="A.B", help="A field that is the text, by dots; repeatable."
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=be_quiet, expose_value=False, help="Only errors on stderr."
     ),
 ]
 SkipBad = Annotated[

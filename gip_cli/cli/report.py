@@ -8,7 +8,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
 from gip_cli.cli.console import note
-from gip_cli.cli.options import Format, SkipBad, TextFields, check_outputs, writing
+from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
 from gip_cli.report import Method
 
 
@@ -29,7 +29,7 @@ def report(
     ] = "-",
     group_field: GroupFields = None,
     map: Annotated[
-        Method, typer.Option(help="How rows are laid out; umap needs umap-learn.")
+        Method, typer.Option(metavar="NAME", help="pca, or umap, which needs umap-learn.")
     ] = Method.pca,
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
@@ -37,6 +37,7 @@ def report(
     format: Format = None,
     text_field: TextFields = None,
     skip_bad: SkipBad = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what was picked, what was lost, and how small it can go: one HTML file.
 

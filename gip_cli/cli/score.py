@@ -17,6 +17,7 @@ from gip_cli.cli.options import (
     Format,
     Input,
     Output,
+    Quiet,
     SkipBad,
     TextFields,
     check_outputs,
@@ -24,8 +25,9 @@ from gip_cli.cli.options import (
     writing,
 )
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer, counted
+from gip_cli.formats import Renderer
 from gip_cli.judge import Rubric
+from gip_cli.printable import counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 
@@ -56,6 +58,7 @@ def score(
     format: Format = None,
     text_field: TextFields = None,
     skip_bad: SkipBad = False,
+    quiet: Quiet = False,
     asked: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.

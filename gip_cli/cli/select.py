@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Input, SkipBad
+from gip_cli.cli.options import Input, Quiet, SkipBad
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -28,6 +28,7 @@ def select(
     ] = None,
     rows: RowOptions = RowOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
+    quiet: Quiet = False,
     budget: BudgetOptions = BudgetOptions(),  # noqa: B008
     query: QueryOptions = QueryOptions(),  # noqa: B008
     groups: GroupOptions = GroupOptions(),  # noqa: B008

@@ -92,7 +92,7 @@ class QueryOptions:
         str, _query(metavar="S2", help="Larger: typical, smaller: diverse; or auto.")
     ] = "auto"
     pursuit: Annotated[
-        Pursuit, _query(metavar="NAME", help="projection, information or residual.")
+        Pursuit, _query(metavar="NAME", help="projection (default), information, residual.")
     ] = Pursuit.projection
 
     def sources(self) -> Sources:

@@ -29,6 +29,7 @@ from gip_cli.cli.sources import embeddings_for
 from gip_cli.companions import Companions, sibling
 from gip_cli.errors import CheckFailed
 from gip_cli.pool import load_pool
+from gip_cli.printable import counted
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
 from gip_cli.receipt import Figures
@@ -125,7 +126,7 @@ def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
         except KeyboardInterrupt:
             if not (keep_partial and last and len(last.indices)):
                 raise
-            note(f"interrupted after {len(last.indices):,} picks: keeping them")
+            note(f"interrupted after {counted(len(last.indices), 'pick')}: keeping what there is")
             return last
 
 
@@ -147,7 +148,7 @@ def _check(problem: Problem, selection: Selection, output: OutputOptions) -> Non
     new = b"".join(_lines(problem, selection, output))
     if what := difference(old, new):
         raise CheckFailed(f"stale: {what}", "run without --check", path=output.output)
-    note(f"{output.output}: up to date, {len(selection.indices):,} rows")
+    note(f"{output.output}: up to date, {counted(len(selection.indices), 'row')}")
 
 
 def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gip_cli.candidates import Reason
+from gip_cli.printable import counted
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -47,9 +48,10 @@ def summarise(figures: Figures, tell: Tell) -> None:
     if limit := figures["options"].get("tokens"):
         tell(f"  {figures['tokens']['picked']:,} of {limit:,} tokens")
     if given := figures["given"]:
-        tell(f"  the {given['rows']:,} rows given had captured {given['captured']:.1%} of it")
+        rows = counted(given["rows"], "row")
+        tell(f"  the {rows} given had captured {given['captured']:.1%} of it")
     if figures["duplicates_avoided"] is not None:
-        tell(f"  {figures['duplicates_avoided']:,} near-duplicates avoided")
+        tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} avoided")
     for name, means in figures["signals"].items():
         tell(f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})")
     length, cosine = figures["response_characters"], figures["nearest_cosine"]
@@ -73,8 +75,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     given = figures["given"]
     if given and given["without_signals"]:
         tell(
-            f"{given['without_signals']:,} rows given have no signals, here or in the pool: "
-            "they count as of full quality"
+            f"{counted(given['without_signals'], 'given row')} without signals, here or in the "
+            "pool: taken for full quality"
         )
     if (
         "tokens" in options
@@ -106,8 +108,8 @@ def _tell_short(short: list[dict[str, Any]], unit: str, tell: Tell) -> None:
     if not short:
         return
     total = sum(row["shortfall"] for row in short)
-    groups = "1 group is" if len(short) == 1 else f"{len(short):,} groups are"
-    tell(f"{groups} {total:,} {unit} short:")
+    groups = f"{counted(len(short), 'group')} {'is' if len(short) == 1 else 'are'}"
+    tell(f"{groups} {counted(total, unit.removesuffix('s'))} short:")
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
         tell(f"  {row['group']}: {row['picked']:,} of {row['quota']:,} {unit}")

@@ -11,7 +11,8 @@ from gip_cli.cli.console import note, progress
 from gip_cli.companions import sibling
 from gip_cli.embeddings import Embeddings, open_embeddings
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer, counted
+from gip_cli.formats import Renderer
+from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 
 

@@ -15,6 +15,8 @@ from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
 from gip_cli.printable import printable
 
+_TAKES = "--judge-local takes a directory with a causal model, its tokeniser and chat template"
+
 
 class Local:
     """Asks a model loaded into this process, one row at a time.
@@ -81,6 +83,8 @@ def identity(model: str) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         return f"{folder.resolve().name}@{digest.hexdigest()}"
+    if folder.is_absolute() or model.startswith("."):  # no name on a hub
+        raise UsageError("no such directory", _TAKES, path=model)
     transformers = _transformers()
     try:
         config = transformers.AutoConfig.from_pretrained(model)
@@ -123,5 +127,5 @@ def _transformers() -> Any:
 def _unloadable(model: str, error: Exception) -> UsageError:
     return UsageError(
         f"judge model {model!r} cannot be loaded ({cause(error)})",
-        "--judge-local takes a directory with a causal model, its tokeniser and chat template",
+        _TAKES,
     )

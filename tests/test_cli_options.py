@@ -1,0 +1,68 @@
+"""Options that all commands share, and what is said of those that make no sense."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.toys import error_of, gip, write_rows
+
+COMMANDS = ("embed", "score", "select", "report", "compare")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_is_whole_at_80_columns(command: str) -> None:
+    run = gip(command, "--help", env={**os.environ, "COLUMNS": "80"})
+    shown = run.stdout.decode()
+    assert max(map(len, shown.splitlines())) == 80
+    assert "…" not in shown
+    assert "<bool>" not in shown
+    assert "--quiet" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("select x -k 2.5", "Invalid value for '--num' / '-k': should be a valid integer"),
+        (
+            "select x -k 2 --pursuit foo",
+            "Invalid value for '--pursuit': 'foo' is not one of 'projection', 'information', "
+            "'residual'.",
+        ),
+        (
+            "score x --max-retries -1",
+            "Invalid value for '--max-retries': should be greater than or equal to 0",
+        ),
+        (
+            "score POOL --judge-local /nope",
+            "/nope: no such directory; --judge-local takes a directory with a causal model, its "
+            "tokeniser and chat template",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_our_own_words(arguments: str, message: str) -> None:
+    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
+    run = gip(*arguments.replace("POOL", str(pool)).split())
+    assert run.returncode == 2
+    assert error_of(run) == message
+
+
+def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(6)], up=3)
+    np.save(tmp_path / "mine.npy", np.eye(6))
+    out, scored = tmp_path / "small.jsonl", tmp_path / "scored.jsonl"
+    for command in (
+        ["embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy"],
+        ["score", pool, "-o", scored, "--metadata", "up=up"],
+        ["select", scored, "-e", tmp_path / "pool.npy", "-k", 2, "-o", out],
+        ["compare", out, "--pool", scored, "-e", tmp_path / "pool.npy"],
+        ["report", scored, "-e", tmp_path / "pool.npy", "-s", out, "-o", tmp_path / "o.html"],
+    ):
+        run = gip(*command, "-q")
+        assert run.returncode == 0
+        assert run.stderr == b""
+    run = gip("select", pool, "-k", 0, "--quiet")
+    assert error_of(run) == "-k 0 is not a positive number"
