@@ -24,7 +24,9 @@ _SYNC_SECONDS = 20.0  # what a power cut can cost at most
 class Journal:
     """Encoded texts in the order they came: a line of settings, then records of one size.
 
-    A record's checksum tells whether it is whole; whatever follows the last whole one is cut.
+    A record's checksum tells whether it is whole, and `left` how many of its batch follow;
+    whatever comes after the last whole batch is cut. A text's vector depends on its batch by a
+    rounding, so that only whole batches give a resumed run the bytes of an uninterrupted one.
     Every settings have a journal of their own, so that a run with others does not cost the
     work of this one.
     """
@@ -38,6 +40,7 @@ class Journal:
                 ("key", "u1", KEY_BYTES),
                 ("tokens", "<i8"),
                 ("vector", settings.dtype, settings.card.dimension),
+                ("left", "<u4"),
                 ("checksum", "<u4"),
             ]
         )
@@ -56,13 +59,14 @@ class Journal:
         return file
 
     def _cut(self, file: BinaryIO) -> None:
-        """Leave `file` open at the end of its last whole record."""
+        """Leave `file` open at the end of its last whole batch."""
         if file.read(len(self._header)) == self._header:
-            whole = len(self._header)
+            whole = file.tell()
             while len(record := file.read(self._record.itemsize)) == self._record.itemsize:
                 if zlib.crc32(record[:-4]) != int.from_bytes(record[-4:], "little"):
                     break
-                whole += len(record)
+                if record[-8:-4] == bytes(4):
+                    whole = file.tell()
             file.seek(whole)
         else:  # cut off in its first line
             file.seek(0)
@@ -78,6 +82,7 @@ class Journal:
         records["key"] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
         records["tokens"] = tokens
         records["vector"] = vectors
+        records["left"] = np.arange(len(keys))[::-1]
         for number, record in enumerate(records):
             records["checksum"][number] = zlib.crc32(record.tobytes()[:-4])
         self._file.write(records.tobytes())
@@ -88,7 +93,7 @@ class Journal:
 
     @property
     def records(self) -> npt.NDArray[Any]:
-        """All whole records (n,), memory-mapped, with fields key, tokens and vector."""
+        """All records (n,), memory-mapped, with fields key, tokens and vector."""
         count = (self.path.stat().st_size - len(self._header)) // self._record.itemsize
         if count < 1:
             return np.empty(0, dtype=self._record)

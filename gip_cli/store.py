@@ -86,8 +86,8 @@ def write_embeddings(
             resumed = (join_keys(journal.keys, keys) >= 0) & (in_old < 0)
             if resumed.any():
                 note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
-            new = _first_of_each(keys, (in_old < 0) & ~resumed)
-            _encode(rows, renderer, encoder, journal, new, batch_size, on_progress)
+            wanted = _first_of_each(keys, in_old < 0)
+            _encode(rows, renderer, encoder, journal, wanted, resumed, batch_size, on_progress)
             rows.check_unchanged()
             in_journal = join_keys(journal.keys, keys)
             if ((in_old < 0) & (in_journal < 0)).any():
@@ -111,7 +111,7 @@ def write_embeddings(
     cut = unseen(tokens, settings)
     return Written(
         rows=len(keys),
-        encoded=int(np.count_nonzero(new)),
+        encoded=int(np.count_nonzero(wanted & ~resumed)),
         reused=int(np.count_nonzero(in_old >= 0)),
         resumed=int(np.count_nonzero(resumed)),
         truncated=cut["truncated_rows"],
@@ -204,19 +204,27 @@ def _encode(
     renderer: Renderer,
     encoder: Encoder,
     journal: Journal,
-    new: npt.NDArray[np.bool_],
+    wanted: npt.NDArray[np.bool_],
+    resumed: npt.NDArray[np.bool_],
     batch_size: int,
     on_progress: OnProgress,
 ) -> None:
-    total = int(np.count_nonzero(new))
+    """Encode the `wanted` rows (m,) that are not `resumed` (m,).
+
+    Batches are made of both, so that a resumed run has those of an uninterrupted one.
+    """
+    total = int(np.count_nonzero(wanted & ~resumed))
     if not total:
         return
     done = 0
-    texts = (one.text for one in compress(renderer.read(rows), new))
+    both = compress(zip(renderer.read(rows), resumed, strict=False), wanted)
+    texts = ((one.text, is_done) for one, is_done in both)
     while window := list(islice(texts, _WINDOW * batch_size)):
-        window.sort(key=len, reverse=True)
+        window.sort(key=lambda pair: len(pair[0]), reverse=True)
         for start in range(0, len(window), batch_size):
-            batch = window[start : start + batch_size]
+            batch = [text for text, is_done in window[start : start + batch_size] if not is_done]
+            if not batch:
+                continue
             encoded = encoder.encode(batch)
             journal.append([key_of(text) for text in batch], encoded.tokens, encoded.vectors)
             done += len(batch)

@@ -46,36 +46,45 @@ def test_records_come_back_in_the_order_they_went_in(paths: Paths) -> None:
     assert list(paths.npy.parent.iterdir()) == []
 
 
-def test_cut_at_every_byte_it_keeps_the_whole_records_and_goes_on(paths: Paths) -> None:
+BATCHES = [TEXTS[:2], TEXTS[2:3], TEXTS[3:]]
+
+
+def written(paths: Paths) -> tuple[bytes, list[int]]:
+    """A journal of all batches, and its length before the first and after each."""
+    lengths = []
     with Journal(paths, SETTINGS) as journal:
-        header = journal.path.stat().st_size
-        append(journal, TEXTS)
-    data = journal.path.read_bytes()
-    size = (len(data) - header) // len(TEXTS)
+        lengths.append(journal.path.stat().st_size)
+        for batch in BATCHES:
+            append(journal, batch)
+            lengths.append(journal.path.stat().st_size)
+    return journal.path.read_bytes(), lengths
+
+
+def test_cut_at_every_byte_it_keeps_the_whole_batches_and_goes_on(paths: Paths) -> None:
+    data, lengths = written(paths)
+    (path,) = paths.npy.parent.iterdir()
     for length in range(len(data)):
-        journal.path.write_bytes(data[:length])
-        whole = max(length - header, 0) // size
+        path.write_bytes(data[:length])
+        whole = sum(end <= length for end in lengths[1:])
         with Journal(paths, SETTINGS) as again:
-            holds(again, TEXTS[:whole])
-            append(again, TEXTS[whole:])
-        assert again.path.read_bytes() == data
+            holds(again, [text for batch in BATCHES[:whole] for text in batch])
+            for batch in BATCHES[whole:]:
+                append(again, batch)
+        assert path.read_bytes() == data
 
 
 def test_from_a_damaged_record_on_nothing_is_believed(paths: Paths) -> None:
-    with Journal(paths, SETTINGS) as journal:
-        header = journal.path.stat().st_size
-        append(journal, TEXTS)
-    data = bytearray(journal.path.read_bytes())
-    size = (len(data) - header) // len(TEXTS)
-    for at in range(header + size, header + 2 * size):
-        damaged = data.copy()
+    data, lengths = written(paths)
+    (path,) = paths.npy.parent.iterdir()
+    for at in range(lengths[1], lengths[2]):
+        damaged = bytearray(data)
         damaged[at] ^= 1
-        journal.path.write_bytes(damaged)
+        path.write_bytes(damaged)
         with Journal(paths, SETTINGS) as again:
-            holds(again, TEXTS[:1])
-    journal.path.write_bytes(data[: header + size] + bytes(3 * size))  # zeros after a power cut
+            holds(again, BATCHES[0])
+    path.write_bytes(data[: lengths[1]] + bytes(lengths[3] - lengths[1]))  # after a power cut
     with Journal(paths, SETTINGS) as again:
-        holds(again, TEXTS[:1])
+        holds(again, BATCHES[0])
 
 
 def test_other_settings_have_a_journal_of_their_own(paths: Paths) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -102,6 +103,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_says_so(tmp_path: Path)
     assert (written.encoded, written.resumed, len(encoder.texts)) == (200, 100, 200)
     assert notes == ["going on where a run was interrupted: 100 rows are done"]
     check(target, TEXTS)
+
+
+class Rounding(Cut):
+    """Like a real model: a vector depends, by a rounding, on what shares its batch."""
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        encoded = super().encode(texts)
+        return replace(encoded, vectors=encoded.vectors * (1 + 1e-6 * len("".join(texts))))
+
+
+def test_a_resumed_run_has_the_batches_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", [text * (n % 5 + 1) for n, text in enumerate(TEXTS)])
+    embed(pool, tmp_path / "clean.npy", Rounding(after=1000), batch_size=3)
+    for after in (1, 50, 100, 200, 260):
+        target = tmp_path / f"{after}.npy"
+        with pytest.raises(KeyboardInterrupt):
+            embed(pool, target, Rounding(after), batch_size=3)
+        embed(pool, target, Rounding(after=1000), batch_size=3)
+        assert target.read_bytes() == (tmp_path / "clean.npy").read_bytes()
 
 
 def test_a_run_with_other_settings_does_not_cost_an_interrupted_ones_work(tmp_path: Path) -> None:
