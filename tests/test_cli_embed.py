@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gip_cli.embeddings import open_embeddings
-from tests.toys import error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, write_rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -149,3 +153,16 @@ def test_a_store_that_is_not_reused_is_told_without_the_advice_to_run_what_runs(
     (tmp_path / "pool.npy").unlink()
     said = gip(*command).stderr.decode()
     assert f"not reusing what is there: {tmp_path}/pool.npy: no such embeddings\n" in said
+
+
+def test_an_interrupted_run_says_that_it_can_be_continued(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", [f"row {n} " + "and " * 99 for n in range(2000)])
+    command = [GIP, "embed", pool, "-o", tmp_path / "pool.npy"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as run:
+        while not any(one.stat().st_size > 200_000 for one in tmp_path.glob(".*.journal")):
+            assert run.poll() is None
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        said = run.communicate()[1].decode().splitlines()
+    assert run.returncode == 130
+    assert re.fullmatch(r"gip: [\d,]+ texts encoded and kept: run again to go on", said[-2])
