@@ -1,4 +1,4 @@
-"""The options of `gip select`, panel by panel, and the plan that they add up to.
+"""The options of `gip select`, panel by panel.
 
 Modules that need numpy are imported where they are used: ``gip --help`` shows these options.
 """
@@ -6,11 +6,11 @@ Modules that need numpy are imported where they are used: ``gip --help`` shows t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,8 +19,7 @@ from gip_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping
-    from gip_cli.plan import Budget, Plan, Sources
-    from gip_cli.plan import Pursuit as PursuitName
+    from gip_cli.plan import Budget, Sources
 
 Order = StrEnum("Order", ["rank", "input"])
 Pursuit = StrEnum("Pursuit", ["projection", "information", "residual"])
@@ -226,60 +225,3 @@ class OutputOptions:
             return []
         every = (self.output, self.rejects, self.receipt_path, "-" if self.json else None)
         return [path for path in every if path is not None]
-
-
-def options_said(
-    budget: BudgetOptions,
-    query: QueryOptions,
-    groups: GroupOptions,
-    rows: RowOptions,
-    output: OutputOptions,
-    signals: dict[str, float],
-) -> dict[str, Any]:
-    """What the receipt keeps of the options: those that every selection has, others if not default.
-
-    `signals` are the chosen ones and their weights; the sources' weights stand under its query.
-    """
-    said = {
-        "num": budget.num,
-        "fraction": budget.fraction,
-        "signals": signals,
-        "targets": query.target or [],
-        "quality_power": query.quality_power,
-        "noise": query.noise,
-        "order": str(output.order),
-    }
-    elsewhere = {"signal", "no_signals", "target", "self_weight", "signal_weight", "target_weight"}
-    for options in (budget, query, groups, rows):
-        for one in fields(options):
-            value = getattr(options, one.name)
-            if one.name not in said | dict.fromkeys(elsewhere) and value != one.default:
-                said[one.name] = value
-    return said
-
-
-def plan_of(
-    budget: BudgetOptions,
-    query: QueryOptions,
-    groups: GroupOptions,
-    rows: RowOptions,
-    skip_bad: bool,
-) -> Plan:
-    """The options as the library takes them; raises UsageError where they make no sense."""
-    from gip_cli.plan import Plan
-
-    if rows.exclude_threshold is not None and not rows.exclude:
-        raise UsageError("--exclude-threshold goes with --exclude")
-    if rows.given and query.pursuit is Pursuit.residual:
-        raise UsageError("--given does not go with --pursuit residual", "choose another pursuit")
-    return Plan(
-        budget.budget(),
-        query.sources(),
-        noise=query.variance(),
-        pursuit=cast("PursuitName", str(query.pursuit)),
-        device=str(rows.device),
-        grouping=groups.grouping(),
-        dedup_threshold=rows.dedup_threshold,
-        exclude_threshold=0.9 if rows.exclude_threshold is None else rows.exclude_threshold,
-        skip_bad=skip_bad,
-    )

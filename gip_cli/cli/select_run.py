@@ -21,9 +21,8 @@ from gip_cli.cli.select_options import (
     OutputOptions,
     QueryOptions,
     RowOptions,
-    options_said,
-    plan_of,
 )
+from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for
 from gip_cli.companions import Companions, sibling
