@@ -1,7 +1,7 @@
 """Greedy Information Projection (arXiv 2603.13790): arrays in, picked rows out.
 
-The numerical core. It imports numpy alone (torch only when a torch device is asked for), reads
-no file and prints nothing.
+The numerical core. It imports numpy and threadpoolctl (torch only when a torch device is asked
+for), reads no file and prints nothing.
 """
 
 from gip_cli.pursuit.noise import default_noise, effective_rank
