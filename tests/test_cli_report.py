@@ -140,6 +140,7 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
     blocked = gip(*reporting, "--figures", chosen)
     assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
+    assert blocked.stderr.count(b"\n") == 1  # told before any work
 
 
 @pytest.mark.parametrize(

@@ -49,20 +49,21 @@ def report(
     that has a receipt beside it, else the defaults of gip select.
     """
     from gip_cli.report.content import content
-    from gip_cli.report.figures import canvas_type, write_figures
+    from gip_cli.report.figures import canvas_type, figure_folder, write_figures
     from gip_cli.report.page import page, plotly_script
 
     check_outputs(output, read=[pool, *selection])
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()
+        folder = figure_folder(figures)
     with opened(
         pool, embeddings, selection, group_field, format, text_field, skip_bad=skip_bad
     ) as case:
         data = content(case, map)
     html = page(data)
     if figures is not None:
-        note(f"{figures}: {len(write_figures(data, figures))} figures")
+        note(f"{figures}: {len(write_figures(data, folder))} figures")
     with writing(output) as out:
         out.write(html)
     for one in data["selections"]:

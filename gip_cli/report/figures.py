@@ -37,20 +37,19 @@ def canvas_type() -> type[Canvas]:
     return Figure
 
 
-def write_figures(data: Data, folder: str | Path) -> list[Path]:
-    """Write each figure of every selection into `folder`, made if it is missing.
-
-    Raises
-    ------
-    UsageError
-        The extra is not installed, or `folder` is a file.
-    """
-    create = canvas_type()
-    folder = Path(folder)
+def figure_folder(path: str | Path) -> Path:
+    """A folder for figures, made if it is missing; raises UsageError where it is a file."""
+    folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UsageError("not a directory", "choose another for --figures", path=folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_figures(data: Data, folder: Path) -> list[Path]:
+    """Write each figure of every selection into `folder`, by `canvas_type`."""
+    create = canvas_type()
     written = []
     for number, selection in enumerate(data["selections"], 1):
         prefix = f"{number}-" if len(data["selections"]) > 1 else ""
