@@ -155,6 +155,43 @@ def test_a_judge_run_is_old_or_new_and_asks_again_only_what_was_under_way(
             old = not old
 
 
+DESTRUCTOR = """
+import sys, time
+from gip_cli.cli.interruption import Interruption
+class Slow:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(30)
+with Interruption() as interruption:
+    try:
+        slow = Slow()
+        del slow
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print(interruption.number)
+print("end", flush=True)
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_amid_a_destructor_is_not_lost_and_one_at_the_end_is_not_heard(
+    number: signal.Signals,
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", DESTRUCTOR], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    told = process.stdout.readline().decode().strip()
+    assert told == ("None" if number == signal.SIGINT else str(int(number)))
+    assert process.stdout.readline() == b"end\n"
+    process.send_signal(number)
+    assert process.communicate() == (b"", b"")
+    assert process.returncode == 0
+
+
 EMBED = """
 import signal, sys
 from pathlib import Path

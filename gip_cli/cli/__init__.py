@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +13,7 @@ from typer.core import TyperCommand, TyperOption
 from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
 from gip_cli.cli.embed import embed
+from gip_cli.cli.interruption import Interruption
 from gip_cli.cli.report import report
 from gip_cli.cli.score import score
 from gip_cli.cli.select import select
@@ -93,41 +92,26 @@ def main() -> NoReturn:
     _fill_standard_streams()
     if sys.stdout is None or not sys.stdout.isatty():  # typer takes some CI logs for terminals
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
-    ended: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        """Like Ctrl-C, which every command ends well at: files removed, event loops wound up."""
-        ended.append(number)
-        interrupt = signal.getsignal(signal.SIGINT)
-        if callable(interrupt):
-            interrupt(signal.SIGINT, frame)
-        else:  # ignored, in the background of a shell script
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, end)
-    try:
-        code = app(standalone_mode=False) or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except GipError as error:
-        code = fail(error, error.exit_code)
-    except typer.TyperException as error:
-        message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
-        code = fail(message, 2) if message else 2  # without arguments the help has been shown
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    except OSError as error:
-        code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
-    except MemoryError:
-        code = fail("out of memory", 6)
-    finally:
-        _drop_unsent()
-    if ended:
-        sys.exit(128 + ended[0])
+    with Interruption() as interruption:
+        try:
+            code = app(standalone_mode=False) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except GipError as error:
+            code = fail(error, error.exit_code)
+        except typer.TyperException as error:
+            message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
+            code = fail(message, 2) if message else 2  # without arguments the help has been shown
+        except (KeyboardInterrupt, typer.Abort):
+            code = 130
+        except OSError as error:
+            code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
+        except MemoryError:
+            code = fail("out of memory", 6)
+        finally:
+            _drop_unsent()
     if code == 130:  # however typer has told it
-        fail("interrupted", 130)
+        code = 128 + interruption.number if interruption.number else fail("interrupted", 130)
     sys.exit(code)
 
 

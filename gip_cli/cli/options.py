@@ -94,7 +94,7 @@ def writing(output: str) -> Iterator[BinaryIO]:
         with replacing(output) as file:
             yield file
     elif sys.stdout is None:
-        raise StorageError("standard output is closed", "give -o FILE")
+        raise StorageError("standard output is closed", "send it to a file")
     else:
         try:
             with storage_errors("<stdout>"):
