@@ -29,13 +29,14 @@ def rows_of(name):
     return np.load(path)
 
 
+@pytest.mark.parametrize("k", [50, 600])  # the former starts in float32
 @pytest.mark.parametrize("noise", ["auto", 0.05])
 @pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
-def test_blocks_equal_one_pick_at_a_time(pool, noise):
+def test_blocks_equal_one_pick_at_a_time(pool, noise, k):
     F = pool(np.random.default_rng(12), m=8000, d=24).astype(np.float32)
     F = F[F.any(axis=1)]
-    got = select(F, 600, noise=noise)
-    picks, won = reference.plain(F, 600, self_query(F), got.noise)
+    got = select(F, k, noise=noise)
+    picks, won = reference.plain(F, k, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
