@@ -224,11 +224,12 @@ def settle(
 
 def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
-    ruled = [pool.located(closed) for closed in block.closed]
-    turns = [np.full(len(rows), turn + 1) for turn, rows in enumerate(ruled)]
-    return earliest(
-        np.concatenate([picks, *ruled]), np.concatenate([np.arange(len(picks)), *turns])
-    )
+    ruled = np.concatenate(block.closed)
+    since = np.repeat(np.arange(len(block)) + 1, [len(rows) for rows in block.closed])
+    if pool.index is not None:
+        here = np.isin(ruled, pool.index)
+        ruled, since = pool.located(ruled[here]), since[here]
+    return earliest(np.append(picks, ruled), np.append(np.arange(len(picks)), since))
 
 
 def close(
