@@ -220,7 +220,7 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
                 path=store.paths.npy,
             )
         return np.broadcast_to(np.int64(0), len(pool))
-    values = pool.fields[field]
+    values = pool.field(field)
     tokens = np.array([_count(value) for value in values.distinct], dtype=np.int64)[values.codes]
     if not plan.skip_bad and tokens.min() < 0:
         raise InputError(

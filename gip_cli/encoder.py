@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.errors import MismatchError, UsageError
-from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -109,10 +109,11 @@ def load_encoder(
         The model or the device cannot be had.
     """
     place = _place(model, revision)
-    import torch
-    from sentence_transformers import SentenceTransformer
+    with uninterrupted():
+        import torch
+        from sentence_transformers import SentenceTransformer
 
-    silence_transformers()
+        silence_transformers()
     for noisy in ("sentence_transformers", "huggingface_hub", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

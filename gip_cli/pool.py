@@ -16,6 +16,7 @@ from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup
+from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
 Counts = npt.NDArray[np.uint32]
@@ -49,7 +50,7 @@ class Pool:
         """The values of a field that was asked for; raises UsageError where no row has it."""
         values = self.fields[name]
         if values.distinct == [None]:
-            raise UsageError(f"no row has a field {name!r}", "see --group-field")
+            raise UsageError(f"no row has a field {name!r}", "see --group-field and --token-field")
         return values
 
     def sharing(self, embeddings: Embeddings) -> Pool:
@@ -81,7 +82,7 @@ class Pool:
             place = "NAME.npy" if source.name == "<stdin>" else source.with_suffix(".npy")
             raise MismatchError(
                 f"no embedding in {embeddings.paths.npy}"
-                + (f" (nor for {more:,} more rows)" * (more > 0)),
+                + (f" (nor for {counted(more, 'more row')})" * (more > 0)),
                 f"run gip embed {self.rows.name} -o {place} and take it by -e"
                 + ", or pass --skip-bad" * (not skip_missing),
                 path=self.rows.name,

@@ -40,6 +40,8 @@ def writable(path: str | Path) -> Path:
             return Path(path)  # the links of /dev/stdout may lead to what has no name
         target = Path(os.path.realpath(path))
         if not target.parent.is_dir():
+            if target.parent.exists():
+                raise NotADirectoryError
             raise UsageError("no such directory", "make it first", path=Path(path).parent)
         if target.is_file() and not os.access(target, os.W_OK):
             raise PermissionError(0, "write-protected")

@@ -25,7 +25,7 @@ from gip_cli.encoder import Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.rows import RowFile
-from gip_cli.storage import locked, storage_errors
+from gip_cli.storage import locked, storage_errors, writable
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -143,10 +143,7 @@ def check_target(target: str | Path) -> Paths:
     """
     paths = Paths.of(target)
     with storage_errors(paths.npy):
-        if not paths.npy.parent.is_dir():
-            raise UsageError("no such directory", "make it first", path=paths.npy.parent)
-        if paths.npy.is_dir():
-            raise IsADirectoryError
+        writable(paths.npy)
         present = [path for path in paths.all if path.exists()]
         if not present or paths.hidden("commit").exists():
             return paths

@@ -50,6 +50,24 @@ def test_a_wrong_value_is_told_in_our_own_words(arguments: str, message: str) ->
     assert error_of(run) == message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("score POOL --metadata n=n --timeout 3", "no judge is named"),
+        ("score POOL --metadata n=n --keep-probabilities", "no judge is named"),
+        ("score POOL --judge-model m --price-per-mtok 1", "--price-per-mtok goes with --dry-run"),
+        ("select POOL -k 2 --no-signals --signal-weight 2", "exclude each other"),
+        ("select POOL -k 2 -o o --check --rejects r", "--check compares OUT alone"),
+        ("select POOL -k 2 --target-weight 2", "--target-weight goes with --target"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(arguments: str, message: str) -> None:
+    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
+    run = gip(*arguments.replace("POOL", str(pool)).split())
+    assert run.returncode == 2
+    assert message in error_of(run)
+
+
 def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(6)], up=3)
     np.save(tmp_path / "mine.npy", np.eye(6))

@@ -44,6 +44,31 @@ def test_embeddings_are_never_overwritten(command: str, name: str, pool: Path) -
     assert contents(pool.parent) == before
 
 
+def test_a_report_does_not_replace_the_receipt_that_it_reads(pool: Path) -> None:
+    small, receipt = pool.with_name("small.jsonl"), pool.with_name("small.receipt.json")
+    assert gip("select", pool, "-k", 3, "-o", small).returncode == 0
+    before = receipt.read_bytes()
+    run = gip("report", pool, "-s", small, "-o", receipt)
+    assert (run.returncode, error_of(run)) == (
+        2, f"{receipt}: output and input are the same file; choose another",
+    )  # fmt: skip
+    assert receipt.read_bytes() == before
+
+
+def test_what_is_no_file_may_take_several_outputs(pool: Path) -> None:
+    out = pool.with_name("small.jsonl")
+    null = ["--rejects", "/dev/null", "--receipt", "/dev/null"]
+    assert gip("select", pool, "-k", 3, "-o", out, *null).returncode == 0
+    assert out.read_bytes().count(b"\n") == 3
+
+
+def test_below_a_file_there_is_no_directory_to_make(pool: Path) -> None:
+    run = gip("select", pool, "-k", 3, "-o", pool / "small.jsonl")
+    assert (run.returncode, error_of(run)) == (
+        2, f"{pool / 'small.jsonl'}: not below a directory where a file was expected",
+    )  # fmt: skip
+
+
 def test_nor_through_a_link(pool: Path) -> None:
     link = pool.with_name("link.jsonl")
     link.symlink_to(pool.with_suffix(".npy"))
@@ -53,21 +78,24 @@ def test_nor_through_a_link(pool: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "name"),
+    ("command", "name", "is_required"),
     [
-        (["select", "chat.jsonl", "-k", "2", "-o", ""], "--output"),
-        (["select", "chat.jsonl", "-k", "2", "--rejects", ""], "--rejects"),
-        (["select", "chat.jsonl", "-k", "2", "--given="], "--given"),
-        (["select", "", "-k", "2"], "INPUT"),
-        (["compare", "chat.jsonl", "", "--pool", "chat.jsonl"], "FILE.jsonl"),
-        (["embed", "chat.jsonl", "-o", ""], "--output"),
-        (["score", "chat.jsonl", "--metadata", ""], "--metadata"),
+        (["select", "chat.jsonl", "-k", "2", "-o", ""], "--output", False),
+        (["select", "chat.jsonl", "-k", "2", "--rejects", ""], "--rejects", False),
+        (["select", "chat.jsonl", "-k", "2", "--given="], "--given", False),
+        (["select", "", "-k", "2"], "INPUT", True),
+        (["compare", "chat.jsonl", "", "--pool", "chat.jsonl"], "FILE.jsonl", True),
+        (["embed", "chat.jsonl", "-o", ""], "--output", True),
+        (["score", "chat.jsonl", "--metadata", ""], "--metadata", False),
     ],
 )
-def test_an_empty_value_is_refused(command: list[str], name: str, pool: Path) -> None:
+def test_an_empty_value_is_refused(
+    command: list[str], name: str, is_required: bool, pool: Path
+) -> None:
     run = gip(*command, cwd=pool.parent)
     assert run.returncode == 2
-    assert error_of(run) == f"{name} is empty; leave it out or give it a value"
+    remedy = "give it a value" if is_required else "leave it out or give it one"
+    assert error_of(run) == f"{name} is empty; {remedy}"
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,8 @@ def test_128_and_more_stopped_by_a_signal(
     process.send_signal(number)
     errors = process.communicate()[1].decode()
     assert process.returncode == code
-    assert errors == ("gip: error: interrupted\n" if code == 130 else "")
+    told = "interrupted" if code == 130 else f"ended by {number.name}"
+    assert errors == f"gip: error: {told}\n"
     assert list(out.iterdir()) == []
 
 

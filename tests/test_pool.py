@@ -99,7 +99,7 @@ def test_a_repeated_row_that_begins_a_part_is_found_all_the_same(tmp_path: Path)
 def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
     store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
     pool = load(write_rows(tmp_path / "more", map(row, np.eye(3))))
-    with pytest.raises(MismatchError, match=r"more:2: no embedding .* \(nor for 1 more rows\)"):
+    with pytest.raises(MismatchError, match=r"more:2: no embedding .* \(nor for 1 more row\)"):
         pool.located(store)
     at = pool.located(store, skip_missing=True)
     assert at.tolist() == [0, -1, -1]

@@ -136,7 +136,7 @@ def test_a_target_that_is_a_directory(command: Command, pool: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_directory_that_is_a_file(command: Command, pool: Path) -> None:
-    refused(command, pool, pool, 2, "no such directory")
+    refused(command, pool, pool, 2, "not below a directory where a file was expected")
 
 
 def powerless() -> None:

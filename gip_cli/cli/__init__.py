@@ -63,7 +63,8 @@ class Command(TyperCommand):
                 name = (
                     parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
                 )
-                raise UsageError(f"{name} is empty", "leave it out or give it a value")
+                remedy = "give it a value" if parameter.required else "leave it out or give it one"
+                raise UsageError(f"{name} is empty", remedy)
         return super().invoke(ctx)
 
 
@@ -111,7 +112,7 @@ def main() -> NoReturn:
         finally:
             _drop_unsent()
     if code == 130:  # however typer has told it
-        code = 128 + interruption.number if interruption.number else fail("interrupted", 130)
+        code = fail(*interruption.told)
     sys.exit(code)
 
 

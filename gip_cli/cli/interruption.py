@@ -35,6 +35,13 @@ class Interruption:
         for number in (signal.SIGINT, signal.SIGALRM, *_ENDING):
             signal.signal(number, signal.SIG_IGN)
 
+    @property
+    def told(self) -> tuple[str, int]:
+        """What is said of it, and the exit code."""
+        if self.number is None:
+            return "interrupted", 130
+        return f"ended by {signal.Signals(self.number).name}", 128 + self.number
+
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         _interrupt(number, frame)

@@ -176,10 +176,11 @@ def _ask(
 
 
 def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
-    note(f"dry run: {plan.rows:,} rows, {plan.distinct:,} distinct, {plan.reused:,} in the journal")
+    rows = f"{counted(plan.rows, 'row')}, {plan.distinct:,} distinct"
+    note(f"dry run: {rows}, {plan.reused:,} in the journal")
     how = "by the model's tokeniser" if plan.measured else "reckoned"
     note(
-        f"dry run: {plan.requests:,} requests, about {plan.input_tokens:,} input tokens "
+        f"dry run: {counted(plan.requests, 'request')}, about {plan.input_tokens:,} input tokens "
         f"({plan.chars_per_token:.2g} characters a token, {how})"
     )
     if plan.cut:

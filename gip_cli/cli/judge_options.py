@@ -114,8 +114,10 @@ class JudgeOptions:
         if self.url is not None and self.model is None:
             raise UsageError("--judge-url without --judge-model", "name the model to ask")
         named = remote or self.local is not None
-        if not named and (self.attributes or self.rubric or self.dry_run or self.journal):
+        if not named and self != JudgeOptions():
             raise UsageError("no judge is named", "pass --judge-model or --judge-local")
+        if self.price is not None and not self.dry_run:
+            raise UsageError("--price-per-mtok goes with --dry-run")
         return named
 
     def journal_path(self, input: str, output: str) -> Path | None:

@@ -72,7 +72,8 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     """
     from gip_cli.embedding_files import store_with  # imports numpy
 
-    if len({os.path.realpath(path) for path in written}) < len(written):
+    files = [path for path in written if path == "-" or not is_stream(path)]
+    if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
     for path in written:

@@ -51,8 +51,10 @@ def report(
     from gip_cli.report.content import content
     from gip_cli.report.figures import canvas_type, figure_folder, write_figures
     from gip_cli.report.page import page, plotly_script
+    from gip_cli.report.selections import Receipt
 
-    check_outputs(output, read=[pool, *selection])
+    receipts = [str(one.path) for path in selection if (one := Receipt.beside(path))]
+    check_outputs(output, read=[pool, *selection, *receipts])
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()

@@ -99,6 +99,8 @@ class QueryOptions:
 
         if self.no_signals and self.signal:
             raise UsageError("--signal and --no-signals exclude each other")
+        if self.no_signals and self.signal_weight is not None:
+            raise UsageError("--signal-weight and --no-signals exclude each other")
         if self.target_weight is not None and not self.target:
             raise UsageError("--target-weight goes with --target")
         return Sources(
@@ -206,6 +208,8 @@ class OutputOptions:
         to_stdout = self.output == "-"
         if to_stdout and self.check:
             raise UsageError("--check needs a file to compare with", "pass -o FILE")
+        if self.check and (self.rejects or self.receipt):
+            raise UsageError("--check compares OUT alone", "leave out --rejects and --receipt")
         if to_stdout and self.json:
             raise UsageError("stdout carries the rows already", "pass -o FILE with --json")
         if self.min_captured is not None and not 0 < self.min_captured < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
@@ -113,9 +113,11 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
 
 
 def _transformers() -> Any:
-    import transformers
+    with uninterrupted():
+        import transformers
 
-    if not hasattr(transformers, "DecisionPipeline"):
+        is_new = hasattr(transformers, "DecisionPipeline")  # imports torch
+    if not is_new:
         raise UsageError(
             f"transformers {transformers.__version__} has no decision pipeline",
             "pip install --upgrade transformers, or ask a server with --judge-url",

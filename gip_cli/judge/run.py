@@ -205,5 +205,7 @@ class _Run:
             raise JudgeError(
                 f"{self._in_a_row} requests in a row had no answer, the last: "
                 f"{failure.cause}{said}",
-                f"answers are kept in {self._journal.path}: run again to go on",
+                f"answers are kept in {self._journal.path}: run again to go on"
+                if self._answered
+                else "is the server running, and --judge-url right?",
             )

@@ -1,0 +1,35 @@
+"""Loading models with somebody else's library, which must not be cut short."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import time
+from gip_cli.foreign_models import uninterrupted
+try:
+    with uninterrupted():
+        print("loading", flush=True)
+        time.sleep(0.5)
+        print("loaded", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("moment", [b"loading\n", b"loaded\n"])
+def test_ctrl_c_waits_until_all_is_loaded(moment: bytes) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    told = b""
+    while not told.endswith(moment):
+        told += process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    told += process.communicate()[0]
+    assert told == b"loading\nloaded\ninterrupted\n"
+    assert process.returncode == 0
