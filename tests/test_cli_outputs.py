@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toys import GIP, error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, store_given, write_rows
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     pool = write_rows(tmp_path / "chat.jsonl", [f"row {n}" for n in range(8)], up=3)
-    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((8, 4)))
-    run = gip("embed", pool, "-o", tmp_path / "chat.npy", "--vectors", tmp_path / "vectors.npy")
-    assert run.returncode == 0
+    store_given(pool, np.random.default_rng(0).standard_normal((8, 4)))
     return pool
 
 

@@ -20,7 +20,7 @@ from gip_cli.encoder import load_encoder
 from gip_cli.formats import Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
-from tests.toys import ToyEncoder, embed, gip, write_rows
+from tests.toys import ToyEncoder, embed, gip, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 POOL = ROOT / "sample_data/alpaca.jsonl"
@@ -54,9 +54,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [f"row {n}" for n in range(5000)]
     vectors = np.random.default_rng(0).standard_normal((5000, 96)).astype(np.float32)
     vectors[1::10] = vectors[::10]
-    np.save(folder / "vectors.npy", vectors)
     pool = write_rows(folder / "pool.jsonl", texts)
-    gip("embed", pool, "-o", folder / "pool.npy", "--vectors", folder / "vectors.npy")
+    store_given(pool, vectors)
     return pool
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gip_cli.errors import GipError
 from tests.judge.server import Asked, Handler, JudgeServer
-from tests.toys import GIP, error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,9 +21,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     pool = write_rows(tmp_path / "pool.jsonl", ["a", "b", "c", "d"], up=3)
-    np.save(tmp_path / "vectors.npy", np.eye(4))
-    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "vectors.npy")
-    assert run.returncode == 0
+    store_given(pool, np.eye(4))
     return pool
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from gip_cli.embeddings import open_embeddings
 from tests.judge.server import JudgeServer
-from tests.toys import GIP, embed, gip, write_rows
+from tests.toys import GIP, embed, gip, store_given, write_rows
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 MOMENTS = [pytest.param(1, id="few"), pytest.param(50, id="fifty", marks=pytest.mark.slow)]
@@ -54,14 +54,13 @@ def files_of(folder: Path) -> Files:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows with a number, and vectors for them, in a folder of their own."""
-    folder = tmp_path_factory.mktemp("pool")
+    pool = tmp_path_factory.mktemp("pool") / "pool.jsonl"
     rng = np.random.default_rng(0)
-    np.save(folder / "vectors.npy", rng.standard_normal((ROWS, 32)).astype(np.float32))
+    vectors = rng.standard_normal((ROWS, 32)).astype(np.float32)
     lines = [f'{{"text": "row {n}", "up": {rng.integers(100)}}}\n' for n in range(ROWS)]
-    (folder / "pool.jsonl").write_text("".join(lines))
-    gip("embed", folder / "pool.jsonl", "-o", folder / "pool.npy",
-        "--vectors", folder / "vectors.npy")  # fmt: skip
-    return folder / "pool.jsonl"
+    pool.write_text("".join(lines))
+    store_given(pool, vectors)
+    return pool
 
 
 def score(pool: Path, out: Path, old: bool) -> list[object]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.toys import embed, error_of, gip, write_rows
+from tests.toys import embed, error_of, gip, store_given, write_rows
 
 ROWS = 1200
 Command = Callable[[Path, Path], list[object]]
@@ -26,9 +26,7 @@ Command = Callable[[Path, Path], list[object]]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
     pool = write_rows(folder / "pool.jsonl", [f"row {n}" for n in range(ROWS)], up=1)
-    np.save(folder / "vectors.npy", np.random.default_rng(0).standard_normal((ROWS, 16)))
-    run = gip("embed", pool, "-o", folder / "pool.npy", "--vectors", folder / "vectors.npy")
-    assert run.returncode == 0
+    store_given(pool, np.random.default_rng(0).standard_normal((ROWS, 16)))
     return folder
 
 

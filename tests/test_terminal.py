@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.toys import GIP, error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but the newline
@@ -21,9 +21,7 @@ CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but the newline
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(40)], up=3)
-    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((40, 8)))
-    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "vectors.npy")
-    assert run.returncode == 0
+    store_given(pool, np.random.default_rng(0).standard_normal((40, 8)))
     return pool
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from gip_cli.encoder import Encoded, ModelCard
@@ -64,6 +65,14 @@ def write_rows(path: Path, texts: Sequence[str], **members: Any) -> Path:
     lines = [orjson.dumps({"text": text, **members}) for text in texts]
     path.write_bytes(b"\n".join(lines) + b"\n")
     return path
+
+
+def store_given(pool: Path, vectors: npt.ArrayLike) -> None:
+    """Make a pool's sibling store by the command, of `vectors`, which are kept beside it."""
+    given = pool.with_name("vectors.npy")
+    np.save(given, vectors)
+    run = gip("embed", pool, "-o", pool.with_suffix(".npy"), "--vectors", given)
+    assert run.returncode == 0
 
 
 def embed(pool: Path, target: Path, encoder: ToyEncoder | None = None, **options: Any) -> Written:
