@@ -36,7 +36,7 @@ class Problem:
         Raises
         ------
         UsageError
-            The solver cannot do what it is asked: no such device, too small a noise.
+            The solver cannot do what it is asked: too small a noise, a device without room.
         """
         plan, rows = self.plan, self.candidates
         rules, power = self.limits.rules(), plan.budget.length_power

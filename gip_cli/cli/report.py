@@ -53,7 +53,7 @@ def report(
     from gip_cli.report.page import page, plotly_script
     from gip_cli.report.selections import Receipt
 
-    receipts = [str(one.path) for path in selection if (one := Receipt.beside(path))]
+    receipts = [str(place) for one in selection if (place := Receipt.place(one))]
     check_outputs(output, read=[pool, *selection, *receipts])
     plotly_script()  # what is not installed is told before the work
     if figures is not None:

@@ -188,7 +188,7 @@ def neighbours(picks: Floats, bar: float, X: Floats, start: int, buffers: Buffer
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
-    # Rows are finite, but BLAS's kernels for one vector read past short ones, and flag that.
+    # Rows are finite; BLAS's kernel for one vector was seen to raise this flag all the same.
     with np.errstate(invalid="ignore"):
         np.matmul(X[:, :d], picks, out=cosines)
     rows, steps = np.divmod(np.flatnonzero(cosines > bar), b)

@@ -129,8 +129,7 @@ def verify(
     closed = closing(pool, block, picks)
     while True:
         contest = Contest(rates, margin, picks, *closed)
-        plan = plan_of(pool, block, objective, rates * (1 - margin), max_cosine, contest)
-        hits = sweep(pool, plan)
+        hits = sweep(pool, plan_of(pool, block, objective, max_cosine, contest))
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
@@ -155,7 +154,7 @@ def impose(
 ) -> Closures:
     """`verify` for a block known to be right."""
     closed = closing(pool, block, pool.located(block.rows))
-    hits = sweep(pool, plan_of(pool, block, objective, np.inf, max_cosine))
+    hits = sweep(pool, plan_of(pool, block, objective, max_cosine))
     return close(pool, block, closed, hits, max_cosine)
 
 
@@ -163,21 +162,12 @@ def plan_of(
     pool: Pool,
     block: Block,
     objective: Objective,
-    limits: Array | float,
     max_cosine: float | None,
     contest: Contest | None = None,
 ) -> Plan:
-    if max_cosine is None:
-        return Plan(objective, block.columns, limits, pool.dtype, contest)
-    return Plan(
-        objective,
-        block.columns,
-        limits,
-        pool.dtype,
-        contest,
-        block.X[:, : pool.d],
-        max_cosine - COSINE_SLACK,
-    )
+    limits = contest.rates * (1 - contest.margin) if contest else np.inf
+    near = () if max_cosine is None else (block.X[:, : pool.d], max_cosine - COSINE_SLACK)
+    return Plan(objective, block.columns, limits, pool.dtype, contest, *near)
 
 
 def settle(

@@ -62,14 +62,19 @@ class Receipt:
             ) from None
         return receipt
 
-    @classmethod
-    def beside(cls, selection: str) -> Receipt | None:
-        """The receipt that `gip select` writes beside a selection, if it is there."""
+    @staticmethod
+    def place(selection: str) -> Path | None:
+        """Where `gip select` writes the receipt of a selection; None beside a stream."""
         path = Path(selection)
         if selection == "-" or not path.name:  # "." has no name, nor anything beside it
             return None
-        path = path.with_suffix(".receipt.json")
-        return cls.read(path) if path.exists() else None
+        return path.with_suffix(".receipt.json")
+
+    @classmethod
+    def beside(cls, selection: str) -> Receipt | None:
+        """The receipt beside a selection, if it is there."""
+        path = cls.place(selection)
+        return cls.read(path) if path and path.exists() else None
 
     @property
     def options(self) -> dict[str, Any]:
