@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,20 @@ def test_nobody_hearing_the_messages_does_not_stop_the_work(pool: Path) -> None:
         assert subprocess.run(["bash", "-c", command]).returncode == 0
         assert small.read_bytes().count(b"\n") == 3
         small.unlink()
+
+
+def test_a_flag_that_blas_raises_is_not_shown() -> None:
+    command = """
+import sys
+import numpy as np
+from gip_cli.cli import main
+sys.argv = ["gip", "--version"]
+try:
+    main()
+finally:
+    np.full((2, 2), np.inf) @ np.zeros(2)
+    np.log(np.array([-1.0]))
+"""
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert "encountered in log" in done.stderr
+    assert "matmul" not in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -91,6 +92,9 @@ def _root(
 def main() -> NoReturn:
     """Run the command line; the only place that turns errors into exit codes."""
     _fill_standard_streams()
+    # OpenBLAS's kernels were seen to raise this flag for finite rows (numpy issue 24067), and
+    # rows that are not finite are refused when they are read.
+    warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
     if sys.stdout is None or not sys.stdout.isatty():  # typer takes some CI logs for terminals
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     with Interruption() as interruption:

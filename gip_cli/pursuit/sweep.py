@@ -188,8 +188,6 @@ def neighbours(picks: Floats, bar: float, X: Floats, start: int, buffers: Buffer
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
-    # Rows are finite; BLAS's kernel for one vector was seen to raise this flag all the same.
-    with np.errstate(invalid="ignore"):
-        np.matmul(X[:, :d], picks, out=cosines)
+    np.matmul(X[:, :d], picks, out=cosines)
     rows, steps = np.divmod(np.flatnonzero(cosines > bar), b)
     return start + rows, steps, cosines[rows, steps]

@@ -54,9 +54,7 @@ def try_out(
         if rules is not None:
             closed[pool.located(close(rules, named[i]))] = -np.inf
         if max_cosine is not None:
-            with np.errstate(invalid="ignore"):  # as in `sweep.neighbours`
-                cosines = F @ F[i]
-            closed[near(pool, i, cosines, max_cosine)] = -np.inf
+            closed[near(pool, i, F @ F[i], max_cosine)] = -np.inf
     return np.array(chosen, np.int64)
 
 
