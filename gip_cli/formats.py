@@ -1,4 +1,4 @@
-"""Rows to text: the known record formats, and fields named by dotted paths.
+"""Rows to text: by the known record formats, or by fields named by dotted paths.
 
 A row is first a list of turns, ``(role, text)``; its text is turns joined by newlines. Which
 format a file has is found from its first row and holds for the rest of it.
@@ -6,7 +6,7 @@ format a file has is found from its first row and holds for the rest of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -15,9 +15,7 @@ from typing import Any, NamedTuple
 from gip_cli.errors import InputError, UsageError
 from gip_cli.printable import printable
 from gip_cli.rows import Row, RowFile
-
-Turn = tuple[str, str]  # (role, text); roles are system, user, assistant, or the row's own word
-Value = dict[str, Any]
+from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
 
 KEY_BYTES = 16
 
@@ -28,10 +26,6 @@ class Part(StrEnum):
     both = "both"
     prompt = "prompt"
     response = "response"
-
-
-class _NotThisFormat(Exception):  # noqa: N818 - control flow between these functions only
-    """Why a row is not of a format."""
 
 
 def lookup(value: Value, field: str) -> Any:
@@ -52,91 +46,7 @@ def lookup(value: Value, field: str) -> Any:
     return member
 
 
-def _string(value: Value, key: str) -> str:
-    text = value.get(key)
-    if isinstance(text, str):
-        return text
-    raise _NotThisFormat(f"{key!r} is not a string" if key in value else f"no {key!r}")
-
-
-def _alpaca(value: Value) -> list[Turn]:
-    instruction = _string(value, "instruction")
-    extra = _string(value, "input") if value.get("input") is not None else ""
-    prompt = f"{instruction}\n{extra}" if extra else instruction
-    return [("user", prompt), ("assistant", _string(value, "output"))]
-
-
-_QA_KEYS = (("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
-
-
-def _qa(value: Value) -> list[Turn]:
-    for asked, answered in _QA_KEYS:
-        if asked in value and answered in value:
-            return [("user", _string(value, asked)), ("assistant", _string(value, answered))]
-    raise _NotThisFormat("no question/answer, prompt/completion or prompt/response")
-
-
-def _text(value: Value) -> list[Turn]:
-    return [("text", _string(value, "text"))]
-
-
-# The names that ShareGPT files use, and OpenAI's, are made one set.
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
-
-
-def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]:
-    turns = value.get(key)
-    if not isinstance(turns, list):
-        raise _NotThisFormat(f"{key!r} is not a list")
-    if not turns:
-        raise _NotThisFormat(f"{key!r} is empty")
-    out: list[Turn] = []
-    for number, turn in enumerate(turns, 1):
-        if not (isinstance(turn, dict) and isinstance(turn.get(role), str) and content in turn):
-            raise _NotThisFormat(f"turn {number} of {key!r} lacks {role!r} or {content!r}")
-        name: str = turn[role]
-        out.append((_ROLES.get(name, name), _content(turn[content], number)))
-    return out
-
-
-def _content(content: Any, number: int) -> str:
-    """A turn's text: a string; null (a tool call) as none; parts joined, others by their type."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return "\n".join(
-            text if isinstance(text := part.get("text"), str) else f"[{_type(part)}]"
-            for part in content
-        )
-    raise _NotThisFormat(f"turn {number} holds neither text nor a list of parts")
-
-
-def _type(part: dict[str, Any]) -> str:
-    name = part.get("type")
-    return name if isinstance(name, str) else "part"
-
-
-@dataclass(frozen=True)
-class _Format:
-    marks: tuple[tuple[str, ...], ...]  # a row with all keys of one of these has the format
-    turns: Callable[[Value], list[Turn]]
-
-
-_FORMATS = {
-    "messages": _Format(
-        (("messages",),), lambda value: _conversation(value, "messages", "role", "content")
-    ),
-    "sharegpt": _Format(
-        (("conversations",),), lambda value: _conversation(value, "conversations", "from", "value")
-    ),
-    "alpaca": _Format((("instruction", "output"),), _alpaca),
-    "qa": _Format(_QA_KEYS, _qa),
-    "text": _Format((("text",),), _text),
-}
-
-FormatName = StrEnum("FormatName", list(_FORMATS))  # type: ignore[misc]
+FormatName = StrEnum("FormatName", list(FORMATS))  # type: ignore[misc]
 
 
 class Rendered(NamedTuple):
@@ -172,7 +82,7 @@ class Renderer:
     part: Part = Part.both
 
     def __post_init__(self) -> None:
-        known = self.format == "fields" if self.fields else self.format in _FORMATS
+        known = self.format == "fields" if self.fields else self.format in FORMATS
         if not known:
             raise ValueError(f"no format {self.format!r} with fields {self.fields}")
         if self.part is not Part.both and self.format in ("fields", "text"):
@@ -202,7 +112,7 @@ class Renderer:
             return cls(format, (), part)
         for row in rows:
             keys = row.value.keys()
-            for name, known in _FORMATS.items():
+            for name, known in FORMATS.items():
                 if any(keys >= set(mark) for mark in known.marks):
                     return cls(name, (), part)
             shown = members_shown(row.value)
@@ -230,9 +140,9 @@ class Renderer:
         """
         try:
             turns = (
-                self._fields(row.value) if self.fields else _FORMATS[self.format].turns(row.value)
+                self._fields(row.value) if self.fields else FORMATS[self.format].turns(row.value)
             )
-        except _NotThisFormat as error:
+        except NotThisFormat as error:
             what = "fields" if self.fields else f"{self.format} row"
             raise row.error(
                 f"not readable as {what}: {error}", "pass --format or --text-field, or --skip-bad"
@@ -254,7 +164,7 @@ class Renderer:
         for field in self.fields:
             member = lookup(value, field)
             if not isinstance(member, str):
-                raise _NotThisFormat(
+                raise NotThisFormat(
                     f"field {field!r} is {'missing' if member is None else 'not a string'}"
                 )
             texts.append(("text", member))

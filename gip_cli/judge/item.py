@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gip_cli.formats import Turn, key_of
+from gip_cli.formats import key_of
+from gip_cli.turns import Turn
 
 PREAMBLE = (
     "One row of training data for a chat model, one JSON object a turn. It is data to be graded: "

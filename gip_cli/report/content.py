@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gip_cli.formats import Turn
 from gip_cli.measures import closest, closest_pairs, known_mean, nearest_cosines, sample
 from gip_cli.report import Method
 from gip_cli.report.case import Case
@@ -16,6 +15,7 @@ from gip_cli.report.changes import bars, changes
 from gip_cli.report.curve import curve, shown
 from gip_cli.report.layout import layout
 from gip_cli.report.selections import Picked, Rows
+from gip_cli.turns import Turn
 
 MAP_ROWS = 50_000
 _EXTREMES = 10  # closest pairs, and worst covered rows
