@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
 from gip_cli.companions import Companion
-from gip_cli.embeddings import Embeddings
+from gip_cli.embeddings import Embeddings, sortable
 from gip_cli.limits import Quotas
 from gip_cli.measures import captured_energy, known_mean, nearest_cosines, random_picks
 from gip_cli.problem import Problem
@@ -85,6 +85,7 @@ def receipt(
             "without_signals": given.unscored,
             "captured": selection.captured_given,
         },
+        "repeated_texts": len(picks) - len(np.unique(sortable(pool.keys[picks]))),
         "duplicates_avoided": None
         if problem.plan.dedup_threshold is None
         else selection.duplicates

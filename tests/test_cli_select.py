@@ -204,6 +204,22 @@ def test_tokens_are_never_over_budget_and_counted_as_asked(
     assert 150 < sum(one["length"] for one in read(out)) <= 200
 
 
+def test_picks_of_one_text_are_told_with_what_keeps_them_out(select: Select, out: Path) -> None:
+    """Noise large enough that a second look at a strong row is worth more than a weak one."""
+    strong, weak = row([1.0, 0.1]), row([0.0, 1.0])
+    path = write_rows(out.parent / "pool.jsonl", [strong, {**strong, "n": 1}, strong, weak])
+    embed(path, 2)
+    said = select(path, out, "-k", 3, "--noise", 10)
+    assert [one["text"] for one in read(out)] == [strong["text"]] * 3
+    assert "  2 of 3 picks repeat the text of another; --dedup-threshold 0.99 keeps such" in said
+    assert receipt_of(out)["repeated_texts"] == 2
+    for remedy in (("--dedup-threshold", 0.99), ("--noise", 0.1)):
+        said = select(path, out, "-k", 2, *remedy)
+        assert {one["text"] for one in read(out)} == {strong["text"], weak["text"]}
+        assert "repeat" not in said
+        assert receipt_of(out)["repeated_texts"] == 0
+
+
 def test_length_power_prefers_short_rows(select: Select, pool: Path, out: Path) -> None:
     counts = []
     for power in (0, 1):

@@ -50,6 +50,12 @@ def summarise(figures: Figures, tell: Tell) -> None:
     if given := figures["given"]:
         rows = counted(given["rows"], "row")
         tell(f"  the {rows} given had captured {given['captured']:.1%} of it")
+    if repeated := figures["repeated_texts"]:
+        tell(
+            f"  {repeated:,} of {counted(figures['picked'], 'pick')} "
+            f"{'repeats' if repeated == 1 else 'repeat'} the text of another; "
+            "--dedup-threshold 0.99 keeps such out, a lower --noise most"
+        )
     if figures["duplicates_avoided"] is not None:
         tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} avoided")
     for name, means in figures["signals"].items():
