@@ -42,13 +42,13 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     by_api: dict[str, dict[bytes, int]] = {}
     api, digest, end = None, rubric.digest, 0
     with storage_errors(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1 and line != _HEADER and not _HEADER.startswith(line):
+        for line_number, line in enumerate(file, 1):
+            if line_number == 1 and line != _HEADER and not _HEADER.startswith(line):
                 raise UsageError("exists and is not a judge's journal", "choose another", path=path)
             if not line.endswith(b"\n"):
                 break  # torn
-            if number > 1:
-                entry = _entry(line, path, number)
+            if line_number > 1:
+                entry = _entry(line, path, line_number)
                 ours = entry["model"] == model and entry["rubric"] == digest
                 if ours and entry["api"] in apis:
                     api = entry["api"]
@@ -57,7 +57,7 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     return Known(api, by_api.get(api or "", {}), end)
 
 
-def _entry(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _entry(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
     try:
         entry = json.loads(line)
         if not isinstance(entry, dict):
@@ -72,7 +72,7 @@ def _entry(line: bytes, path: Path, number: int) -> dict[str, Any]:
             "not an answer that gip wrote",
             "delete the line, and its row will be asked again",
             path=path,
-            line=number,
+            line=line_number,
         ) from None
     return entry
 
