@@ -95,11 +95,15 @@ def judge(
     asyncio.run(run.all(items, connect))
     tally = run.tally
     if tally.failures > max_failure_rate * tally.rows:
+        # A verdict without a score is an answer all the same: the journal would give it again.
+        unread = tally.failures > len(run.failed)
         raise JudgeError(
             f"{tally.failures:,} of {tally.rows:,} rows ({tally.failure_rate:.1%}) have no score "
             f"({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
             f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
-            f"kept in {journal.path}: run again to ask for what is missing",
+            f"kept in {journal.path}: "
+            + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
+            + "run again to ask for what is missing",
         )
     return Outcome(tally, journal.api, rubric, journal, run.failed)
 

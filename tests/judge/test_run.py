@@ -243,10 +243,29 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
         assert caught.value.exit_code == 5
         said = str(caught.value)
         assert "2 of 10 rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
-        assert str(run.path) in said
+        assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
         assert (run.tally.rows, run.tally.asked) == (10, 2)
+
+
+def test_too_many_answers_without_a_score_are_told_how_to_be_asked_again(tmp_path: Path) -> None:
+    def unread(handler: Handler, asked: Asked) -> bool:
+        handler.json({"answers": {"helpfulness": {"type": "refusal"}}})
+        return True
+
+    with JudgeServer(unread) as server:
+        run = Run(server.url, tmp_path / "j", max_failure_rate=0.0)
+        for _ in range(2):  # the second time from the journal
+            with pytest.raises(
+                JudgeError, match=r'delete its lines with "score": null, .* and run'
+            ):
+                run(items(3))
+        assert len(server.requests) == 3
+        server.fault = None
+        lines = run.path.read_text().splitlines(keepends=True)
+        run.path.write_text("".join(line for line in lines if '"score": null' not in line))
+        assert causes(run(items(3))) == [[None, None]] * 3
 
 
 def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
