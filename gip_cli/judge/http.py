@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from gip_cli.judge.answers import TIMED_OUT, Unanswered
 from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 8  # a shorter key is a placeholder ("none"), and may be part of any word
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
 
 class _NotJSON(httpx2.DecodingError):
@@ -43,14 +45,21 @@ def _finite(digits: str) -> float | None:
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=lambda name: None)
 
 
-def _json_object(response: httpx2.Response) -> dict[str, Any]:
+def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        value = _DECODER.decode(response.text)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise _NotJSON("not a JSON object", request=response.request)
-    return value
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _spellings(secret: str) -> re.Pattern[str]:
+    r"""`secret` as it is and as JSON may write it (``\/``, ``\u002F``), quoted once or oftener."""
+    return re.compile(
+        "".join(
+            rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u(?i:{ord(char):04x}))" for char in secret
+        )
+    )
 
 
 def _will_not_pass(response: httpx2.Response) -> bool:
@@ -81,7 +90,8 @@ class _Client(openai.DefaultAsyncHttpxClient):
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
         if response.is_success:
-            _json_object(response)
+            if _json_object(response.text) is None:
+                raise _NotJSON("not a JSON object", request=response.request)
         elif response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
@@ -115,7 +125,7 @@ class Http:
         lost: Callable[[str], None],
     ) -> None:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
-        self._secret = key if key and len(key) >= _SHORTEST_SECRET else None
+        self._secret = _spellings(key) if key and len(key) >= _SHORTEST_SECRET else None
         self.client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,
@@ -141,13 +151,14 @@ class Http:
             raise self._unanswered(error) from None
 
     def _object(self, response: httpx2.Response) -> dict[str, Any]:
-        if self._secret and self._secret in response.text:
-            response = httpx2.Response(
-                response.status_code,
-                text=self._without_secret(response.text),
-                request=response.request,
+        # Text by text: in JSON as a whole a key of digits could be part of a number.
+        value = _json_object(
+            _STRING.sub(
+                lambda found: json.dumps(self._without_secret(json.loads(found[0]))), response.text
             )
-        value = _json_object(response)
+        )
+        if value is None:
+            raise Unanswered("not JSON")
         if value.get("error"):  # OpenRouter reports an upstream's failure with status 200
             raise Unanswered("error with status 200", self._said(value["error"]))
         return value
@@ -169,10 +180,10 @@ class Http:
         """A server's own words, in one line."""
         if isinstance(body, Mapping):
             body = body.get("message") or body.get("detail") or body
-        return printable(self._without_secret(" ".join(str(body or "").split())), 200)
+        return printable(" ".join(self._without_secret(str(body or "")).split()), 200)
 
     def _without_secret(self, text: str) -> str:
-        return text.replace(self._secret, "[key]") if self._secret else text
+        return self._secret.sub("[key]", text) if self._secret else text
 
     async def aclose(self) -> None:
         await self.client.close()

@@ -340,6 +340,43 @@ def test_the_key_is_sent_and_stands_nowhere_else(
         assert KEY not in text
 
 
+@pytest.mark.parametrize("key", ["sk-abcd/efgh", "12345678", "a  b'c\"d\\e", "n0123456"])
+def test_a_key_is_found_in_every_spelling_that_json_has(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    quoted = json.dumps(key)[1:-1]
+    spellings = [
+        quoted,
+        quoted.replace("/", "\\/"),
+        "".join(f"\\u{ord(char):04X}" for char in key),
+        json.dumps(quoted.replace("/", "\\/"))[1:-1],  # JSON within a text
+    ]
+
+    choices = [{"message": {"content": '{"helpfulness": 3, "accuracy": 4}'}}]
+
+    def echo(handler: Handler, asked: Asked) -> bool:
+        spelling = spellings[int(asked.turns[0].removeprefix("question "))]
+        text = f'["{spelling}\\n0123"'
+        if asked.body["model"] == "errors":
+            handler.raw(text.encode(), 400)  # JSON cut short
+        else:
+            grades = f'"digits": 5512345678, "choices": {json.dumps(choices)}'
+            handler.raw(f'{{"{spelling}": {text}], {grades}}}'.encode())
+        return True
+
+    with JudgeServer(echo) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, "answers")
+        assert scores(run(items(len(spellings)))) == [[3.0, 4.0]] * len(spellings)
+        for line in run.path.read_text().splitlines()[1:]:
+            kept = {"[key]": ["[key]\n0123"], "digits": 5512345678, "choices": choices}
+            assert json.loads(line)["raw"] == kept
+        for item in items(len(spellings)):
+            run = Run(server.url, tmp_path / "k", Api.chat, "errors", max_failure_rate=0.0)
+            with pytest.raises(JudgeError, match=r'the last: \["\[key\]\\n0123"; above'):
+                run([item])
+
+
 def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Server("m", base_url="http://127.0.0.1:1/v1").key() is None
     with pytest.raises(UsageError, match="OPENAI_API_KEY is not in the environment"):
