@@ -289,6 +289,7 @@ def test_the_key_stands_in_no_file_and_no_message(pool: Path, server: JudgeServe
         (["--judge-local", "d", "--judge-model", "m"], "--judge-local excludes"),
         (["--judge-model", "m"], "OPENAI_API_KEY is not in the environment"),
         (["--judge-model", "m", "--judge-url", "localhost:8000"], "not the address of a server"),
+        (["--judge-model", "m", "--judge-url", "http://é..b/v1"], "not the address of a server"),
         (["--judge-model", "m", "--attribute", "charm", "--dry-run"], "no attribute 'charm'"),
         (["--judge-model", "m", "--rubric", "none.toml", "--dry-run"], "no such file"),
         (["--judge-model", "m", "--timeout", "inf"], "not a finite number"),

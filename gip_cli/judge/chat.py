@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
 _THOUGHTS = re.compile(r".*</think>", re.DOTALL)  # some templates open the tag in the prompt
+_GRADE = re.compile(r"\s*\d{1,2}\s*")  # there are ten levels at most
 _UNSUPPORTED = (400, 422)  # what servers say to a parameter that they do not know
 
 
@@ -127,7 +128,7 @@ def verdicts(
 
 def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:
     grade = grades.get(attribute.name)
-    if isinstance(grade, str) and grade.strip().isdecimal():
+    if isinstance(grade, str) and _GRADE.fullmatch(grade):
         grade = int(grade)
     if isinstance(grade, float) and grade.is_integer():
         grade = int(grade)

@@ -68,9 +68,9 @@ def _verdict(attribute: Attribute, answer: Any) -> Verdict:
         return Verdict(None, REFUSED if answer.get("type") == "refusal" else UNPARSED)
     shares = answer.get("probabilities")
     by_label = {
-        one.get("label"): number(one.get("probability"))
+        one["label"]: number(one.get("probability"))
         for one in (shares if isinstance(shares, list) else ())
-        if isinstance(one, dict)
+        if isinstance(one, dict) and isinstance(one.get("label"), str)
     }
     by_level = [by_label.get(str(rank)) for rank in range(1, len(attribute.levels) + 1)]
     return on_levels(attribute, answer.get("score"), by_level, answer.get("confidence"))

@@ -102,8 +102,8 @@ class Http:
 
     Parameters
     ----------
-    base_url : str or None
-        None is OpenAI's own.
+    base_url : str
+        Up to and with ``/v1``.
     key : str or None
         None sends a placeholder, which local servers do not look at.
     timeout : float
@@ -116,7 +116,7 @@ class Http:
 
     def __init__(
         self,
-        base_url: str | None,
+        base_url: str,
         key: str | None,
         *,
         timeout: float,

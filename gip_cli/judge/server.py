@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+_OPENAI = "https://api.openai.com/v1"
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 
 Notice = Callable[[str], None]
@@ -68,8 +69,25 @@ class Server:
     max_retries: int = 5
 
     def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self._url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise self._no_address()
+
+    @property
+    def _url(self) -> str:
         if self.base_url is not None:
-            _check_url(self.base_url)
+            return self.base_url
+        return os.environ.get("OPENAI_BASE_URL") or _OPENAI
+
+    def _no_address(self) -> UsageError:
+        source = "OPENAI_BASE_URL" if self.base_url is None else "--judge-url"
+        return UsageError(
+            f"{source} is not the address of a server", "give one like http://127.0.0.1:8000/v1"
+        )
 
     @property
     def apis(self) -> tuple[str, ...]:
@@ -79,7 +97,7 @@ class Server:
     @property
     def place(self) -> str:
         """The server's address as messages show it, without user name and password."""
-        parts = urlsplit(self.base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI)
+        parts = urlsplit(self._url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
@@ -90,8 +108,7 @@ class Server:
             raise UsageError(f"what {self.key_variable} holds is no API key", "export it again")
         if key:
             return key
-        hosted = self.base_url is None and not os.environ.get("OPENAI_BASE_URL")
-        if hosted or self.key_variable != DEFAULT_KEY_VARIABLE:
+        if self._url == _OPENAI or self.key_variable != DEFAULT_KEY_VARIABLE:
             raise UsageError(
                 f"no API key: {self.key_variable} is not in the environment",
                 "export it, name another variable with --api-key-env, or give a local server's "
@@ -103,12 +120,17 @@ class Server:
         """Raise UsageError now for what would keep `connect` from asking."""
         try:
             import aiolimiter  # noqa: F401
+            import httpx2
             import openai  # noqa: F401
         except ImportError as error:
             raise UsageError(
                 f"asking a server needs a package that is not here ({error})",
                 "pip install 'gip-cli[judge]'",
             ) from None
+        try:
+            httpx2.URL(self._url)
+        except httpx2.InvalidURL:  # stricter than urlsplit: a host that IDNA does not know
+            raise self._no_address() from None
         self.key()
 
     @asynccontextmanager
@@ -120,7 +142,7 @@ class Server:
         from gip_cli.judge.http import Http
 
         http = Http(
-            self.base_url,
+            self._url,
             self.key(),
             timeout=self.timeout,
             max_retries=self.max_retries,
@@ -145,21 +167,6 @@ class Server:
         if api == Api.chat:
             return chat
         return _Auto(SystemOne(http, self.model, rubric), chat, notice)
-
-
-_OPENAI = "https://api.openai.com/v1"
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(
-            "--judge-url is not the address of a server", "give one like http://127.0.0.1:8000/v1"
-        )
 
 
 class _Auto:

@@ -47,6 +47,9 @@ HELP = BUILT_IN["helpfulness"]
         ('{"helpfulness": NaN, "accuracy": 2}', None, 2.0),
         ('{"helpfulness": 1e999, "accuracy": 2}', None, 2.0),
         ('{"helpfulness": "five", "accuracy": 2}', None, 2.0),
+        pytest.param(  # more digits than int() reads
+            f'{{"helpfulness": "{"1" * 5000}", "accuracy": " 2 "}}', None, 2.0, id="digits"
+        ),
         # none at all
         ("Score: 4.5", None, None),
         ("4", None, None),
@@ -153,6 +156,12 @@ def test_decisions_refusal_is_its_questions_alone() -> None:
     read = decisions.verdicts(RUBRIC, [{"type": "refusal", "name": None}, decision("accuracy")])
     assert read["helpfulness"] == Verdict(None, "refused")
     assert read["accuracy"].score == 3.7
+
+
+def test_decisions_labels_that_are_none_cost_the_probabilities_alone() -> None:
+    odd = [{"label": [1], "probability": 1.0}, {"label": {}, "probability": 0.0}, {}]
+    read = decisions.verdicts(RUBRIC, [decision(probabilities=odd)])
+    assert read["helpfulness"] == Verdict(3.7, None, None, 0.3)
 
 
 @pytest.mark.parametrize(

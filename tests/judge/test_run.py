@@ -394,8 +394,18 @@ def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.Mon
     "url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://x:99999/v1", ""]
 )
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(UsageError, match="not the address of a server"):
+    with pytest.raises(UsageError, match=r"^--judge-url is not the address of a server"):
         Server("m", base_url=url)
+
+
+@pytest.mark.parametrize("url", ["http://h:99999/v1", "h/v1", "http://é..b/v1"])
+def test_an_address_of_the_environment_that_is_none(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(UsageError, match=r"^OPENAI_BASE_URL is not the address of a server; give"):
+        Server("m").check()
+    assert Server("m", base_url="http://h/v1").place == "http://h/v1"
 
 
 def test_the_address_is_shown_without_its_password() -> None:
