@@ -5,8 +5,9 @@ of the line stays as it was::
 
     {"instruction": ..., "gip":{"signals":{"helpfulness":4.0},"ranges":{"helpfulness":[1,5]}}}
 
-``ranges`` holds the declared ranges and ``lower`` the names for which less is better; both are
-left out when empty. The line carries them so that scored files can be cut, shuffled and joined.
+``ranges`` holds the declared ranges, ``lower`` the names for which less is better and ``judge``
+what a judge said of a signal besides its value; what is empty is left out. The line carries them
+so that scored files can be cut, shuffled and joined.
 """
 
 from __future__ import annotations
@@ -32,20 +33,25 @@ def attach(
     signals: Mapping[str, float | None],
     ranges: Mapping[str, tuple[float, float]],
     lower: Sequence[str] = (),
-    extra: Mapping[str, Any] | None = None,
+    judge: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The row's bytes with `signals` among its signals; those of other names are kept.
 
-    `extra` holds further members of ``"gip"`` (a judge's probabilities, a pick's rank).
+    Whatever stood beside an old signal of the same name goes with it. `judge` holds a judge's
+    probabilities and confidence, by the signal's name.
     """
     old = attached(row)
-    new: dict[str, Any] = {**old, **(extra or {})}
-    new["signals"] = {**old.get("signals", {}), **signals}
-    new["ranges"] = {
-        **{name: ends for name, ends in old.get("ranges", {}).items() if name not in signals},
-        **{name: _plain(ends) for name, ends in ranges.items()},
+
+    def others(part: str) -> dict[str, Any]:
+        return {name: known for name, known in old.get(part, {}).items() if name not in signals}
+
+    new = {
+        **old,
+        "signals": {**old.get("signals", {}), **signals},
+        "ranges": {**others("ranges"), **{name: _plain(ends) for name, ends in ranges.items()}},
+        "lower": [name for name in old.get("lower", ()) if name not in signals] + list(lower),
+        "judge": {**others("judge"), **(judge or {})},
     }
-    new["lower"] = [name for name in old.get("lower", ()) if name not in signals] + list(lower)
     return splice(strip(row.raw, row.value), {name: part for name, part in new.items() if part})
 
 
@@ -78,6 +84,7 @@ def attached(row: Row) -> dict[str, Any]:
         )
         and isinstance(lower := member.get("lower", []), list)
         and all(isinstance(name, str) for name in lower)
+        and isinstance(member.get("judge", {}), dict)
     )
     if not well_formed:
         raise row.error(

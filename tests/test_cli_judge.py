@@ -122,6 +122,11 @@ def test_keep_probabilities_and_metadata_in_one_run(pool: Path, server: JudgeSer
         assert member["judge"]["accuracy"]["probabilities"] == pytest.approx(
             distribution(turns, "accuracy")
         )
+    # Scored anew from metadata: what the judge said of its old score goes, also its range.
+    anew = gip("score", out, "--metadata", "accuracy=n", "--overwrite").stdout.splitlines()
+    assert [json.loads(line)["gip"] for line in anew] == [
+        {"signals": {"order": n, "accuracy": n}} for n in range(7)
+    ]
     # Judged again without: what was kept for the attribute goes with its old score.
     done = gip("score", out, *judge(server), "--attribute", "accuracy", code=3)
     assert b"scored.jsonl:1: signal 'accuracy' is there already; pass --overwrite" in done.stderr

@@ -63,12 +63,15 @@ def test_a_string_of_many_megabytes_is_passed_over_in_one_go() -> None:
     assert strip(splice(raw, {"signals": {"s": 1}}), {"gip": 1}) == raw
 
 
-def test_signals_of_other_names_and_extra_members_stay() -> None:
-    first = attach(row_of(b'{"a":1}'), {"s": 1, "t": 2}, {"s": (0, 5)}, ["t"], {"extra": [3]})
+def test_signals_of_other_names_and_unknown_members_stay() -> None:
+    own = row_of(b'{"a":1,"gip":{"extra":[3]}}')
+    sure = {"confidence": 0.5}
+    first = attach(own, {"s": 1, "t": 2}, {"s": (0, 5)}, ["t"], {"s": sure, "t": sure})
     second = attached(row_of(attach(row_of(first), {"t": 4.5}, {"t": (0, 10)})))
     assert second["signals"] == {"s": 1, "t": 4.5}
     assert second["ranges"] == {"s": [0, 5], "t": [0, 10]}
     assert "lower" not in second  # scored anew, t is no longer one of which less is better
+    assert second["judge"] == {"s": sure}  # nor is the value the judge's
     assert second["extra"] == [3]
 
 
@@ -85,6 +88,7 @@ def test_signals_of_other_names_and_extra_members_stay() -> None:
         b'{"ranges":{"s":[1,null]}}',
         b'{"lower":"s"}',
         b'{"lower":[1]}',
+        b'{"judge":[1]}',
     ],
 )
 def test_a_member_of_that_name_that_gip_did_not_write_is_refused(member: bytes) -> None:

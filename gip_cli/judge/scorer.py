@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from gip_cli.formats import Renderer
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.run import Outcome
 from gip_cli.rows import Row, RowFile
-from gip_cli.signals import attach, attached, refuse_present
-
-MEMBER = "judge"  # of a row's "gip" member: what `keep_probabilities` keeps
+from gip_cli.signals import attach, refuse_present
 
 
 class JudgeScorer:
@@ -61,14 +58,10 @@ class JudgeScorer:
         """The bytes of a row that was asked about, with its scores; null where there is none."""
         item = JudgeItem.of(self._renderer.turns(row), self._max_chars)
         verdicts = outcome.verdicts(item.key)
-        kept: dict[str, Any] = {
-            name: known
-            for name, known in attached(row).get(MEMBER, {}).items()
-            if name not in verdicts
-        }
-        if self._keep_probabilities:
-            for name, one in verdicts.items():
-                if one.score is not None:
-                    kept[name] = {"probabilities": one.probabilities, "confidence": one.confidence}
         scores = {name: one.score for name, one in verdicts.items()}
-        return attach(row, scores, self._rubric.ranges, extra={MEMBER: kept})
+        kept = {
+            name: {"probabilities": one.probabilities, "confidence": one.confidence}
+            for name, one in verdicts.items()
+            if self._keep_probabilities and one.score is not None
+        }
+        return attach(row, scores, self._rubric.ranges, judge=kept)
