@@ -120,6 +120,8 @@ class Drafter:
         Gains not above it are rounding, not gains.
     margin : float
         Relative error that rates may have at present, see `verify`.
+    widest : float
+        Largest margin that a proposal for the whole pool can be verified with at present.
     """
 
     levels: list[Level]
@@ -127,6 +129,7 @@ class Drafter:
     floor: float
     max_cosine: float | None
     margin: float = LEAST_MARGIN[np.float32]
+    widest: float = np.inf
 
     def propose(self, pool: Pool, belief: Belief, most: int, depth: int = 0) -> Proposal | None:
         """The next picks of a pool, as far as its hot rows tell; None if no row gains anything."""
@@ -165,7 +168,7 @@ class Drafter:
     ) -> Step | None:
         """Verify a proposal, put right what is wrong with it, and make its picks.
 
-        None if already its first pick gains nothing.
+        None if already its first pick gains nothing, or rates are too inexact to tell.
         """
         sound = self.sound(pool, proposal.block)
         if not sound:
@@ -177,10 +180,13 @@ class Drafter:
             belief.objective,
             proposal.block,
             margin=margin,
+            widest=self.widest,
             is_final=not depth,
             max_cosine=self.max_cosine,
             sweep=sweep,
         )
+        if verdict is None:
+            return None
         drafted, closures = len(proposal.block), verdict.closures
         if verdict.confirmed < drafted:
             right = pool.named(np.array([verdict.right]))

@@ -19,6 +19,10 @@ from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.verify import LEAST_MARGIN, Sweep
 
+# Margin from which on states are worked out anew: the drift is known of the picks' own rates
+# alone, and the larger it is the more other rows' rates may be further off.
+WIDEST = 1e-4
+
 
 @dataclass(slots=True)
 class Greedy:
@@ -48,6 +52,7 @@ class Greedy:
         began, drafter = perf_counter(), self.drafter
         proposal = drafter.propose(pool, belief, most)
         proposed = perf_counter()
+        drafter.widest = WIDEST if self.since else np.inf
         step = proposal and drafter.confirm(pool, belief, proposal, drafter.margin, self.sweep)
         self.seconds["draft"] += proposed - began
         self.seconds["verify"] += perf_counter() - proposed
@@ -78,10 +83,15 @@ class Greedy:
         """
         began, d = perf_counter(), pool.rows.shape[1]
         if self.waste > 1 and self.since < 2 * d and pool.dtype is np.float32:
-            pool.dtype = np.float64
-            self.host.equip(np.float64)
+            self.use_float64(pool)
         self.host.recompute(pool, objective)
         self.drafter.margin = LEAST_MARGIN[pool.dtype]
         self.waste, self.since = 0.0, 0
         self.refreshes += 1
         self.seconds["refresh"] += perf_counter() - began
+
+    def use_float64(self, pool: Pool) -> None:
+        """Do all work on the pool in float64 from now on."""
+        pool.dtype = np.float64
+        self.host.equip(np.float64)
+        self.drafter.margin = LEAST_MARGIN[np.float64]

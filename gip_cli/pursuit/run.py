@@ -25,6 +25,7 @@ from gip_cli.pursuit.verify import Block, Sweep, impose
 FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
+SMALL_NOISE = 1e-4  # below it float32 is too coarse for what is left of a direction once observed
 ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
 
@@ -90,6 +91,8 @@ def run(
     floor = ROUNDING / (1 + problem.s2)
     greedy = Greedy(Drafter(levels, host.sweep, floor, problem.max_cosine), whole, host)
     pool, zero = prepare(problem, host)
+    if problem.s2 < SMALL_NOISE:
+        greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
 
     def outcome(stopped: Stopped) -> Selection:
@@ -149,7 +152,7 @@ def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Ids]:
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
     pool = Pool(problem.source, problem.noise, problem.price, state)
 
-    few = problem.k < m // FLOAT32_SHARE
+    few = problem.k < m // FLOAT32_SHARE and problem.s2 >= SMALL_NOISE
     precision: Precision = np.float32 if few else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:

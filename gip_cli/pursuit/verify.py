@@ -108,11 +108,14 @@ def verify(
     block: Block,
     *,
     margin: float,
+    widest: float,
     is_final: bool,
     max_cosine: float | None,
     sweep: Sweep,
-) -> Verdict:
+) -> Verdict | None:
     """Find the first pick that is not the best; leave the states after the block in `pool.after`.
+
+    None if the drift asks for a margin above `widest`.
 
     Parameters
     ----------
@@ -135,6 +138,8 @@ def verify(
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
         margin *= 8
+        if margin > widest:
+            return None
     closures = close(pool, block, closed, hits, max_cosine)
     rivals = contenders(hits, closures, contest)
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
