@@ -20,10 +20,11 @@ def greedy(gains, X, k, s2, weights=None, price=1.0, closes=None, fill=True):
     X = np.asarray(X, float) * (1.0 if weights is None else np.asarray(weights, float)[:, None])
     open_ = ~np.isnan(X[:, 0])
     X[~open_] = 0
+    w2 = 1.0 if weights is None else np.nan_to_num(np.square(weights))
     zero, picks, won = ~X.any(axis=1), [], []
     while len(picks) < k and open_.any():
         gain = gains(X, picks)
-        rate = np.where(gain > ROUNDING / (1 + s2), gain / price, 0.0)
+        rate = np.where(gain > ROUNDING * w2 / (w2 + s2), gain / price, 0.0)
         rate = np.where(open_, np.where(zero, -1.0, rate), -np.inf)
         if not fill and rate.max() <= 0:
             break

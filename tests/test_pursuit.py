@@ -184,6 +184,27 @@ def test_stop_at_stops_with_the_first_pick_that_reaches_it():
     np.testing.assert_array_equal(got.indices, whole.indices[: len(got.indices)])
 
 
+def test_what_given_rows_have_captured_may_be_enough():
+    F = random(np.random.default_rng(7))
+    got = select(F[50:], 10, noise=1.0, given=F[:50], stop_at=0.5)
+    assert (len(got.indices), got.stopped) == (0, "captured")
+
+
+@pytest.mark.parametrize("w", [1e-9, 1e-160])
+def test_rows_of_the_smallest_weights_are_picked_best_first(w):
+    weights = np.array([0.1, 0.3, 1.0, 0.5]) * w
+    got = select(np.ones((4, 1)), 4, noise=1.0, weights=weights)
+    assert got.indices.tolist() == ([2, 3, 1, 0] if w > 1e-10 else [0, 1, 2, 3])
+    assert np.all(got.gains > 0)
+
+
+@pytest.mark.parametrize("noise", [1e6, 1e12, 1e20])
+def test_the_largest_noise_picks_by_what_a_row_holds_of_the_query(noise):
+    F = random(np.random.default_rng(12))
+    energy = np.einsum("ij,jk,ik->i", F, self_query(F), F)
+    assert select(F, 10, noise=noise).indices.tolist() == np.argsort(-energy)[:10].tolist()
+
+
 def test_budget_beyond_the_pool_picks_all_and_says_so():
     F = random(np.random.default_rng(8), m=20)
     assert select(F, 20).stopped == "budget"
@@ -237,6 +258,7 @@ def test_effective_rank_of_known_spectra():
         ({"query": np.array([[1.0, 1], [0, 1]])}, "symmetric"),
         ({"query": np.diag([2.0, -1])}, "semidefinite"),
         ({"noise": 0.0}, "noise"),
+        ({"noise": 1e21}, "noise"),
         ({"noise": np.inf}, "noise"),
         ({"pursuit": "nearest"}, "projection, information or residual"),
         ({"scores": np.ones((3, 1))}, "residual"),
@@ -246,6 +268,7 @@ def test_effective_rank_of_known_spectra():
         ({"given_weights": [1.0]}, "given"),
         ({"given": np.eye(2), "given_weights": [1.0, np.nan]}, "given_weights"),
         ({"price": [1.0, 2.0, 0.0]}, "price"),
+        ({"price": [1.0, 2.0, 1e21]}, "price"),
         ({"max_cosine": 1.5}, "max_cosine"),
         ({"stop_at": 1.0}, "stop_at"),
     ],

@@ -88,6 +88,19 @@ def test_drift_makes_states_be_worked_out_anew():
     np.testing.assert_array_equal(got.indices, picks)
 
 
+@pytest.mark.parametrize(("seed", "m", "d", "k"), [(295, 25, 3, 8), (4820, 100, 8, 20)])
+def test_other_rows_may_have_drifted_further_than_the_picks(seed, m, d, k):
+    """Once a query of one direction is captured, what is left of it is small beside rounding."""
+    rng = np.random.default_rng(seed)
+    F = rng.standard_normal((m, d))
+    F = (F / np.linalg.norm(F, axis=1, keepdims=True)).astype(np.float32)
+    weights, q = rng.uniform(0.1, 1, m), rng.standard_normal((d, 1))
+    s2 = 10 ** rng.uniform(-4, -2)
+    got = select(F, k, weights=weights, query=q @ q.T, noise=s2)
+    picks, _ = reference.plain(F, k, q @ q.T / np.vdot(q, q), s2, weights)
+    np.testing.assert_array_equal(got.indices, picks)
+
+
 def test_diagnostics_tell_what_was_done():
     F = random(np.random.default_rng(16), m=8000, d=24)
     work = select(F, 300).diagnostics

@@ -119,6 +119,21 @@ def test_a_cosine_at_the_bar_is_settled_in_float64():
     assert (got.indices.tolist(), got.duplicates) == ([0], 2)
 
 
+def test_rows_in_half_precision_are_as_near_as_their_norms_allow():
+    F = random(np.random.default_rng(4), m=200, d=8).astype(np.float16)
+    got = select(np.vstack([F, F]), 400, noise=1.0, max_cosine=0.9999)
+    assert (len(got.indices), got.duplicates) == (200, 200)
+
+
+def test_duplicates_of_picks_that_stop_at_drops_do_not_count():
+    F = random(np.random.default_rng(0), m=300, d=6)
+    whole = select(F, 300, noise=1.0, max_cosine=0.8)
+    got = select(F, 300, noise=1.0, max_cosine=0.8, stop_at=whole.captured[3] - 1e-9)
+    near = np.any(F @ F[got.indices].T > 0.8, axis=1)
+    near[got.indices] = False
+    assert (len(got.indices), got.duplicates) == (4, np.count_nonzero(near))
+
+
 def test_a_row_closed_by_rules_is_no_duplicate():
     F = duplicated(np.random.default_rng(3))
     groups = np.unique(F, axis=0, return_inverse=True)[1].ravel()
@@ -167,6 +182,14 @@ def test_constraints_hold_among_rows_that_gain_nothing():
     got = select(F, 150, noise=1.0, rules=budget)
     assert len(got.indices) == 140
     assert not F[got.indices[-10:]].any()
+
+
+@pytest.mark.parametrize("unit", [1e-42, 1e36, 1e200])
+def test_the_unit_of_prices_does_not_matter(unit):
+    rng = np.random.default_rng(5)
+    F, price = random(rng), np.exp(rng.standard_normal(150))
+    got, scaled = (select(F, 50, noise=1.0, price=price * factor) for factor in (1, unit))
+    np.testing.assert_array_equal(got.indices, scaled.indices)
 
 
 def test_prices_weigh_gains_but_do_not_change_them():

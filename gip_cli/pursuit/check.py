@@ -11,6 +11,7 @@ from gip_cli.pursuit.objective import Array, Floats
 
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
 LEAST_NOISE = 1e-8  # times v = 1: below it float64 cannot tell what is left of a direction
+MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 
 def rows(embeddings: Floats) -> Floats:
@@ -52,6 +53,10 @@ def price(values: ArrayLike | None, length: int) -> Array | None:
     cost = vector("price", values, length)
     if not np.all((cost > 0) & np.isfinite(cost)):
         raise ValueError("price must be positive and finite")
+    least = cost.min()
+    if cost.max() / MOST_NOISE > least:
+        raise ValueError(f"no price may be more than {MOST_NOISE:g} times another")
+    cost /= least  # of rates, only the order counts
     return cost
 
 
@@ -76,8 +81,8 @@ def query(values: ArrayLike, d: int) -> Array:
 
 
 def noise(s2: float) -> float:
-    if not LEAST_NOISE <= s2 < np.inf:
-        raise ValueError(f"noise must be finite and at least {LEAST_NOISE:g}, not {s2}")
+    if not LEAST_NOISE <= s2 <= MOST_NOISE:
+        raise ValueError(f"noise must lie in [{LEAST_NOISE:g}, {MOST_NOISE:g}], not {s2}")
     return float(s2)
 
 

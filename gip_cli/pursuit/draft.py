@@ -116,8 +116,6 @@ class Drafter:
         drafts on.
     sweep : callable
         Sweeps the rows that drafts are made on.
-    floor : float
-        Gains not above it are rounding, not gains.
     margin : float
         Relative error that rates may have at present, see `verify`.
     widest : float
@@ -126,7 +124,6 @@ class Drafter:
 
     levels: list[Level]
     sweep: Sweep
-    floor: float
     max_cosine: float | None
     margin: float = LEAST_MARGIN[np.float32]
     widest: float = np.inf
@@ -134,7 +131,7 @@ class Drafter:
     def propose(self, pool: Pool, belief: Belief, most: int, depth: int = 0) -> Proposal | None:
         """The next picks of a pool, as far as its hot rows tell; None if no row gains anything."""
         level = self.levels[depth]
-        hot, rates = pool.hottest(belief.objective, level.size, self.floor)
+        hot, rates = pool.hottest(belief.objective, level.size)
         if not len(hot):
             return None
         return self.draft(pool.gather(hot), belief, min(most, level.ahead(rates)), depth)
@@ -143,7 +140,7 @@ class Drafter:
         """Up to `picks` of the next picks among a few rows."""
         if depth + 1 == len(self.levels):
             rules = None if belief.rules is None else belief.rules.copy()
-            rows = try_out(few, belief.objective, rules, picks, self.floor, self.max_cosine)
+            rows = try_out(few, belief.objective, rules, picks, self.max_cosine)
             return observe(few, belief, few.named(rows)) if len(rows) else None
         blocks: list[Block] = []
         while picks > 0:
@@ -203,8 +200,9 @@ class Drafter:
     def sound(self, pool: Pool, block: Block) -> int:
         """How many picks of a block gain anything, and not so little that rounding tells."""
         gains = block.columns.gains
-        rates = pool.rates(gains, pool.located(block.rows))
-        good = (gains > self.floor) & (rates > DEEPEST * rates[0])
+        at = pool.located(block.rows)
+        rates = pool.rates(gains, at)
+        good = (gains > pool.floor(at)) & (rates > DEEPEST * rates[0])
         return int(np.argmin(np.append(good, False)))
 
 

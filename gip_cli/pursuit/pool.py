@@ -7,6 +7,8 @@ import numpy as np
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
 from gip_cli.pursuit.source import Source
 
+ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
+
 
 class Pool:
     """Rows, their noise and price, and their states under the belief of an objective.
@@ -46,10 +48,10 @@ class Pool:
     def __len__(self) -> int:
         return len(self.noise)
 
-    def hottest(self, objective: Objective, size: int, floor: float) -> tuple[Ids, Array]:
-        """Up to `size` rows of the highest rates, of gains above `floor`: ascending rows, rates."""
+    def hottest(self, objective: Objective, size: int) -> tuple[Ids, Array]:
+        """Up to `size` rows of the highest rates that gain anything: ascending rows, rates."""
         rate = objective.gain(self.state, self.noise)
-        rate[rate <= floor] = 0.0
+        rate[rate <= self.floor(slice(None))] = 0.0
         rate = self.rates(rate, slice(None))
         if size < len(self):
             ids = np.argpartition(rate, len(self) - size)[len(self) - size :]
@@ -70,17 +72,29 @@ class Pool:
             self.dtype,
         )
 
+    def floor(self, ids: Ids | slice) -> Array:
+        """Gains of rows `ids` that are not above it are rounding."""
+        return ROUNDING / (1 + self.noise[ids])
+
     def rates(self, gains: Array, ids: Ids | slice) -> Array:
         """Gains of rows `ids` over their prices."""
         return gains if self.price is None else gains / self.price[ids]
+
+    @property
+    def slack(self) -> float:
+        """How far an inner product may be from the cosine: norms are as exact as the rows are."""
+        return 2e-3 if self.whole.embeddings.dtype == np.float16 else 1e-5
 
     def exact(self, ids: Ids) -> Array:
         """(n, D) rows in float64, from the embeddings as they were given."""
         return self.whole.take(self.named(ids))
 
     def exact_cosines(self, ids: Ids, X: Array) -> Array:
-        """(n,) inner products in float64 of the embeddings of rows `ids` with those of X (n, D)."""
-        cosines: Array = np.einsum("ij,ij->i", self.exact(ids)[:, : self.d], X[:, : self.d])
+        """(n,) cosines in float64 of the embeddings of rows `ids` with those of X (n, D)."""
+        F, G = self.exact(ids)[:, : self.d], X[:, : self.d]
+        inner, *squares = (np.einsum("ij,ij->i", *pair) for pair in ((F, G), (F, F), (G, G)))
+        norms = np.sqrt(np.multiply(*squares))
+        cosines: Array = np.divide(inner, norms, out=np.zeros_like(inner), where=norms > 0)
         return cosines
 
     def named(self, ids: Ids) -> Ids:

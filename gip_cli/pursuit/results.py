@@ -91,9 +91,10 @@ class Record:
 
     def __init__(self, most: int, captured_given: float, noise: float) -> None:
         self.indices = np.empty(most, np.int64)
+        self.duplicates = np.empty(most, np.int64)  # that each pick closed
         self.gains, self.captured = np.empty((2, most))
         self.captured_given, self.noise = captured_given, noise
-        self.picks = self.duplicates = 0
+        self.picks = 0
 
     @property
     def total(self) -> float:
@@ -101,11 +102,16 @@ class Record:
         return float(self.captured[self.picks - 1]) if self.picks else self.captured_given
 
     def add(
-        self, rows: NDArray[np.int64], gains: NDArray[np.float64], energy: NDArray[np.float64]
+        self,
+        rows: NDArray[np.int64],
+        gains: NDArray[np.float64],
+        energy: NDArray[np.float64],
+        duplicates: NDArray[np.int64],
     ) -> None:
         """Append a block of picks; what rounding made negative counts as nothing."""
         end = self.picks + len(rows)
         self.indices[self.picks : end] = rows
+        self.duplicates[self.picks : end] = duplicates
         self.gains[self.picks : end] = np.maximum(gains, 0.0)
         self.captured[self.picks : end] = self.total + np.cumsum(np.maximum(energy, 0.0))
         self.picks = end
@@ -128,7 +134,7 @@ class Record:
             self.captured_given,
             self.noise,
             stopped,
-            self.duplicates,
+            int(self.duplicates[: self.picks].sum()),
             diagnostics,
         )
 

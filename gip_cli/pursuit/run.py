@@ -26,7 +26,6 @@ FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; pick
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
 SMALL_NOISE = 1e-4  # below it float32 is too coarse for what is left of a direction once observed
-ROUNDING = 1e-16  # a gain below this share of 1 / noise is rounding: K has unit trace
 GIVEN_BATCH = 256
 
 
@@ -88,8 +87,7 @@ def run(
     levels = [Level(FEW, LONGEST_DRAFT, step=1)]
     if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
-    floor = ROUNDING / (1 + problem.s2)
-    greedy = Greedy(Drafter(levels, host.sweep, floor, problem.max_cosine), whole, host)
+    greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
     pool, zero = prepare(problem, host)
     if problem.s2 < SMALL_NOISE:
         greedy.use_float64(pool)
@@ -106,19 +104,21 @@ def run(
         )
         return record.selection(stopped, work)
 
+    aim = np.inf if problem.stop_at is None else problem.stop_at
+    if captured >= aim:
+        return outcome("captured")
     for block, duplicates in blocks(greedy, pool, zero, problem):
-        record.add(block.rows, block.columns.gains, block.columns.energy)
-        record.duplicates += duplicates
-        if problem.stop_at is not None and record.total >= problem.stop_at:
-            record.cut(problem.stop_at)
+        record.add(block.rows, block.columns.gains, block.columns.energy, duplicates)
+        if record.total >= aim:
+            record.cut(aim)
             return outcome("captured")
         if on_progress is not None:
             on_progress(Progress(problem.k, outcome("interrupted")))
     return outcome("budget" if record.picks == problem.k else "exhausted")
 
 
-def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, int]]:
-    """All blocks of picks up to the budget, and the rows that each closed for their cosine.
+def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, Ids]]:
+    """All blocks of picks up to the budget, and how many rows each pick closed for its cosine.
 
     When no gain is left, the rows that are still open follow in their order (if `fill`), those
     of all zeros last.

@@ -55,7 +55,8 @@ def select(
     k : int
         Most picks.
     weights : (m,), optional
-        Quality of each row in (0, 1]: a row of weight w is observed with noise `noise / w^2`.
+        Quality of each row in (0, 1]: a row of weight w is observed with noise `noise / w^2`,
+        of at most 1e20.
         NaN: the row cannot be picked. Default 1.
     query : (d, d), optional
         Covariance K of what to capture, symmetric and positive semidefinite, of any trace > 0.
@@ -80,7 +81,8 @@ def select(
         Positive; the pick is then the row of largest gain over price. Reported gains are not
         divided.
     max_cosine : float, optional
-        After a pick, rows whose cosine with it is above this can no longer be picked.
+        In (-1, 1): after a pick, rows whose cosine with it is above this can no longer be
+        picked.
     stop_at : float, optional
         In (0, 1): stop with the first pick at which `captured` reaches it.
     device : str
@@ -115,6 +117,7 @@ def select(
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
         s2 = check.noise(noise)
+        least = np.sqrt(s2 / check.MOST_NOISE)
         objective: Objective
         atom_noise: Array | float = 0.0
         match pursuit:
@@ -132,7 +135,7 @@ def select(
                 objective = Residual(K, source.extra, signed)
             case _:
                 raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
-        variance = np.divide(s2, np.square(w, out=w), out=w)
+        variance = np.divide(s2, np.square(np.maximum(w, least, out=w), out=w), out=w)
         variance += atom_noise
         variance[np.isnan(variance)] = np.inf
         return run(
@@ -143,7 +146,7 @@ def select(
                 s2=s2,
                 k=k,
                 given=G,
-                given_noise=s2 / np.square(given_w),
+                given_noise=s2 / np.square(np.maximum(given_w, least)),
                 rules=rules,
                 price=check.price(price, m),
                 max_cosine=check.share("max_cosine", max_cosine, -1.0, 1.0),

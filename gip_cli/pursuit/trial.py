@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from gip_cli.pursuit.objective import Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
-from gip_cli.pursuit.verify import COSINE_SLACK
 
 
 def try_out(
@@ -16,7 +15,6 @@ def try_out(
     objective: Objective,
     rules: Rules | None,
     picks: int,
-    floor: float,
     max_cosine: float | None,
 ) -> Ids:
     """Up to `picks` rows of a gathered pool, in the order that the greedy would pick them.
@@ -28,14 +26,13 @@ def try_out(
     ----------
     rules : Rules or None
         A snapshot, used up.
-    floor : float
-        Gains not above it end the draft.
     """
     X = pool.rows.embeddings
     F = X[:, : pool.d]
     named = pool.named(np.arange(len(pool))).tolist()
     local = objective.local(X, pool.state, pool.noise, picks)
     price = None if pool.price is None else pool.price.astype(X.dtype)
+    floor = pool.floor(slice(None)).astype(X.dtype)
     closed = np.zeros(len(pool), X.dtype)
     rate = np.empty(len(pool), X.dtype)
     chosen: list[int] = []
@@ -61,7 +58,7 @@ def try_out(
 def near(pool: Pool, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
     """(p,) rows closer to row i than `max_cosine`, rounding's doubt settled in float64."""
     above = cosines > max_cosine
-    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= COSINE_SLACK)
+    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= pool.slack)
     if len(unsure):
         above[unsure] = pool.exact_cosines(unsure, pool.exact(np.array([i]))) > max_cosine
     return above

@@ -20,7 +20,6 @@ from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
-COSINE_SLACK = 1e-5  # rounding of a cosine in float32, with room
 BATCH = 1024  # rivals settled at a time, to bound memory
 
 Sweep = Callable[[Pool, Plan], Hits]
@@ -69,13 +68,13 @@ class Closures:
     rows : (n,) ascending
     since : (n,)
         The first pick of the block that the row can no longer be.
-    duplicates : int
-        How many of them were open and are closed for their cosine alone.
+    duplicates : (b,)
+        How many of them each pick closes for their cosine alone.
     """
 
     rows: Ids
     since: Ids
-    duplicates: int
+    duplicates: Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def plan_of(
     contest: Contest | None = None,
 ) -> Plan:
     limits = contest.rates * (1 - contest.margin) if contest else np.inf
-    near = () if max_cosine is None else (block.X[:, : pool.d], max_cosine - COSINE_SLACK)
+    near = () if max_cosine is None else (block.X[:, : pool.d], max_cosine - pool.slack)
     return Plan(objective, block.columns, limits, pool.dtype, contest, *near)
 
 
@@ -232,11 +231,11 @@ def close(
 ) -> Closures:
     """Add to what the picks close the rows that lie too near to one of them."""
     if max_cosine is None:
-        return Closures(*closed, duplicates=0)
+        return Closures(*closed, duplicates=np.zeros(len(block), np.int64))
     rows, since = closed
     near, by = hits.near_rows, hits.near_steps
     is_near = hits.cosines > max_cosine
-    unsure = np.flatnonzero(np.abs(hits.cosines - max_cosine) <= COSINE_SLACK)
+    unsure = np.flatnonzero(np.abs(hits.cosines - max_cosine) <= pool.slack)
     for start in range(0, len(unsure), BATCH):
         batch = unsure[start : start + BATCH]
         is_near[batch] = pool.exact_cosines(near[batch], block.X[by[batch]]) > max_cosine
@@ -244,5 +243,5 @@ def close(
     fresh = np.isfinite(pool.noise[near]) & (lookup(rows, since, near) > by + 1)
     return Closures(
         *earliest(np.concatenate([rows, near]), np.concatenate([since, by + 1])),
-        duplicates=len(np.unique(near[fresh])),
+        duplicates=np.bincount(earliest(near[fresh], by[fresh])[1], minlength=len(block)),
     )
