@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 Turn = tuple[str, str]  # (role, text); roles are system, user, assistant, or the row's own word
 Value = dict[str, Any]
 
@@ -47,22 +49,26 @@ _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "ass
 
 
 def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]:
+    """The turns listed under `key`, after one for a `system` that stands beside the list."""
     turns = value.get(key)
     if not isinstance(turns, list):
         raise NotThisFormat(f"{key!r} is not a list")
     if not turns:
         raise NotThisFormat(f"{key!r} is empty")
-    out: list[Turn] = []
+    system = _content(value.get("system"), "'system'")
+    out: list[Turn] = [("system", system)] if system else []
     for number, turn in enumerate(turns, 1):
-        if not (isinstance(turn, dict) and isinstance(turn.get(role), str) and content in turn):
+        name = turn.get(role) if isinstance(turn, dict) else None
+        calls = _calls(turn, number) if isinstance(name, str) else []
+        if not (isinstance(name, str) and (content in turn or calls)):
             raise NotThisFormat(f"turn {number} of {key!r} lacks {role!r} or {content!r}")
-        name: str = turn[role]
-        out.append((_ROLES.get(name, name), _content(turn[content], number)))
+        said = _content(turn.get(content), f"turn {number}")
+        out.append((_ROLES.get(name, name), "\n".join([said, *calls] if said else calls)))
     return out
 
 
-def _content(content: Any, number: int) -> str:
-    """A turn's text: a string; null (a tool call) as none; parts joined, others by their type."""
+def _content(content: Any, where: str) -> str:
+    """A turn's text: a string; null as none; parts joined, those without text by their type."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -72,7 +78,37 @@ def _content(content: Any, number: int) -> str:
             text if isinstance(text := part.get("text"), str) else f"[{_type(part)}]"
             for part in content
         )
-    raise NotThisFormat(f"turn {number} holds neither text nor a list of parts")
+    raise NotThisFormat(f"{where} holds neither text nor a list of parts")
+
+
+def _calls(turn: Value, number: int) -> list[str]:
+    """A text for each of the turn's tool calls; `function_call` is the older way to make one."""
+    calls = turn.get("tool_calls")
+    if not isinstance(calls, list | None):
+        raise NotThisFormat(f"'tool_calls' of turn {number} is not a list")
+    calls = list(calls or ())
+    if turn.get("function_call") is not None:
+        calls.append(turn["function_call"])
+    return [_call(call, f"tool call {at} of turn {number}") for at, call in enumerate(calls, 1)]
+
+
+def _call(call: Any, where: str) -> str:
+    """``name(arguments)``, the arguments as they stand; its id, made anew each time, says nothing.
+
+    What is called stands under `function`, or in the call itself.
+    """
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
+        raise NotThisFormat(f"{where} names no function")
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        try:
+            arguments = orjson.dumps(arguments).decode()
+        except orjson.JSONEncodeError:  # it reads deeper than it writes
+            raise NotThisFormat(f"{where} has arguments nested too deeply") from None
+    if not isinstance(arguments, str | None):
+        raise NotThisFormat(f"{where} has arguments that are neither text nor an object")
+    return f"{function['name']}({arguments or ''})"
 
 
 def _type(part: dict[str, Any]) -> str:

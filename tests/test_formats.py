@@ -10,6 +10,7 @@ import pytest
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import FormatName, Part, Rendered, Renderer, key_of, lookup
+from gip_cli.judge import JudgeItem
 from gip_cli.printable import printable
 from gip_cli.rows import BadRows, Row, RowFile
 
@@ -27,6 +28,22 @@ def messages(*turns: tuple[str, Any]) -> dict[str, Any]:
 def sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
     return {"conversations": [{"from": who, "value": value} for who, value in turns]}
 
+
+def called(content: Any, **members: Any) -> dict[str, Any]:
+    """A question and an assistant's turn with calls."""
+    turn = {"role": "assistant", "content": content, **members}
+    return {"messages": [{"role": "user", "content": "q"}, turn]}
+
+
+def function(name: str, arguments: Any) -> dict[str, Any]:
+    """A call in OpenAI's form."""
+    named = {"name": name, "arguments": arguments}
+    return {"id": "call_x7", "type": "function", "function": named}
+
+
+DEEP: Any = 1
+for _ in range(300):
+    DEEP = {"a": DEEP}
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:..."}}
 
@@ -47,7 +64,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
                  ("assistant", "b")),
         "s\nq\na\nr\nb", "s\nq\nr", "a\nb",
     ),
-    # A tool call has no content; a tool's answer is no response of the model's.
+    # A turn may be empty; a tool's answer is no response of the model's.
     (
         "messages",
         messages(("user", "q"), ("assistant", None), ("tool", "t"), ("assistant", "a")),
@@ -64,6 +81,39 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("sharegpt", sharegpt(("human", "q"), ("gpt", "a")), "q\na", "q", "a"),
     ("sharegpt", sharegpt(("system", "s"), ("user", "q"), ("bot", "a")), "s\nq\na", "s\nq", "a"),
     ("sharegpt", sharegpt(("human", "q"), ("model", "a")), "q\na", "q", "a"),
+    # A call is what the assistant says: its name, and its arguments as they stand.
+    ("messages", called(None, tool_calls=[function("f", '{"x": 1}')]),
+     'q\nf({"x": 1})', "q", 'f({"x": 1})'),
+    ("messages", called("a", tool_calls=[function("f", {"y": "é", "x": [1]}), function("g", "")]),
+     'q\na\nf({"y":"é","x":[1]})\ng()', "q", 'a\nf({"y":"é","x":[1]})\ng()'),
+    ("messages", called("", tool_calls=[{"name": "f", "arguments": None}, {"name": "g"}]),
+     "q\nf()\ng()", "q", "f()\ng()"),
+    ("messages", called(None, function_call={"name": "f", "arguments": "{}"}),
+     "q\nf({})", "q", "f({})"),
+    ("messages", called([{"type": "text", "text": "a"}], tool_calls=[function("f", "1")],
+                        function_call={"name": "g", "arguments": "2"}),
+     "q\na\nf(1)\ng(2)", "q", "a\nf(1)\ng(2)"),
+    ("messages", called("a", tool_calls=None, function_call=None), "q\na", "q", "a"),
+    ("messages", called("a", tool_calls=[]), "q\na", "q", "a"),
+    (
+        "messages",
+        {"messages": [{"role": "user", "content": "q"},
+                      {"role": "assistant", "tool_calls": [function("f", "1")]}]},
+        "q\nf(1)", "q", "f(1)",
+    ),
+    (
+        "sharegpt",
+        {"conversations": [{"from": "human", "value": "q"},
+                           {"from": "gpt", "value": "a", "tool_calls": [function("f", "1")]}]},
+        "q\na\nf(1)", "q", "a\nf(1)",
+    ),
+    # A system prompt beside the turns is the turn that it would be among them.
+    ("sharegpt", {"system": "s", **sharegpt(("human", "q"), ("gpt", "a"))},
+     "s\nq\na", "s\nq", "a"),
+    ("sharegpt", {"system": "", **sharegpt(("human", "q"), ("gpt", "a"))}, "q\na", "q", "a"),
+    ("sharegpt", {"system": None, **sharegpt(("human", "q"), ("gpt", "a"))}, "q\na", "q", "a"),
+    ("messages", {"system": [{"type": "text", "text": "s"}], **messages(("user", "q"),
+                  ("assistant", "a"))}, "s\nq\na", "s\nq", "a"),
 ]  # fmt: skip
 
 
@@ -78,6 +128,15 @@ def test_the_text_of_a_row(
             assert renderer.format == name
             (rendered,) = renderer.read(rows)
             assert rendered.text == text
+
+
+def test_rows_that_differ_in_the_call_alone_have_keys_of_their_own_and_a_judge_sees_it() -> None:
+    names = ["get_weather", "send_email", "delete_db"]
+    rows = [row_of(called(None, tool_calls=[function(name, "{}")])) for name in names]
+    turns = [Renderer("messages").turns(row) for row in rows]
+    assert len({key_of("\n".join(text for _, text in one)) for one in turns}) == 3
+    for name, one in zip(names, turns, strict=True):
+        assert f'{{"role": "assistant", "text": "{name}({{}})"}}' in JudgeItem.of(one).state
 
 
 def test_a_response_is_as_long_as_what_the_assistant_says() -> None:
@@ -131,9 +190,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("messages", messages(("user", "q"), ("assistant", 3)), "turn 2 holds neither text nor"),
     ("messages", messages(("user", ["q"])), "turn 1 holds neither text nor"),
     ("messages", messages(("user", None), ("assistant", " ")), "a row without text"),
+    ("messages", called(None, tool_calls={}), "'tool_calls' of turn 2 is not a list"),
+    ("messages", called(None, tool_calls=["f"]), "tool call 1 of turn 2 names no function"),
+    ("messages", called(None, tool_calls=[function("f", "1"), {"function": {"arguments": "2"}}]),
+     "tool call 2 of turn 2 names no function"),
+    ("messages", called(None, function_call="f"), "tool call 1 of turn 2 names no function"),
+    ("messages", called(None, tool_calls=[function("f", 3)]), "neither text nor an object"),
+    ("messages", called(None, tool_calls=[function("f", DEEP)]), "nested too deeply"),
+    ("messages", {"messages": [{"role": "user", "tool_calls": []}]}, "lacks 'role' or 'content'"),
+    ("sharegpt", {"system": 3, **sharegpt(("human", "q"))}, "'system' holds neither text nor"),
     ("sharegpt", {"conversations": None}, "'conversations' is not a list"),
     ("sharegpt", messages(("user", "q")), "'conversations' is not a list"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value", "why"), REFUSED)

@@ -188,7 +188,8 @@ json_values = st.recursive(
 )
 words = st.sampled_from(
     ["text", "instruction", "input", "output", "messages", "role", "content", "conversations",
-     "from", "value", "question", "answer", "prompt", "response", "gip", "signals", "ranges", "up"]
+     "from", "value", "question", "answer", "prompt", "response", "gip", "signals", "ranges", "up",
+     "system", "tool_calls", "function_call", "function", "name", "arguments"]
 )  # fmt: skip
 turns = st.lists(st.dictionaries(words, json_values, max_size=3), max_size=3)
 odd_rows = st.dictionaries(words, json_values | turns, max_size=4)
