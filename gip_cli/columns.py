@@ -133,7 +133,7 @@ class Values:
             self.append(value)
 
     def append(self, value: Any) -> None:
-        """Take the next row's value, None where it has none."""
+        """Take the next row's value, None where it has none; raises JSONEncodeError if too deep."""
         key = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         code = self._at.setdefault(key, len(self.distinct))
         if code == len(self.distinct):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import orjson
+import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
@@ -98,7 +99,7 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
     ------
     InputError
         A row that cannot be read, or whose signals are not what gip writes, or declare another
-        scale than the rows before; a row of 4 GiB.
+        scale than the rows before; a row of 4 GiB; a field nested deeper than 250 levels or so.
     """
     lines, offsets, sizes, lengths = array("I"), array("q"), array("I"), array("I")
     keys = bytearray()
@@ -120,7 +121,11 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
         offsets.append(row.offset)
         keys += key_of(one.text)
         for name, values in members.items():
-            values.append(lookup(row.value, name))
+            try:
+                values.append(lookup(row.value, name))
+            except orjson.JSONEncodeError:  # it reads deeper than it writes
+                what = f"field {name!r} is nested too deeply"
+                raise row.error(what, "choose a field of plain values") from None
     return Pool(
         rows,
         renderer,

@@ -39,6 +39,14 @@ def test_a_pool_knows_the_place_of_every_row(tmp_path: Path) -> None:
     assert pool.lengths.tolist() == [5, 5]
 
 
+def test_a_field_nested_deeper_than_can_be_told_apart_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b'{"text":"1 0 0"}\n{"text":"0 1 0","a":%s}\n' % (b"[" * 300 + b"]" * 300))
+    with pytest.raises(InputError, match=r"pool:2: field 'a' is nested too deeply; choose"):
+        load(path, "a")
+    assert len(load(path)) == 2
+
+
 def test_the_digest_is_of_the_rows_not_of_their_holder(tmp_path: Path) -> None:
     rows = [row([1, 0, 0]), row([0, 1, 0])]
     lines = write_rows(tmp_path / "a", rows)
