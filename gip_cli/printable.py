@@ -1,6 +1,9 @@
-"""Text for people: a dataset's made safe to show, numbers with what they count."""
+"""Text for people: a dataset's made safe to show, files' names, numbers with what they count."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 
 def printable(text: str, width: int = 60) -> str:
@@ -10,6 +13,11 @@ def printable(text: str, width: int = 60) -> str:
         for char in text[:width]
     )
     return shown if len(text) <= width else shown + "…"
+
+
+def file_name(path: str | Path) -> str:
+    """What a file is called in all that is written; bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def counted(number: int, noun: str) -> str:

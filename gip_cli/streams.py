@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from gip_cli.errors import InputError, UsageError
+from gip_cli.printable import file_name
 from gip_cli.storage import storage_errors
 
 
@@ -30,7 +31,7 @@ class Stream:
     Attributes
     ----------
     name : str
-        What people are told; a name that is not UTF-8 has its bytes escaped.
+        What people are told (`file_name`).
 
     Raises
     ------
@@ -41,7 +42,7 @@ class Stream:
     """
 
     def __init__(self, path: str | Path, *, reread: bool) -> None:
-        shown = os.fsencode(path).decode(errors="backslashreplace")
+        shown = file_name(path)
         self.name = "<stdin>" if shown == "-" else shown
         self._line = 0  # met so far
         self._start = 0  # where offsets are counted from

@@ -68,6 +68,26 @@ def test_options_that_would_do_nothing_are_refused(arguments: str, message: str)
     assert message in error_of(run)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "embed POOL -o o.npy --text-field",
+        "embed POOL -o o.npy --model",
+        "score POOL --metadata",
+        "score POOL --judge-url",
+        "select POOL -k 2 --group-field",
+        "select POOL -k 2 --signal",
+        "compare POOL --pool POOL --text-field",
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused(arguments: str, tmp_path: Path) -> None:
+    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
+    run = gip(*arguments.replace("POOL", str(pool)).split(), os.fsdecode(b"a=\xff"), cwd=tmp_path)
+    assert run.returncode == 2
+    assert error_of(run) == f"{arguments.split()[-1]} is not UTF-8; write it in UTF-8"
+    assert not list(tmp_path.iterdir())
+
+
 def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(6)], up=3)
     np.save(tmp_path / "mine.npy", np.eye(6))

@@ -129,6 +129,32 @@ def test_a_file_may_have_any_name(name: bytes, pool: Path, tmp_path: Path) -> No
     )
 
 
+def test_names_that_are_not_utf_8_are_escaped_in_what_is_written(
+    pool: Path, tmp_path: Path
+) -> None:
+    byte, shown = os.fsdecode(b"\xff"), "\\xff"
+    rows, out = f"{byte}.jsonl", f"out{byte}.jsonl"
+    for part in ("jsonl", "npy", "keys.npy", "tokens.npy", "json"):
+        pool.with_suffix(f".{part}").rename(tmp_path / f"{byte}.{part}")
+
+    def ran(*arguments: object) -> bytes:
+        run = gip(*arguments, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    ran("select", rows, "-k", 2, "-e", f"{byte}.npy", "--target", rows, "-o", out)
+    receipt = orjson.loads((tmp_path / f"out{byte}.receipt.json").read_bytes())
+    assert receipt["input"]["path"] == receipt["beside"]["targets"][0]["path"] == f"{shown}.jsonl"
+    assert receipt["options"]["targets"] == [f"{shown}.jsonl"]
+    assert receipt["embeddings"]["path"] == f"{shown}.npy"
+    (tmp_path / f"out{byte}.receipt.json").unlink()
+    ran("select", rows, "-k", 2, "-o", out)  # the embeddings are found beside the rows
+    figures = orjson.loads(ran("compare", out, "--pool", rows, "--json"))
+    assert list(figures["subsets"]) == [f"out{shown}.jsonl"]
+    ran("report", rows, "-s", out, "-o", f"{byte}.html")
+    assert (tmp_path / f"{byte}.html").exists()
+
+
 def test_minus_is_a_stream_both_ways(pool: Path, tmp_path: Path) -> None:
     scored = gip("score", "-", "--metadata", "s=up", input=pool.read_bytes())
     assert scored.returncode == 0

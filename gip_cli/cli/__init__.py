@@ -46,8 +46,16 @@ app = typer.Typer(
 )
 
 
+# How the help calls a file or folder: only their names may be of any bytes.
+_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NPY|NAME\.npy|SHARES|FILE.*")
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
+
+
 class Command(TyperCommand):
-    """A command that takes no empty value: it is what a shell makes of an unset variable."""
+    """A command that takes no empty value, which is what a shell makes of an unset variable.
+
+    Nor any text that is not UTF-8: it would be kept in JSON, which cannot hold it.
+    """
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters = super().get_params(ctx)
@@ -60,12 +68,13 @@ class Command(TyperCommand):
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
             values = value if isinstance(value, list | tuple) else [value]
+            name = parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
             if "" in values and value != parameter.default:
-                name = (
-                    parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
-                )
                 remedy = "give it a value" if parameter.required else "leave it out or give it one"
                 raise UsageError(f"{name} is empty", remedy)
+            texts = [] if _FILES.fullmatch(parameter.metavar or "") else values
+            if any(isinstance(text, str) and _NOT_UTF8.search(text) for text in texts):
+                raise UsageError(f"{name} is not UTF-8", "write it in UTF-8")
         return super().invoke(ctx)
 
 

@@ -16,6 +16,7 @@ from gip_cli.cli.select_options import (
 from gip_cli.errors import UsageError
 from gip_cli.plan import Plan
 from gip_cli.plan import Pursuit as PursuitName
+from gip_cli.printable import file_name
 
 
 def options_said(
@@ -45,7 +46,14 @@ def options_said(
             value = getattr(options, one.name)
             if one.name not in said | dict.fromkeys(elsewhere) and value != one.default:
                 said[one.name] = value
-    return said
+    return {name: _told(value) for name, value in said.items()}
+
+
+def _told(value: Any) -> Any:
+    """A value as JSON can hold it: the names of files may be of any bytes."""
+    if isinstance(value, list):
+        return [_told(one) for one in value]
+    return file_name(value) if isinstance(value, str) else value
 
 
 def plan_of(

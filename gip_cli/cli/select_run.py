@@ -28,7 +28,7 @@ from gip_cli.cli.sources import embeddings_for
 from gip_cli.companions import Companions, sibling
 from gip_cli.errors import CheckFailed
 from gip_cli.pool import load_pool
-from gip_cli.printable import counted
+from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
 from gip_cli.receipt import Figures
@@ -72,11 +72,12 @@ def run(
         beside = {part: [companions.read(path) for path in paths] for part, paths in read.items()}
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
         selection = _solve(problem, keep_partial=output.keep_partial)
+        store_path = embeddings or sibling(input)
         figures = make_receipt(
             problem,
             selection,
             store=store,
-            store_path=embeddings or _text(sibling(input)),
+            store_path=file_name(store_path) if store_path else None,
             beside=beside,
             options=options_said(
                 budget,
@@ -104,10 +105,6 @@ def run(
             stdout.write(_json(figures))
     if selection.stopped == "interrupted":
         raise KeyboardInterrupt
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _solve(problem: Problem, *, keep_partial: bool) -> Selection:

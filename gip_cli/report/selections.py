@@ -15,6 +15,7 @@ from gip_cli.embeddings import join_keys
 from gip_cli.errors import InputError
 from gip_cli.formats import KEY_BYTES, Rendered, key_of
 from gip_cli.pool import Pool
+from gip_cli.printable import file_name
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
@@ -101,7 +102,7 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
     """
     with RowFile(path, bad) as file:
         picks = list(pool.renderer.read(file))
-    return Picked(path, _positions(picks, pool), receipt)
+    return Picked(file_name(path), _positions(picks, pool), receipt)
 
 
 def _positions(picks: list[Rendered], pool: Pool) -> Rows:
