@@ -441,10 +441,26 @@ def test_a_result_below_the_least_is_not_written(
     out.write_text("old\n")
     run = gip("select", pool, "-o", out, "-k", 2, "--min-captured", 0.9)
     assert run.code == 1
-    assert "less than --min-captured 0.9" in run.error
+    assert "less than --min-captured 0.9; raise the budget at a fixed --noise, " in run.error
     assert [path.read_text() for path in out.parent.iterdir()] == ["old\n"]
     select(pool, out, "-k", 2, "--min-captured", 0.01)
     assert len(read(out)) == 2
+
+
+def test_what_is_said_to_capture_enough_does(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    """At the automatic noise twice the budget captures less; at the noise that is named, more."""
+    few = gip("select", pool, "-o", out, "-k", 20, "--min-captured", 0.9)
+    many = gip("select", pool, "-o", out, "-k", 40, "--min-captured", 0.9)
+    captured = [float(run.error.split("captured ")[1].split(",")[0]) for run in (few, many)]
+    assert captured[1] < captured[0]
+    noise = few.error.split("--noise, ")[1].split()[0]
+    said = select(pool, out, "-k", 40, "--noise", noise, "--min-captured", captured[0] + 0.01)
+    assert f"noise {noise}" in said
+    for budget in (("-k", 20, "--noise", noise), ("--captured", 0.5)):
+        run = gip("select", pool, "-o", out, *budget, "--min-captured", 0.99)
+        assert run.error.endswith("less than --min-captured 0.99; raise the budget")
 
 
 def test_the_receipt_is_the_same_but_for_its_time(

@@ -128,9 +128,14 @@ def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
 
 def _enough(figures: Figures, least: float | None) -> None:
     if least is not None and figures["captured"] < least:
+        options, remedy = figures["options"], "raise the budget"
+        if options["noise"] == "auto" and "captured" not in options:
+            remedy += (
+                f" at a fixed --noise, {figures['noise']:.4g} here: "
+                "the automatic one grows with the budget, and less may be captured"
+            )
         raise CheckFailed(
-            f"captured {figures['captured']:.4f}, less than --min-captured {least:g}",
-            "raise the budget",
+            f"captured {figures['captured']:.4f}, less than --min-captured {least:g}", remedy
         )
 
 
