@@ -253,7 +253,10 @@ def test_captured_stops_at_the_first_pick_that_reaches_it(
     assert captured[-1] >= 0.6 > captured[-2]
     assert receipt_of(out)["stopped"] == "captured"
     said = select(pool, out, "--captured", 0.999)
-    assert "--captured 0.999 is not reached" in said
+    all_there_is = f"{receipt_of(out)['captured']:.1%} is all there is at noise "
+    assert (
+        f"--captured 0.999 is not reached: no further row can be picked, and {all_there_is}" in said
+    )
 
 
 def test_groups_have_their_quotas_and_shortfalls_are_told(
@@ -321,7 +324,8 @@ def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
     given = write_rows(out.parent / "old.jsonl", [row(v) for v in rng.standard_normal((4, D))])
     embed(given, D)
     said = select(pool, out, "-k", 10, "--given", given)
-    assert "4 given rows without signals, here or in the pool" in said
+    assert "4 given rows without signals, here or in the pool: taken for full quality; " in said
+    assert "--keep-signals" in said
     receipt = receipt_of(out)
     assert receipt["given"]["rows"] == receipt["given"]["without_signals"] == 4
     assert receipt["given"]["in_pool"] == 0

@@ -82,7 +82,7 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     if given and given["without_signals"]:
         tell(
             f"{counted(given['without_signals'], 'given row')} without signals, here or in the "
-            "pool: taken for full quality"
+            "pool: taken for full quality; select them with --keep-signals to have them weighed"
         )
     if (
         "tokens" in options
@@ -93,7 +93,11 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     if figures["stopped"] == "interrupted":
         return
     if "captured" in options and figures["stopped"] != "captured":
-        tell(f"--captured {options['captured']:g} is not reached: no further row can be picked")
+        tell(
+            f"--captured {options['captured']:g} is not reached: no further row can be picked, and "
+            f"{figures['captured']:.1%} is all there is at noise {figures['noise']:.4g}; "
+            "a lower --noise captures more"
+        )
     elif figures["stopped"] == "exhausted" or figures["picked"] < (options["num"] or 0):
         asked = f" of the {options['num']:,} asked for" if options["num"] else ""
         tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
