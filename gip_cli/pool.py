@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import orjson
-import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
