@@ -293,6 +293,18 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert set(receipt_of(out)["quotas"]) == {"unit", "groups", "full"}
 
 
+def test_groups_that_a_budget_does_not_reach_are_told(
+    select: Select, pool: Path, out: Path
+) -> None:
+    for shares, budget, left in (("equal", 2, 1), ("proportional", 1, 2)):
+        options = ("--group-field", "lang", "--group-share", shares)
+        said = select(pool, out, "-k", budget, *options)
+        assert len({one["lang"] for one in read(out)}) == 3 - left
+        assert f"{left} of 3 groups get" in said
+        assert f" none of the {budget} row" in said
+        assert "none of" not in select(pool, out, "-k", 12, *options)
+
+
 def test_a_selection_is_extended_by_one_command(select: Select, pool: Path, out: Path) -> None:
     """At the default noise too: given rows count in it as picks do."""
     select(pool, out, "-k", 15, "--keep-signals")

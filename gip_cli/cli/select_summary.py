@@ -102,6 +102,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         asked = f" of the {options['num']:,} asked for" if options["num"] else ""
         tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
     if quotas := figures["quotas"]:
+        if options.get("group_share") in ("proportional", "equal"):
+            _tell_without_share(quotas, tell)
         in_rows = quotas["unit"] == "rows"  # of tokens a few are always left over
         _tell_short(
             [
@@ -111,6 +113,18 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
             ],
             quotas["unit"],
             tell,
+        )
+
+
+def _tell_without_share(quotas: Figures, tell: Tell) -> None:
+    """Groups that could give rows, and whose part of the budget is nothing."""
+    table = quotas["table"]
+    groups = sum(row["available"] > 0 for row in table)
+    if none := sum(row["available"] > 0 and not row["quota"] for row in table):
+        budget = counted(sum(row["quota"] for row in table), quotas["unit"].removesuffix("s"))
+        tell(
+            f"{none:,} of {counted(groups, 'group')} {'gets' if none == 1 else 'get'} none of the "
+            f"{budget} (larger shares come first, alike ones by name): raise the budget"
         )
 
 
