@@ -89,6 +89,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
             raise
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
+        response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             if _json_object(response.text) is None:
                 raise _NotJSON("not a JSON object", request=response.request)

@@ -40,6 +40,10 @@ def not_an_object(handler: Handler, asked: Asked) -> None:
     handler.raw(b'["fine"]')
 
 
+def no_charset(handler: Handler, asked: Asked) -> None:
+    handler.raw(b"fine", content_type="application/json; charset=hex")
+
+
 def truncated(handler: Handler, asked: Asked) -> None:
     handler.close_connection = True
     handler.raw(b'{"answers": {"helpfulness": {"sc', length=900)
@@ -53,6 +57,7 @@ TRANSIENT: dict[Callable[[Handler, Asked], None], str] = {
     close: "no connection",
     garbage: "not JSON",
     not_an_object: "not JSON",
+    no_charset: "not JSON",
     truncated: "no connection",
 }
 
