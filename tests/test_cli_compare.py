@@ -87,6 +87,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scored(tuple(vector), int(rng.integers(9)), float(rng.uniform(0, 4)), str(at % 3))
         for at, vector in enumerate(rng.standard_normal((60, 4)))
     ]
+    for one in rows:
+        one["count"] = 2 * len(one["text"])
     folder = tmp_path_factory.mktemp("large")
     path = write_rows(folder / "pool.jsonl", rows)
     write_rows(folder / "before.jsonl", rows[:5])
@@ -103,9 +105,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-k 12 --signal quality=2 --quality-power 1 --self-weight 0.5",
         "--tokens 40 --target before.jsonl --exclude not.jsonl",
         "-k 9 --given before.jsonl --group-field kind --group-share equal",
+        "-k 9 --exclude not.jsonl --exclude-threshold 0.3",
+        "-k 9 --given before.jsonl --dedup-threshold 0.6",
+        "-k 9 --pursuit residual",
+        "--tokens 2000 --token-field count",
     ],
 )
-def test_captured_is_the_receipts(large: Path, options: str) -> None:
+def test_figures_are_the_receipts(large: Path, options: str) -> None:
     words = [str(large.with_name(w)) if w.endswith("jsonl") else w for w in options.split()]
     small = large.with_name("small.jsonl")
     assert gip("select", large, *words, "-o", small).returncode == 0
@@ -113,6 +119,10 @@ def test_captured_is_the_receipts(large: Path, options: str) -> None:
     figures = compared(large, small)
     (ours,) = figures["subsets"].values()
     assert ours["captured"] == pytest.approx(receipt["captured"], abs=1e-6)
+    if "tokens" not in receipt["options"]:  # whose random rows are as many as those tokens allow
+        random = figures["references"][f"random {receipt['picked']}"]["captured"]
+        assert random == pytest.approx(receipt["captured_by_random"]["mean"], abs=1e-6)
+    assert ours["length"] * ours["size"] == pytest.approx(receipt["tokens"]["picked"])
     assert figures["query"] == pytest.approx(receipt["query"]["sources"])
     assert list(ours["shares"]) == ["kind"] * ("group_field" in receipt["options"])
     assert figures["notes"] == []

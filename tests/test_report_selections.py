@@ -91,7 +91,15 @@ def test_a_line_without_a_row_is_named(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"]
+    "text",
+    [
+        *("", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"),
+        *(
+            '{"noise": 1, "query": {"sources": {"self": 1}}, "options": '
+            f'{{"signals": {{}}, "quality_power": 2, "dedup_threshold": {threshold}}}}}'
+            for threshold in ("2", '"a"')
+        ),
+    ],
 )
 def test_what_is_no_receipt_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.receipt.json").write_text(text, "latin-1")

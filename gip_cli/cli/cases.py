@@ -60,17 +60,19 @@ def opened(
         embeddings_for(rows, pool, embeddings, format, text_fields or ()) as store,
     ):
         receipts = [Receipt.beside(path) for path in selections]
-        told = [
-            one.options["group_field"] for one in receipts if one and "group_field" in one.options
+        told = [one for one in receipts if one]
+        grouped = group_fields or [
+            one.options["group_field"] for one in told if "group_field" in one.options
         ]
-        loaded = load_pool(rows, store.settings.renderer, group_fields or told)
+        counted = [field for one in told if (field := one.plan.budget.token_field)]
+        loaded = load_pool(rows, store.settings.renderer, [*grouped, *counted])
         for field in group_fields or ():
             loaded.field(field)
         picked = [
             read_selection(path, loaded, receipt, skipped)
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)
         ]
-        case = open_case(loaded, store, picked, skip_bad=skip_bad)
+        case = open_case(loaded, store, picked, grouped, skip_bad=skip_bad)
         for skipped in (bad, *of_picks):
             tell_skipped(skipped)
         for text in case.notes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups
 from gip_cli.measures import captured_energy, captured_gains, closest, random_picks, sample
-from gip_cli.plan import Budget, Plan, Sources
+from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
 from gip_cli.pursuit import default_noise
 from gip_cli.report.selections import Picked, Receipt, Rows
@@ -77,8 +78,17 @@ class Case:
         return self.vectors[self.sampled]
 
 
-def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: bool) -> Case:
+def open_case(
+    pool: Pool,
+    store: Embeddings,
+    picked: list[Picked],
+    group_fields: Iterable[str],
+    *,
+    skip_bad: bool,
+) -> Case:
     """Measure by the query of the first selection that has a receipt, else by the defaults.
+
+    `pool` has the fields to group by, and that in which a receipt says that tokens are counted.
 
     Raises
     ------
@@ -90,7 +100,7 @@ def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: 
         A row of the pool has no embedding and may not be skipped.
     """
     receipt = next((one.receipt for one in picked if one.receipt), None)
-    plan = Plan(Budget(rows=1), _sources(receipt), skip_bad=skip_bad)
+    plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
     files = {}
     if receipt is not None:
         companions = Companions(store, skip_bad=skip_bad)
@@ -111,7 +121,7 @@ def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: 
         rows.vectors,
         rows.tokens if known else pool.lengths,
         "tokens" if known else "response characters",
-        {field: Groups.by(values) for field, values in pool.fields.items()},
+        {field: Groups.by(pool.fields[field]) for field in group_fields},
         covariance,
         rows.query.sources,
         np.nan_to_num(weights),
@@ -124,27 +134,15 @@ def open_case(pool: Pool, store: Embeddings, picked: list[Picked], *, skip_bad: 
     )
 
 
-def _sources(receipt: Receipt | None) -> Sources:
-    if receipt is None:
-        return Sources()
-    return Sources(
-        tuple(f"{name}={weight!r}" for name, weight in receipt.signals.items()),
-        self_weight=receipt.sources.get("self", 0.0),
-        signal_weight=receipt.sources.get("signals", 0.0),
-        target_weight=receipt.sources.get("targets", 0.0),
-        quality_power=receipt.quality_power,
-    )
-
-
 def _by_quality(rows: Candidates) -> Rows | None:
-    """Top-k's order: by the query's weights, else by all signals alike; ties in seeded order."""
-    signals = rows.pool.signals
-    if not signals.names:
+    """Top-k's order: by the query's signals, else by all alike; ties in seeded order."""
+    signals, shares = rows.signals, rows.shares
+    if not shares:
+        signals = rows.pool.signals
+        shares = [1.0] * len(signals.names)
+    if not shares:
         return None
-    weights = rows.query.weights
-    if not rows.shares:
-        unit = to_unit(signals.values, signals.ranges, signals.lower)
-        weights = quality_weights(unit, [1.0] * len(signals.names), 1.0)
+    weights = quality_weights(to_unit(signals.values, signals.ranges, signals.lower), shares, 1.0)
     ties = np.random.default_rng(0).permutation(len(weights))
     order = np.lexsort((ties, -weights))
     return order[rows.open[order] & ~np.isnan(weights[order])]

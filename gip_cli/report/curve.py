@@ -115,8 +115,9 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
         for source in ("self", "signals", "targets"):
             share = receipt.sources.get(source, 0.0)
             words += [f"--{source.removesuffix('s')}-weight", f"{share:g}"]
-    if receipt.signals and receipt.quality_power != 2:
-        words += ["--quality-power", f"{receipt.quality_power:g}"]
+    power = receipt.plan.sources.quality_power
+    if receipt.signals and power != 2:
+        words += ["--quality-power", f"{power:g}"]
     for option in _NESTED:
         said = receipt.options.get(option, [])
         for value in said if isinstance(said, list) else [said]:

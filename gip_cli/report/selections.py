@@ -12,8 +12,9 @@ import numpy.typing as npt
 import orjson
 
 from gip_cli.embeddings import join_keys
-from gip_cli.errors import InputError
+from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import KEY_BYTES, Rendered, key_of
+from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
 from gip_cli.rows import BadRows, Row, RowFile
@@ -25,14 +26,17 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Receipt:
-    """What `gip select` says it did, as far as a selection is measured by it."""
+    """What `gip select` says it did, as far as a selection is measured by it.
+
+    `plan` is what it was asked, but for how much to pick.
+    """
 
     path: Path
     value: dict[str, Any]
     noise: float
     sources: dict[str, float]  # shares of the query
     signals: dict[str, float]  # and their weights
-    quality_power: float
+    plan: Plan
     files: dict[str, list[str]]  # targets, given, exclude
 
     @classmethod
@@ -43,13 +47,15 @@ class Receipt:
         try:
             value = orjson.loads(data)
             options = value["options"]
+            sources = {str(name): float(w) for name, w in value["query"]["sources"].items()}
+            signals = {str(name): float(w) for name, w in options["signals"].items()}
             receipt = cls(
                 path,
                 value,
                 float(value["noise"]),
-                {str(name): float(share) for name, share in value["query"]["sources"].items()},
-                {str(name): float(share) for name, share in options["signals"].items()},
-                float(options["quality_power"]),
+                sources,
+                signals,
+                _plan(options, sources, signals),
                 {
                     part: [str(path) for path in options.get(part) or []]
                     for part in ("targets", "given", "exclude")
@@ -57,7 +63,7 @@ class Receipt:
             )
             if not (receipt.noise > 0 and receipt.sources):
                 raise ValueError
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (KeyError, TypeError, AttributeError, ValueError, UsageError):
             raise InputError(
                 "not a receipt of gip select", "move it away, or select again", path=path
             ) from None
@@ -81,6 +87,22 @@ class Receipt:
     def options(self) -> dict[str, Any]:
         options: dict[str, Any] = self.value["options"]
         return options
+
+
+def _plan(options: dict[str, Any], sources: dict[str, float], signals: dict[str, float]) -> Plan:
+    field = options.get("token_field")
+    said = {"pursuit", "dedup_threshold", "exclude_threshold"} & options.keys()
+    return Plan(
+        Budget(rows=1) if field is None else Budget(tokens=1, token_field=str(field)),
+        Sources(
+            tuple(f"{name}={weight!r}" for name, weight in signals.items()),
+            self_weight=sources.get("self", 0.0),
+            signal_weight=sources.get("signals", 0.0),
+            target_weight=sources.get("targets", 0.0),
+            quality_power=float(options["quality_power"]),
+        ),
+        **{name: options[name] for name in said},
+    )
 
 
 @dataclass(frozen=True)
