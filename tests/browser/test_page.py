@@ -78,6 +78,21 @@ def test_commands_select_what_the_slider_says(report: Page, sample: Sample) -> N
     assert report.texts("#commands code")[0].startswith("head -n 20 ")
 
 
+def test_slider_counts_what_rows_given_before_had_captured(
+    page: Page, sample: Sample, sample_store: Path, tmp_path: Path
+) -> None:
+    store, added, report = ("-e", sample_store), tmp_path / "added.jsonl", tmp_path / "r.html"
+    given = ("--given", sample.selection)
+    assert gip("select", sample.pool, *store, *given, "-k", 5, "-o", added).returncode == 0
+    assert gip("report", sample.pool, *store, "-s", added, "-o", report).returncode == 0
+    page.open(report)
+    page.js("document.getElementById('keep').focus()")
+    page.keys(Keys.END)
+    captured = json.loads(added.with_suffix(".receipt.json").read_bytes())["captured"]
+    assert page.text("#kept").startswith(f"captures {captured:.1%} ")
+    assert page.text("#answers .figure") == f"{captured:.1%}"
+
+
 def test_map_has_every_row_once_and_picks_by_rank(report: Page, sample: Sample) -> None:
     pool, picks = (
         report.js("return document.getElementById('map').data[arguments[0]]", trace)

@@ -42,8 +42,8 @@ function showAnswers(data, selection) {
 }
 
 function showKeep(selection) {
-  const totals = [];
-  selection.curve.gains.reduce((sum, gain) => (totals.push(sum + gain), sum + gain), 0);
+  let captured = selection.curve.before;
+  const totals = selection.curve.gains.map((gain) => (captured += gain));
   const slider = byId("keep");
   const number = byId("keep-number");
   slider.max = number.max = selection.size;
