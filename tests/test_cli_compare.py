@@ -128,6 +128,20 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     assert figures["notes"] == []
 
 
+@pytest.mark.parametrize("first", [{"b": 2.0}, {"a": 1.0, "b": 2.0}], ids=["none", "one"])
+def test_top_k_is_left_out_where_too_few_rows_have_every_signal(
+    tmp_path: Path, first: dict[str, float]
+) -> None:
+    signals = [first, {"a": 1.0}, {"a": 2.0}]
+    rows = [row((1, at), gip={"signals": one}) for at, one in enumerate(signals)]
+    path, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(path, 2)
+    assert gip("select", path, "--no-signals", "-k", 2, "-o", small).returncode == 0
+    run = gip("compare", small, "--pool", path, "--json", "--quiet")
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert list(json.loads(run.stdout)["references"]) == ["random 2"]
+
+
 def test_what_the_figures_rest_on_is_told(large: Path) -> None:
     small, scores = large.with_name("told.jsonl"), large.with_name("rescored.jsonl")
     assert gip("select", large, "-k", 4, "--order", "input", "-o", small).returncode == 0

@@ -64,12 +64,15 @@ def group_shares(groups: Groups, rows: Rows) -> list[float]:
 
 
 def compare(case: Case) -> dict[str, Any]:
-    """All selections of a case, references of the same sizes, and every two's overlap."""
+    """All selections of a case, references of the same sizes, and every two's overlap.
+
+    Top-k is left out where fewer rows than that can be ranked.
+    """
     references: dict[str, Any] = {}
     for size in sorted({len(one.rows) for one in case.picked}):
         drawn = [asdict(worth(case, draw)) for draw in case.draws(size, _SEEDS)]
         references[f"random {size:,}"] = _mean_of(drawn)
-        if case.ranked is not None:
+        if case.ranked is not None and len(case.ranked) >= size:
             references[f"top-k {size:,}"] = asdict(worth(case, case.ranked[:size]))
     return {
         "pool": {"path": case.pool.rows.name, "rows": len(case.pool)},

@@ -33,7 +33,7 @@ function showAnswers(data, selection) {
       ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
     answer("Is it better than random?", el("span", { className: better ? "picks-ink" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : "No"),
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
-      curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : ["The pool has no signals to rank by."]),
+      curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : [`${data.signals.length ? "Too few rows have all signals" : "The pool has no signals"} to rank by.`]),
     answer("How small can I go?", `${count(knee.n)} rows`,
       ["keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here"}.`]));
   fill("warnings",
