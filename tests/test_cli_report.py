@@ -125,6 +125,20 @@ def test_closest_pairs_worst_covered_and_nearest(tmp_path: Path) -> None:
     assert selection["nearest"] == [2, 1, 2, 0, 0]
 
 
+def test_figures_of_foreign_and_long_labels_come_without_a_warning(tmp_path: Path) -> None:
+    kinds = ["日本語" * 30, "हिन्दी", "\x00", "a\u202eb"]
+    scores = {"signals": {"評価" * 30: 1.0}}
+    rows = [row((1, at), kind=kind, gip=scores) for at, kind in enumerate(kinds)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    run = gip(
+        *("report", pool, "-s", write_rows(tmp_path / "漢字.jsonl", rows[:2]), "--quiet"),
+        *("--group-field", "kind", "-o", tmp_path / "r.html", "--figures", tmp_path / "figures"),
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert (tmp_path / "figures/group-1-kind.png").exists()
+
+
 def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     chosen = picks(pool, "chosen.jsonl", 3, 5, 8, 13)
     folder = tmp_path / "new" / "figures"

@@ -30,6 +30,15 @@ def test_many_values_share_bins_and_the_tail_is_in_the_last() -> None:
     assert middle == pytest.approx(drawn["width"])
 
 
+def test_a_long_tail_over_one_value_has_bars_up_to_its_end() -> None:
+    pool = np.append(np.zeros(5000), np.arange(1.0, 21.0))  # 99.5 % are 0
+    drawn = bars({"pool": pool, "picks": np.array([20.0]), "random": pool})
+    assert drawn["tail"] is None
+    assert drawn["width"] == pytest.approx(20 / 8)
+    assert drawn["shares"]["picks"] == [*[0] * 7, 1]
+    assert drawn["shares"]["pool"][0] == pytest.approx(5002 / 5020, abs=1e-5)
+
+
 def test_a_column_without_any_value_is_empty_bars() -> None:
     nothing = np.full(3, np.nan)
     drawn = bars({"pool": nothing, "picks": nothing, "random": nothing})

@@ -71,7 +71,8 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
     """Each sample's shares in common bins; the first decides the bins.
 
     Where it has few distinct values each is a bar (``at`` holds them); else ``at`` holds the
-    middles of bins of equal width, the last of which takes the tail beyond the 99.5th percentile.
+    middles of bins of equal width, the last of which takes the tail beyond the 99.5th percentile
+    (there is none where that is the minimum).
     """
     first = next(iter(samples.values()))
     known = first[~np.isnan(first)]
@@ -82,6 +83,8 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
         width, tail = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
     else:
         tail = float(np.quantile(known, _TAIL))
+        if tail == known.min():  # nearly all rows have this one value
+            tail = float(known.max())
         rice = round(2 * np.cbrt(len(samples["picks"])))  # Rice's rule
         edges = np.linspace(known.min(), tail, int(np.clip(rice, _FEWEST_BINS, _MOST_BINS)) + 1)
         at, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])

@@ -6,10 +6,11 @@ Drawn by matplotlib, which needs no browser: Plotly's own export starts a Chrome
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, as on the page.
 _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
+_LABEL = 24  # characters of a group's name; 40 wide ones leave no room for the bars
+_UNDRAWN = r"Glyph \d+ |Matplotlib currently does not support"  # begins both warnings
 
 Drawing = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
 
@@ -48,7 +51,10 @@ def figure_folder(path: str | Path) -> Path:
 
 
 def write_figures(data: Data, folder: Path) -> list[Path]:
-    """Write each figure of every selection into `folder`, by `canvas_type`."""
+    """Write each figure of every selection into `folder`, by `canvas_type`.
+
+    A character that matplotlib's font lacks is drawn as a box.
+    """
     create = canvas_type()
     written = []
     for number, selection in enumerate(data["selections"], 1):
@@ -57,7 +63,8 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
             canvas = create(figsize=size, dpi=160, layout="constrained")
             draw(canvas.subplots())
             path = folder / f"{prefix}{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.png"
-            with replacing(path) as file:
+            with replacing(path) as file, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", _UNDRAWN)
                 canvas.savefig(file, format="png", metadata={"Software": None})
             written.append(path)
     return written
@@ -127,7 +134,7 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
 
 
 def _groups(axes: Axes, group: Data) -> None:
-    labels = [_literal(label[:40]) for label in group["labels"][:_GROUPS]]
+    labels = [_literal(label[:_LABEL]) for label in group["labels"][:_GROUPS]]
     at = -np.arange(len(labels))
     axes.barh(at, group["pool"][:_GROUPS], 0.82, color=_POOL, label="pool")
     axes.barh(at, group["picks"][:_GROUPS], 0.36, color=_PICKS, label="picks")
@@ -143,9 +150,9 @@ def _legend_above(axes: Axes) -> None:
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
 
-def _literal(text: Any) -> str:
+def _literal(text: str) -> str:
     """A dataset's text as it stands: a dollar sign begins no formula."""
-    return str(text).replace("$", r"\$")
+    return text.replace("$", r"\$")
 
 
 def _plain(axes: Axes) -> None:

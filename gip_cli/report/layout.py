@@ -39,13 +39,18 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     if method is Method.umap:
         return Layout(_umap(vectors[rows].astype(np.float32)), "UMAP, cosine, 15 neighbours")
     mean = vectors.mean(axis=0, dtype=np.float64)
-    values, axes = np.linalg.eigh(gram(vectors) / len(vectors) - np.outer(mean, mean))
+    axes = np.linalg.eigh(gram(vectors) / len(vectors) - np.outer(mean, mean))[1]
     plane = axes[:, -1:-3:-1]
     plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
-    positions = (vectors[rows].astype(np.float64) - mean) @ plane
+    centred = vectors[rows].astype(np.float64) - mean
+    positions = centred @ plane
     if positions.shape[1] == 1:
         positions = np.column_stack([positions, np.zeros(len(rows))])
-    seen = values[-2:].sum() / max(values.sum(), np.finfo(float).tiny)
+    # Not from the eigenvalues: those of products in float32 can be noise, of any sign.
+    spread = np.linalg.norm(centred)
+    if spread <= np.finfo(np.float32).eps * np.sqrt(len(rows)):
+        return Layout(positions, "PCA, all rows alike")
+    seen = (np.linalg.norm(positions) / spread) ** 2
     return Layout(positions, f"PCA, {seen:.0%} of the variance")
 
 

@@ -1,0 +1,35 @@
+"""The map's plane: what it shows of the rows, and that it says so truly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gip_cli.report import Method
+from gip_cli.report.layout import layout
+
+
+def placed(vectors: np.ndarray) -> tuple[np.ndarray, str]:
+    found = layout(vectors.astype(np.float32), np.arange(len(vectors)), Method.pca)
+    return found.positions, found.description
+
+
+def test_axes_are_those_of_largest_variance() -> None:
+    vectors = np.diag([3.0, 2.0, 1.0])[[0, 1, 2, 0, 1, 2]] * np.repeat([[1], [-1]], 3, axis=0)
+    positions, description = placed(vectors)
+    assert positions == pytest.approx(vectors[:, :2], abs=1e-6)
+    assert description == "PCA, 93% of the variance"  # 13 of 14
+
+
+@pytest.mark.parametrize(("m", "d"), [(1, 8), (20, 8), (5000, 384)])
+def test_rows_all_alike_are_one_point(m: int, d: int) -> None:
+    vector = np.random.default_rng(0).standard_normal(d)
+    positions, description = placed(np.tile(vector / np.linalg.norm(vector), (m, 1)))
+    assert positions == pytest.approx(0, abs=1e-9)
+    assert description == "PCA, all rows alike"
+
+
+def test_one_dimension_is_a_line() -> None:
+    positions, description = placed(np.array([[1.0], [-1.0]]))
+    assert positions == pytest.approx(np.array([[1, 0], [-1, 0]]))
+    assert description == "PCA, 100% of the variance"
