@@ -129,6 +129,29 @@ def test_table_sorts_by_keyboard(report: Page) -> None:
         )
 
 
+def test_signals_named_as_own_columns_are_sorted_and_shown(page: Page, tmp_path: Path) -> None:
+    pool, store, report = tmp_path / "p.jsonl", tmp_path / "p.npy", tmp_path / "r.html"
+    signals = [{"gain": gain, "rank": 7.0} for gain in (3.0, 1.0, 2.0)]
+    pool.write_bytes(
+        b"\n".join(orjson.dumps({"text": "x", "gip": {"signals": one}}) for one in signals)
+    )
+    embed(pool, store)
+    assert gip("report", pool, "-s", pool, "-o", report).returncode == 0
+    page.open(report)
+    head = page.texts("#table th")
+    assert head == ["rank", "text", "gain", "gain", "rank", "tokens"]
+    for ranks, sort in (([1, 3, 2], "descending"), ([2, 3, 1], "ascending")):
+        page.js("document.querySelector('#table th:nth-child(4) button').click()")
+        assert page.texts("#table td:first-child button") == [*map(str, ranks)]
+        marks = page.js(
+            "return [...document.querySelectorAll('#table th')].map((th) => th.ariaSort)"
+        )
+        assert marks == ["none", "none", "none", sort, "none", "none"]
+    assert page.texts("#table td:nth-child(5)") == ["7"] * 3
+    assert page.texts("#table td:nth-child(5) button") == []
+    assert page.texts("#pinned dt").count("rank") == 1
+
+
 def test_a_row_opens_by_keyboard_and_is_pinned(report: Page, sample: Sample) -> None:
     report.js("document.querySelector('#table tbody tr:nth-child(3) button').focus()")
     report.keys(Keys.ENTER)

@@ -1,6 +1,7 @@
 // Rows as people read them: the card of one, the tip of a hovered one, the table of many.
 
 const PER_PAGE = 25;
+const RANK = 0; // that column's place; columns go by place, as a dataset may call a signal anything
 
 class Rows {
   constructor(data, onPin) {
@@ -18,7 +19,7 @@ class Rows {
   show(selection) {
     this.selection = selection;
     this.ranks = new Map(selection.picks.map((row, rank) => [row, rank]).filter(([row]) => row >= 0));
-    this.order = { key: "rank", down: false };
+    this.order = { at: RANK, down: false };
     this.head();
     this.list();
   }
@@ -45,9 +46,9 @@ class Rows {
     const facts = el("dl", { className: "facts" });
     const shown = ({ kind, show }, value) => (show ? show(value) : kind === "group" ? cut(value, 200) : value);
     const fact = (name, value) => facts.append(el("dt", {}, name), el("dd", {}, value));
-    for (const column of this.columns()) {
+    for (const [at, column] of this.columns().entries()) {
       const value = column.value(row);
-      if (column.kind !== "text" && column.name !== "rank" && value !== null) fact(column.name, shown(column, value));
+      if (column.kind !== "text" && at !== RANK && value !== null) fact(column.name, shown(column, value));
     }
     if (this.selection.cosine[row] !== null) {
       const nearest = this.selection.nearest[row];
@@ -87,18 +88,18 @@ class Rows {
   }
 
   head() {
-    const sort = (column) => {
-      const own = this.order.key === column.name;
-      this.order = { key: column.name, down: own ? !this.order.down : column.kind === "number" && column.name !== "rank" };
+    const sort = (column, at) => {
+      const own = this.order.at === at;
+      this.order = { at, down: own ? !this.order.down : column.kind === "number" && at !== RANK };
       this.page = 0;
       this.head();
       this.list();
-      byId("table").querySelector(`th:nth-child(${this.columns().findIndex((one) => one.name === column.name) + 1}) button`).focus();
+      byId("table").querySelector(`th:nth-child(${at + 1}) button`).focus();
     };
-    const cells = this.columns().map((column) => {
+    const cells = this.columns().map((column, at) => {
       const button = el("button", { type: "button" }, column.name);
-      button.addEventListener("click", () => sort(column));
-      const sorted = this.order.key !== column.name ? "none" : this.order.down ? "descending" : "ascending";
+      button.addEventListener("click", () => sort(column, at));
+      const sorted = this.order.at !== at ? "none" : this.order.down ? "descending" : "ascending";
       return el("th", { className: column.kind, scope: "col", "aria-sort": sorted }, button);
     });
     byId("table").tHead.replaceChildren(el("tr", {}, ...cells));
@@ -108,7 +109,7 @@ class Rows {
     const chosen = this.chosen();
     const all = this.scope === "picks" ? [...this.ranks.keys()] : [...this.text.keys()];
     const rows = chosen ? all.filter((row) => chosen.has(row)) : all;
-    const { value } = this.columns().find((column) => column.name === this.order.key);
+    const { value } = this.columns()[this.order.at];
     const keyed = rows.map((row) => [value(row), row]);
     const way = this.order.down ? -1 : 1;
     keyed.sort(([a], [b]) => (a === null) - (b === null) || way * (a < b ? -1 : a > b ? 1 : 0));
@@ -132,11 +133,11 @@ class Rows {
   }
 
   line(row, columns) {
-    const cells = columns.map((column) => {
+    const cells = columns.map((column, at) => {
       const value = column.value(row);
       if (column.kind === "text") return el("td", { className: "text" }, el("span", { dir: "auto" }, this.text[row]));
       let shown = value === null ? "–" : column.show ? column.show(value) : cut(value, 60);
-      if (column.name === "rank")
+      if (at === RANK)
         shown = el("button", { type: "button", className: "link", "aria-expanded": row === this.open, "aria-label": `Show row, rank ${shown}` }, shown);
       return el("td", { className: column.kind, "data-name": column.name }, shown);
     });
