@@ -7,6 +7,8 @@ import gzip
 import json
 import os
 import re
+import shlex
+import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,21 @@ def test_curves_of_several_selections_end_at_their_receipts(pool: Path, tmp_path
     assert len(ours["random"]["mean"]) == len(ours["top"]) == len(ours["n"])
     assert (np.array(ours["random"]["low"]) <= ours["random"]["high"]).all()
     assert f"--given {given}" in ours["commands"][1]
+
+
+def test_commands_for_a_gzipped_selection_work(pool: Path, tmp_path: Path) -> None:
+    small, report = tmp_path / "small picks.jsonl.gz", tmp_path / "r.html"
+    assert gip("select", pool, "-k", 12, "-o", small).returncode == 0
+    assert gip("report", pool, "-s", small, "-o", report).returncode == 0
+    first = gzip.decompress(small.read_bytes()).splitlines(keepends=True)[:5]
+    smaller = tmp_path / "small picks-5.jsonl.gz"
+    (selection,) = data_of(report)["selections"]
+    cut, again = (one.replace("@N@", "5") for one in selection["curve"]["commands"])
+    subprocess.run(cut, shell=True, check=True)
+    assert gzip.decompress(smaller.read_bytes()) == b"".join(first)
+    smaller.unlink()
+    assert gip(*shlex.split(again)[1:]).returncode == 0
+    assert gzip.decompress(smaller.read_bytes()) == b"".join(first)
 
 
 def test_closest_pairs_worst_covered_and_nearest(tmp_path: Path) -> None:

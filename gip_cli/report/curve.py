@@ -91,8 +91,14 @@ def shown(values: Matrix) -> list[float]:
 def _commands(case: Case, picked: Picked) -> list[str]:
     """What gives the first @N@ picks: cutting the file, and selecting again where possible."""
     path = Path(picked.name)
-    smaller = str(path.with_name(f"{path.stem}-{_NUMBER}{path.suffix}"))
-    commands = [f"head -n {_NUMBER} {shlex.quote(picked.name)} > {shlex.quote(smaller)}"]
+    packed = path.suffix == ".gz"
+    plain = path.with_suffix("") if packed else path
+    smaller = str(path.with_name(f"{plain.stem}-{_NUMBER}{plain.suffix}{'.gz' * packed}"))
+    source, target = shlex.quote(picked.name), shlex.quote(smaller)
+    if packed:
+        commands = [f"gzip -dc {source} | head -n {_NUMBER} | gzip > {target}"]
+    else:
+        commands = [f"head -n {_NUMBER} {source} > {target}"]
     receipt = picked.receipt
     if receipt and receipt.options.keys() <= _RESAID.union(_NESTED):
         commands.append(shlex.join(_select_again(case, receipt, smaller)))
