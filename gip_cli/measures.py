@@ -11,6 +11,8 @@ Matrix = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
 
+RANDOM_SEEDS = 10  # random subsets behind every reference: what tells of one agrees
+
 _BLOCK = 1 << 11
 _STEPS = 256  # rows of an order that are conditioned on together
 _SAMPLE = 4096  # rows whose neighbours are looked up, where there are more
@@ -183,8 +185,11 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 
 
 def random_picks(pickable: Rows, count: int, seed: int) -> Rows:
-    """A seeded random subset of the rows that could have been picked."""
-    return np.random.default_rng(seed).choice(pickable, min(count, len(pickable)), replace=False)
+    """A seeded random subset of the rows that could have been picked; fewer are the first of more.
+
+    So what is measured of `count` rows and along a longer draw is measured of the same rows.
+    """
+    return np.random.default_rng(seed).permutation(pickable)[:count].copy()
 
 
 def sample(rows: Rows, count: int) -> Rows:

@@ -13,11 +13,16 @@ from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, sortable
 from gip_cli.limits import Quotas
-from gip_cli.measures import captured_energy, known_mean, nearest_cosines, random_picks
+from gip_cli.measures import (
+    RANDOM_SEEDS,
+    captured_energy,
+    known_mean,
+    nearest_cosines,
+    random_picks,
+)
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
 
-RANDOM_SEEDS = 5
 CURVE_POINTS = 20
 
 Figures = dict[str, Any]
@@ -101,7 +106,9 @@ def receipt(
         "response_characters": _against(pool.lengths.astype(np.float64), picks, draws),
         "nearest_cosine": {
             "picked": known_mean(nearest_cosines(rows.vectors, picks)),
-            "random": known_mean(nearest_cosines(rows.vectors, draws[0])),
+            "random": known_mean(
+                np.concatenate([nearest_cosines(rows.vectors, draw) for draw in draws])
+            ),
         },
     }
 

@@ -120,8 +120,9 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     (ours,) = figures["subsets"].values()
     assert ours["captured"] == pytest.approx(receipt["captured"], abs=1e-6)
     if "tokens" not in receipt["options"]:  # whose random rows are as many as those tokens allow
-        random = figures["references"][f"random {receipt['picked']}"]["captured"]
-        assert random == pytest.approx(receipt["captured_by_random"]["mean"], abs=1e-6)
+        random = figures["references"][f"random {receipt['picked']}"]
+        assert random["captured"] == pytest.approx(receipt["captured_by_random"]["mean"], abs=1e-6)
+        assert random["nearest_cosine"] == pytest.approx(receipt["nearest_cosine"]["random"])
     assert ours["length"] * ours["size"] == pytest.approx(receipt["tokens"]["picked"])
     assert figures["query"] == pytest.approx(receipt["query"]["sources"])
     assert list(ours["shares"]) == ["kind"] * ("group_field" in receipt["options"])

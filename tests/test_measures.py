@@ -143,4 +143,5 @@ def test_random_picks_are_distinct_pickable_and_the_same_for_a_seed() -> None:
     assert set(picks) <= set(pickable)
     assert np.array_equal(picks, random_picks(pickable, 20, seed=1))
     assert not np.array_equal(picks, random_picks(pickable, 20, seed=2))
+    assert np.array_equal(picks, random_picks(pickable, 30, seed=1)[:20])
     assert len(random_picks(pickable, 99, seed=1)) == 40

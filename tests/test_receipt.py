@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from gip_cli.groups import Grouping
-from gip_cli.measures import captured_energy
+from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
 from gip_cli.receipt import receipt
 from gip_cli.rows import BadRows, RowFile
@@ -57,16 +57,21 @@ def test_random_picks_have_the_same_budget_in_rows(make: Make) -> None:
         captured_energy(
             rows.vectors,
             rows.query.weights,
-            np.random.default_rng(seed).choice(40, 8, replace=False),
+            np.random.default_rng(seed).permutation(40)[:8],
             rows.query.covariance,
             0.5,
         )
-        for seed in range(5)
+        for seed in range(10)
     ]
     told = figures["captured_by_random"]
     assert told["mean"] == pytest.approx(np.mean(energies))
     assert told["sd"] == pytest.approx(np.std(energies))
     assert figures["captured"] > max(energies)
+    cosines = [
+        nearest_cosines(rows.vectors, np.random.default_rng(seed).permutation(40)[:8])
+        for seed in range(10)
+    ]
+    assert figures["nearest_cosine"]["random"] == pytest.approx(np.mean(cosines))
 
 
 def test_random_picks_have_the_same_budget_in_tokens(make: Make) -> None:

@@ -15,7 +15,14 @@ from gip_cli.companions import Companions
 from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups
-from gip_cli.measures import captured_energy, captured_gains, closest, random_picks, sample
+from gip_cli.measures import (
+    RANDOM_SEEDS,
+    captured_energy,
+    captured_gains,
+    closest,
+    random_picks,
+    sample,
+)
 from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
 from gip_cli.pursuit import default_noise
@@ -25,7 +32,6 @@ from gip_cli.signals import quality_weights, to_unit
 Matrix = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
 
-SEEDS = 10  # random subsets that make a band
 COVERED = 20_000  # rows of the pool whose coverage is measured, where there are more
 
 
@@ -60,9 +66,9 @@ class Case:
             self.vectors, self.weights, order, self.covariance, self.noise, self.given
         )
 
-    def draws(self, count: int, seeds: int = SEEDS) -> list[Rows]:
+    def draws(self, count: int) -> list[Rows]:
         """Random subsets of the rows that could have been picked, the same ones every time."""
-        return [random_picks(self.pickable, count, seed) for seed in range(seeds)]
+        return [random_picks(self.pickable, count, seed) for seed in range(RANDOM_SEEDS)]
 
     @cached_property
     def sampled(self) -> Rows:

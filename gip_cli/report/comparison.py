@@ -12,8 +12,6 @@ from gip_cli.measures import known_mean, nearest_cosines
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Rows
 
-_SEEDS = 5  # random subsets behind each reference
-
 
 @dataclass(frozen=True)
 class Worth:
@@ -70,7 +68,7 @@ def compare(case: Case) -> dict[str, Any]:
     """
     references: dict[str, Any] = {}
     for size in sorted({len(one.rows) for one in case.picked}):
-        drawn = [asdict(worth(case, draw)) for draw in case.draws(size, _SEEDS)]
+        drawn = [asdict(worth(case, draw)) for draw in case.draws(size)]
         references[f"random {size:,}"] = _mean_of(drawn)
         if case.ranked is not None and len(case.ranked) >= size:
             references[f"top-k {size:,}"] = asdict(worth(case, case.ranked[:size]))

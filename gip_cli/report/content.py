@@ -19,7 +19,6 @@ from gip_cli.turns import Turn
 
 MAP_ROWS = 50_000
 _EXTREMES = 10  # closest pairs, and worst covered rows
-_SEEDS = 5  # random subsets behind coverage and cosines
 # Bytes of text in all, of the picks and of the others, and at least and at most of one row: the
 # page stays under 8 MB at 10,000 rows even where text does not compress.
 _PICKED_TEXT, _OTHER_TEXT, _ROW_TEXT = 2_400_000, 2_800_000, (280, 4_000)
@@ -135,7 +134,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     own[picks] = np.arange(len(picks))
     nearest, cosines = closest(case.vectors[rows], case.vectors[picks], own[rows])
     pairs, pair_cosines = closest_pairs(case.vectors, picks, _EXTREMES)
-    draws = case.draws(len(picks), _SEEDS)
+    draws = case.draws(len(picks))
     near = {"picks": nearest_cosines(case.vectors, picks)}
     near["random"] = np.concatenate([nearest_cosines(case.vectors, draw) for draw in draws])
     changed = changes(case, picks)
