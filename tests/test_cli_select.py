@@ -430,6 +430,15 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert out.read_bytes() == without  # such a row has no part in the query
 
 
+def test_a_store_beside_rows_of_another_name_is_pointed_to(gip: Gip, out: Path) -> None:
+    odd = write_rows(out.parent / "scored.jsonl", [{"q": "a"}])  # ends before a model is loaded
+    assert "  or -e" not in gip("select", odd, "-k", 1).stderr
+    store = embed(write_rows(out.parent / "pool.jsonl", make_rows()), D)
+    run = gip("select", odd, "-k", 1)
+    assert run.code == 3
+    assert f"gip:   or -e {store}, if it is of them?" in run.stderr.splitlines()
+
+
 def test_check_says_whether_the_file_is_what_would_be_written(
     select: Select, gip: Gip, pool: Path, out: Path
 ) -> None:

@@ -53,6 +53,8 @@ def embeddings_for(
     from gip_cli.store import write_embeddings
 
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
+    if stores := sorted(Path(source).parent.glob("*.keys.npy")):  # a scored file's pool, perhaps
+        tell(f"  or -e {str(stores[0]).removesuffix('.keys.npy')}.npy, if it is of them?")
     renderer = Renderer.sniff(rows, format, fields)
     tell(f"{rows.name}: {renderer.format} rows")
     with tempfile.TemporaryDirectory(prefix="gip-") as folder:
