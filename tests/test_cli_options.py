@@ -36,6 +36,26 @@ def test_the_help_is_whole_at_80_columns(command: str) -> None:
             "score x --max-retries -1",
             "Invalid value for '--max-retries': should be greater than or equal to 0",
         ),
+        *(
+            (
+                f"select x {option} {2**63}",
+                f"{option.split()[-1]} {2**63} is too large; the largest is {2**63 - 1}",
+            )
+            for option in (
+                "--num",
+                "--tokens",
+                "--group-field g --per-group",
+                "-k 1 --group-field g --max-per-group",
+            )
+        ),
+        (
+            "embed x -o o.npy --batch-size 99999999999999999999",
+            "Invalid value for '--batch-size': should be less than or equal to 65536",
+        ),
+        (
+            "score x --max-concurrent-requests 99999999999999999999",
+            "Invalid value for '--max-concurrent-requests': should be less than or equal to 10000",
+        ),
         (
             "score POOL --judge-local /nope",
             "/nope: no such directory; --judge-local takes a directory with a causal model, its "

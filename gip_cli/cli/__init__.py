@@ -48,13 +48,14 @@ app = typer.Typer(
 
 # How the help calls a file or folder: only their names may be of any bytes.
 _FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NPY|NAME\.npy|SHARES|FILE.*")
+_LARGEST = 2**63 - 1  # that arrays and JSON can hold
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
 
 class Command(TyperCommand):
     """A command that takes no empty value, which is what a shell makes of an unset variable.
 
-    Nor any text that is not UTF-8: it would be kept in JSON, which cannot hold it.
+    Nor what cannot be kept: text that is not UTF-8, and integers beyond 64 bits.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -75,6 +76,8 @@ class Command(TyperCommand):
             texts = [] if _FILES.fullmatch(parameter.metavar or "") else values
             if any(isinstance(text, str) and _NOT_UTF8.search(text) for text in texts):
                 raise UsageError(f"{name} is not UTF-8", "write it in UTF-8")
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise UsageError(f"{name} {value} is too large", f"the largest is {_LARGEST}")
         return super().invoke(ctx)
 
 

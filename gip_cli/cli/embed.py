@@ -50,7 +50,7 @@ def embed(
         typer.Option(min=1, metavar="TOKENS", help="Cut texts here; default: the model's."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Texts encoded at once.")
+        int, typer.Option(min=1, max=65_536, metavar="N", help="Texts encoded at once.")
     ] = _BATCH,
     device: Annotated[
         Device, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda or mps.")

@@ -78,7 +78,10 @@ class JudgeOptions:
         _limits("--price-per-mtok", min=0, metavar="USD", help="For a million input tokens."),
     ] = None
     max_concurrent: Annotated[
-        int, _limits("--max-concurrent-requests", min=1, metavar="N", help="Requests under way.")
+        int,
+        _limits(
+            "--max-concurrent-requests", min=1, max=10_000, metavar="N", help="Requests under way."
+        ),
     ] = 8
     requests_per_minute: Annotated[
         float | None, _limits(min=0.001, metavar="N", help="Evenly spaced; retries count.")
