@@ -25,6 +25,8 @@ from gip_cli.rows import Row, is_number
 Array = npt.NDArray[np.float64]
 
 MEMBER = "gip"
+_OF_SCORE = {"signals", "ranges", "lower", "judge"}
+_OF_SELECT = {"rank", "gain", "captured", "reason", "nearest"}
 WEIGHT_FLOOR = 0.05  # of a row's mean signal: no row is so bad that it cannot be compared
 
 
@@ -52,7 +54,10 @@ def attach(
         "lower": [name for name in old.get("lower", ()) if name not in signals] + list(lower),
         "judge": {**others("judge"), **(judge or {})},
     }
-    return splice(strip(row.raw, row.value), {name: part for name, part in new.items() if part})
+    return splice(
+        strip(row.raw, row.value),
+        {name: part for name, part in new.items() if part not in ({}, [])},
+    )
 
 
 def _plain(ends: tuple[float, float]) -> list[float]:
@@ -67,11 +72,13 @@ def attached(row: Row) -> dict[str, Any]:
     InputError
         The member is there but is not what `gip` writes, or a signal is outside its range.
     """
-    member = row.value.get(MEMBER)
-    if member is None:
+    if MEMBER not in row.value:
         return {}
-    well_formed = (
+    member = row.value[MEMBER]
+    well_formed = (  # anything else is the user's own, which `strip` must not take out
         isinstance(member, dict)
+        and 0 < len(member)
+        and member.keys() <= _OF_SCORE | _OF_SELECT
         and isinstance(signals := member.get("signals", {}), dict)
         and all(value is None or is_number(value) for value in signals.values())
         and isinstance(ranges := member.get("ranges", {}), dict)

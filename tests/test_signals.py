@@ -63,8 +63,8 @@ def test_a_string_of_many_megabytes_is_passed_over_in_one_go() -> None:
     assert strip(splice(raw, {"signals": {"s": 1}}), {"gip": 1}) == raw
 
 
-def test_signals_of_other_names_and_unknown_members_stay() -> None:
-    own = row_of(b'{"a":1,"gip":{"extra":[3]}}')
+def test_signals_of_other_names_and_what_select_wrote_stay() -> None:
+    own = row_of(b'{"a":1,"gip":{"rank":1,"gain":0.0}}')
     sure = {"confidence": 0.5}
     first = attach(own, {"s": 1, "t": 2}, {"s": (0, 5)}, ["t"], {"s": sure, "t": sure})
     second = attached(row_of(attach(row_of(first), {"t": 4.5}, {"t": (0, 10)})))
@@ -72,14 +72,18 @@ def test_signals_of_other_names_and_unknown_members_stay() -> None:
     assert second["ranges"] == {"s": [0, 5], "t": [0, 10]}
     assert "lower" not in second  # scored anew, t is no longer one of which less is better
     assert second["judge"] == {"s": sure}  # nor is the value the judge's
-    assert second["extra"] == [3]
+    assert (second["rank"], second["gain"]) == (1, 0.0)
 
 
 @pytest.mark.parametrize(
     "member",
     [
         b"1",
+        b"null",
         b"[]",
+        b"{}",
+        b'{"mine":0}',
+        b'{"signals":{},"mine":[3]}',
         b'{"signals":[1]}',
         b'{"signals":{"s":"4"}}',
         b'{"signals":{"s":true}}',
