@@ -135,7 +135,7 @@ def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:
     free = (Reason.OPEN, Reason.GIVEN, Reason.DUPLICATE_OF_GIVEN)
     weights = np.where(np.isin(candidates.reasons, free), candidates.query.weights, np.nan)
     covariance = candidates.query.covariance
+    count: float = limits.expected + (len(candidates.given) if candidates.given else 0)
     if not limits.expected:
-        return default_noise(1, weights, covariance) * effective_rank(covariance)
-    count = limits.expected + (len(candidates.given) if candidates.given else 0)
+        count = effective_rank(covariance)
     return default_noise(count, weights, covariance)

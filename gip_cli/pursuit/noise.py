@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gip_cli.pursuit.check import LEAST_NOISE
+
 
 def effective_rank(K: NDArray[np.floating]) -> float:
     """Effective rank of a query, tr(K)^2 / tr(K^2), between 1 and d.
@@ -17,19 +19,20 @@ def effective_rank(K: NDArray[np.floating]) -> float:
     return float(np.trace(K) ** 2 / np.vdot(K, K))
 
 
-def default_noise(k: int, weights: NDArray[np.floating] | None, K: NDArray[np.floating]) -> float:
+def default_noise(k: float, weights: NDArray[np.floating] | None, K: NDArray[np.floating]) -> float:
     """Noise variance at which budget, dimension and scale of the weights need no tuning.
 
-    s2 = 0.5 k mean(w^2) / r, with r the query's effective rank (design 2.4).
+    s2 = 0.5 k mean(w^2) / r, with r the query's effective rank (design 2.4); where that is less
+    than float64 can work with, the least noise that it can.
 
     Parameters
     ----------
-    k : int
-        Number of picks to be made.
+    k : float
+        Number of picks that share the work.
     weights : (m,) or None
         Quality of each row in (0, 1]; NaN rows cannot be picked and do not count. None is 1.
     K : (d, d)
         Query covariance.
     """
     mean_square = 1.0 if weights is None else float(np.nanmean(np.square(weights, dtype=float)))
-    return 0.5 * k * mean_square / effective_rank(K)
+    return max(0.5 * k * mean_square / effective_rank(K), LEAST_NOISE)
