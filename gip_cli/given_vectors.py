@@ -12,16 +12,19 @@ import numpy.typing as npt
 
 from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
-from gip_cli.embeddings import read_array, row_norms
+from gip_cli.embeddings import Keys, join_keys, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
 from gip_cli.errors import MismatchError
-from gip_cli.formats import Renderer
+from gip_cli.formats import Part, Renderer
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
 from gip_cli.store import Notes, row_keys, writing_store
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
+_ROUNDING = 1e-2  # between a text's vectors, which depend on its batch: unit, of half precision
+
+Vectors = npt.NDArray[np.floating[Any]]
 
 
 def write_given(
@@ -41,7 +44,8 @@ def write_given(
     Raises
     ------
     MismatchError
-        Another number of vectors than rows, a vector that is not finite, or not such a file.
+        Another number of vectors than rows, a vector that is not finite, two different ones for
+        one text, or not such a file.
     UsageError, StorageError
         As `store.write_embeddings`.
     """
@@ -59,6 +63,7 @@ def write_given(
                 "give one vector for each row, in their order",
                 path=source,
             )
+        _check_repeated(given, keys, renderer, source, rows.name)
         card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
         commit(
@@ -67,18 +72,48 @@ def write_given(
     return len(given), given.shape[1]
 
 
-def _unit_blocks(
-    vectors: npt.NDArray[np.floating[Any]], source: Path, note: Notes
-) -> Iterator[npt.NDArray[np.float64]]:
+def _check_repeated(
+    vectors: Vectors, keys: Keys, renderer: Renderer, source: Path, name: str
+) -> None:
+    """Refuse rows of one key and two vectors: joined by key, one of them would be lost."""
+    first = join_keys(keys, keys)
+    repeated = np.flatnonzero(first != np.arange(len(keys)))
+    for start in range(0, len(repeated), _BLOCK):
+        at = repeated[start : start + _BLOCK]
+        apart = row_norms(_unit(vectors, at, source) - _unit(vectors, first[at], source))
+        if (off := apart > _ROUNDING).any():
+            row = at[np.argmax(off)]
+            embedded = "text" if renderer.part is Part.both else renderer.part
+            raise MismatchError(
+                f"rows {first[row] + 1} and {row + 1} of {name} have the same {embedded} but "
+                "different vectors",
+                "embed what tells them apart (--text-field, --part), or give them one vector",
+                path=source,
+            )
+
+
+def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[npt.NDArray[np.float64]]:
     """Blocks of rows divided by their norms; zero rows stay zero."""
     scaled = 0
     for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK].astype(np.float64)
-        norms = row_norms(block)
-        if not np.isfinite(norms).all():
-            row = start + int(np.argmin(np.isfinite(norms)))
-            raise MismatchError(f"row {row + 1} is not finite", "mend it", path=source)
-        scaled += int(np.count_nonzero((norms > 0) & (np.abs(norms - 1) > 1e-3)))
-        yield block / np.where(norms > 0, norms, 1)[:, None]
+        at = np.arange(start, min(start + _BLOCK, len(vectors)))
+        block = _unit(vectors, at, source)
+        off = np.abs(row_norms(vectors[at]) - 1) > 1e-3
+        scaled += int(np.count_nonzero(off & block.any(axis=1)))
+        yield block
     if scaled:
         note(f"{source}: {scaled:,} vectors brought to unit norm")
+
+
+def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> npt.NDArray[np.float64]:
+    """Rows `at` (n,) divided by their norms, however large or small these are; (n, d)."""
+    block = vectors[at].astype(np.float64)
+    largest = np.abs(block).max(axis=1)
+    if not (finite := np.isfinite(largest)).all():
+        row = at[np.argmin(finite)]
+        raise MismatchError(f"row {row + 1} is not finite", "mend it", path=source)
+    # By a power of two, which rounds nothing, so that no square overflows or vanishes.
+    block = np.ldexp(block, -np.frexp(largest)[1][:, None])
+    norms = row_norms(block)
+    unit: npt.NDArray[np.float64] = block / np.where(norms > 0, norms, 1)[:, None]
+    return unit

@@ -106,6 +106,33 @@ def test_vectors_that_do_not_belong_to_the_rows_are_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy", "pool.jsonl"]
 
 
+def test_given_vectors_of_one_text_must_be_one_vector(tmp_path: Path) -> None:
+    """Joined by key, both rows would get the first; what differs by rounding is no other vector."""
+    pool = write_rows(tmp_path / "pool.jsonl", ["a", "b", "a"])
+    embed = ["embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy"]
+    np.save(tmp_path / "mine.npy", [[1, 0], [0.6, 0.8], [2, 1e-6]])
+    assert gip(*embed).returncode == 0
+    before = (tmp_path / "pool.npy").read_bytes()
+    np.save(tmp_path / "mine.npy", [[1, 0], [0.6, 0.8], [1, 0.1]])
+    run = gip(*embed)
+    assert run.returncode == 4
+    assert error_of(run) == (
+        f"{tmp_path / 'mine.npy'}: rows 1 and 3 of {pool} have the same text but different "
+        "vectors; embed what tells them apart (--text-field, --part), or give them one vector"
+    )
+    assert (tmp_path / "pool.npy").read_bytes() == before
+
+
+def test_given_vectors_may_be_of_any_size(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", ["large", "small", "zero"])
+    np.save(tmp_path / "mine.npy", [[3e307, -4e307], [3e-320, 4e-320], [0, 0]])
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.returncode == 0
+    assert b"2 vectors brought to unit norm" in run.stderr
+    wanted = [[0.6, -0.8], [0.6, 0.8], [0, 0]]
+    np.testing.assert_allclose(np.load(tmp_path / "pool.npy"), wanted, atol=1e-4)
+
+
 def test_a_model_and_given_vectors_exclude_each_other(pool: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.eye(30))
     command = ("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
