@@ -12,6 +12,11 @@ from gip_cli.pursuit.device import torch_device
 
 Pursuit = Literal["projection", "information", "residual"]
 
+# Beyond these, numbers would leave what arithmetic tells apart, and nobody is served.
+_MOST_WEIGHT = 1e9
+_MOST_QUALITY_POWER = 10.0  # the worst row's weight is then 0.05^10 of the best one's
+_MOST_LENGTH_POWER = 3.0
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -49,8 +54,7 @@ class Budget:
             raise UsageError(f"--fraction {self.fraction:g} is not in (0, 1]")
         if self.captured is not None and not 0 < self.captured < 1:
             raise UsageError(f"--captured {self.captured:g} is not between 0 and 1")
-        if not 0 <= self.length_power < inf:
-            raise UsageError(f"--length-power {self.length_power:g} is not a number from 0 on")
+        _check_upto("--length-power", self.length_power, _MOST_LENGTH_POWER)
         if self.tokens is None and (self.token_field is not None or self.length_power):
             raise UsageError("--token-field and --length-power go with --tokens")
 
@@ -78,14 +82,19 @@ class Sources:
     quality_power: float = 2.0
 
     def __post_init__(self) -> None:
-        for option, number in (
-            ("--self-weight", self.self_weight),
-            ("--signal-weight", self.signal_weight),
-            ("--target-weight", self.target_weight),
-            ("--quality-power", self.quality_power),
+        for option, number, most in (
+            ("--self-weight", self.self_weight, _MOST_WEIGHT),
+            ("--signal-weight", self.signal_weight, _MOST_WEIGHT),
+            ("--target-weight", self.target_weight, _MOST_WEIGHT),
+            ("--quality-power", self.quality_power, _MOST_QUALITY_POWER),
         ):
-            if number is not None and not 0 <= number < inf:
-                raise UsageError(f"{option} {number:g} is not a number from 0 on")
+            if number is not None:
+                _check_upto(option, number, most)
+
+
+def _check_upto(option: str, number: float, most: float) -> None:
+    if not 0 <= number <= most:
+        raise UsageError(f"{option} {number:g} is not a number from 0 to {most:g}")
 
 
 @dataclass(frozen=True)
