@@ -77,7 +77,7 @@ def attached(row: Row) -> dict[str, Any]:
     member = row.value[MEMBER]
     well_formed = (  # anything else is the user's own, which `strip` must not take out
         isinstance(member, dict)
-        and 0 < len(member)
+        and len(member) > 0
         and member.keys() <= _OF_SCORE | _OF_SELECT
         and isinstance(signals := member.get("signals", {}), dict)
         and all(value is None or is_number(value) for value in signals.values())
