@@ -118,9 +118,10 @@ REFUSED = {
     b"[" * 100_000: ":1: the JSON array breaks off or is damaged here",
     b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
     '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
-    gzip.compress(b"\n".join(ROWS))[:-9]: ": the gzip stream ends early after line",
-    gzip.compress(b"\n".join(ROWS))[:-8] + b"12345678": ": the gzip stream is damaged after line",
-    gzip.compress(b"\n".join(ROWS)) + b"junk": ": the gzip stream is damaged after line",
+    gzip.compress(b"\n".join(ROWS), mtime=0)[:-9]: ": the gzip stream ends early after line",
+    gzip.compress(b"\n".join(ROWS), mtime=0)[:-8]
+    + b"12345678": ": the gzip stream is damaged after line",
+    gzip.compress(b"\n".join(ROWS), mtime=0) + b"junk": ": the gzip stream is damaged after line",
 }
 
 
