@@ -152,12 +152,12 @@ class Http:
             raise self._unanswered(error) from None
 
     def _object(self, response: httpx2.Response) -> dict[str, Any]:
-        # Text by text: in JSON as a whole a key of digits could be part of a number.
-        value = _json_object(
-            _STRING.sub(
-                lambda found: json.dumps(self._without_secret(json.loads(found[0]))), response.text
+        text = response.text
+        if self._secret:  # text by text: in JSON as a whole a key of digits could be in a number
+            text = _STRING.sub(
+                lambda found: json.dumps(self._without_secret(json.loads(found[0]))), text
             )
-        )
+        value = _json_object(text)
         if value is None:
             raise Unanswered("not JSON")
         if value.get("error"):  # OpenRouter reports an upstream's failure with status 200

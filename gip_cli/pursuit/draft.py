@@ -118,15 +118,12 @@ class Drafter:
         Sweeps the rows that drafts are made on.
     margin : float
         Relative error that rates may have at present, see `verify`.
-    widest : float
-        Largest margin that a proposal for the whole pool can be verified with at present.
     """
 
     levels: list[Level]
     sweep: Sweep
     max_cosine: float | None
     margin: float = LEAST_MARGIN[np.float32]
-    widest: float = np.inf
 
     def propose(self, pool: Pool, belief: Belief, most: int, depth: int = 0) -> Proposal | None:
         """The next picks of a pool, as far as its hot rows tell; None if no row gains anything."""
@@ -162,10 +159,12 @@ class Drafter:
         margin: float,
         sweep: Sweep,
         depth: int = 0,
+        widest: float = np.inf,
     ) -> Step | None:
         """Verify a proposal, put right what is wrong with it, and make its picks.
 
-        None if already its first pick gains nothing, or rates are too inexact to tell.
+        None if already its first pick gains nothing, or rates are so inexact that telling takes
+        a margin above `widest`.
         """
         sound = self.sound(pool, proposal.block)
         if not sound:
@@ -177,7 +176,7 @@ class Drafter:
             belief.objective,
             proposal.block,
             margin=margin,
-            widest=self.widest,
+            widest=widest,
             is_final=not depth,
             max_cosine=self.max_cosine,
             sweep=sweep,

@@ -52,8 +52,14 @@ class Greedy:
         began, drafter = perf_counter(), self.drafter
         proposal = drafter.propose(pool, belief, most)
         proposed = perf_counter()
-        drafter.widest = WIDEST if self.since else np.inf
-        step = proposal and drafter.confirm(pool, belief, proposal, drafter.margin, self.sweep)
+        step = proposal and drafter.confirm(
+            pool,
+            belief,
+            proposal,
+            drafter.margin,
+            self.sweep,
+            widest=WIDEST if self.since else np.inf,
+        )
         self.seconds["draft"] += proposed - began
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
