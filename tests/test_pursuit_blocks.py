@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import default_noise, select
+from gip_cli.pursuit.draft import Belief, observe
 from gip_cli.pursuit.plan import Contest, Plan, earliest
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Closures, contenders
+from gip_cli.pursuit.verify import Closures, contenders, verify
 from tests import reference
 from tests.pools import POOLS, random, self_query
 
@@ -99,6 +100,31 @@ def test_other_rows_may_have_drifted_further_than_the_picks(seed, m, d, k):
     got = select(F, k, weights=weights, query=q @ q.T, noise=s2)
     picks, _ = reference.plain(F, k, q @ q.T / np.vdot(q, q), s2, weights)
     np.testing.assert_array_equal(got.indices, picks)
+
+
+@pytest.mark.parametrize(("drift", "can_tell"), [(2e-5, True), (3e-5, False)])
+def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drift, can_tell):
+    """A margin of four times the drift: 8e-5 is within the widest, 1.2e-4 is not."""
+    F = random(np.random.default_rng(19), m=400, d=24).astype(np.float32)
+    belief, noise = Projection(self_query(F)), np.full(len(F), 1e3)  # so that rates hardly fall
+    picks, _ = reference.plain(F, 8, self_query(F), 1e3)
+    proposal = observe(
+        Pool(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks
+    )
+    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)) * [[1], [1 + drift]])
+    with Team() as team:
+        verdict = verify(
+            pool,
+            belief,
+            proposal.block,
+            margin=2e-5,
+            widest=1e-4,
+            is_final=True,
+            max_cosine=None,
+            sweep=Sweeper(team, belief, 24).sweep,
+        )
+    assert (verdict is not None) == can_tell
+    assert verdict is None or verdict.confirmed == len(picks)
 
 
 def test_diagnostics_tell_what_was_done():

@@ -71,7 +71,12 @@ class Server:
     def __post_init__(self) -> None:
         try:
             parts = urlsplit(self._url)
-            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            good = (
+                parts.scheme in ("http", "https")
+                and parts.hostname
+                and parts.port != 0
+                and self._url.isprintable()  # bytes that are not UTF-8 are not
+            )
         except ValueError:
             good = False
         if not good:

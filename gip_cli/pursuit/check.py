@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gip_cli.pursuit.objective import Array, Floats
 
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
-LEAST_NOISE = 1e-8  # times v = 1: below it float64 cannot tell what is left of a direction
+LEAST_NOISE = 1e-7  # times v = 1: below it float64 may not tell what is left of a direction
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 

@@ -136,9 +136,9 @@ def verify(
         drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
-        margin *= 8
-        if margin > widest:
+        if margin >= widest:
             return None
+        margin = min(8 * margin, widest)
     closures = close(pool, block, closed, hits, max_cosine)
     rivals = contenders(hits, closures, contest)
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)

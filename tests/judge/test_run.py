@@ -398,7 +398,9 @@ def test_an_address_that_is_none(url: str) -> None:
         Server("m", base_url=url)
 
 
-@pytest.mark.parametrize("url", ["http://h:99999/v1", "h/v1", "http://é..b/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://h:99999/v1", "h/v1", "http://é..b/v1", "http://h/\udcff/v1"]
+)
 def test_an_address_of_the_environment_that_is_none(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
