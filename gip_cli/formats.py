@@ -105,7 +105,11 @@ class Renderer:
         ------
         InputError
             The first row has no known format (with bad rows skipped: no row has one).
+        UsageError
+            Both `format` and `fields` are given.
         """
+        if fields and format is not None:
+            raise UsageError("--format and --text-field exclude each other", "pass one of them")
         if fields:
             return cls("fields", tuple(fields), part)
         if format is not None:

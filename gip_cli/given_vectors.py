@@ -14,7 +14,7 @@ from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
-from gip_cli.errors import MismatchError
+from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
@@ -50,6 +50,8 @@ def write_given(
         As `store.write_embeddings`.
     """
     source = Path(vectors)
+    if source.exists() and not source.is_file() and not source.is_dir():
+        raise UsageError("not a regular file", "save it first: it is read twice", path=source)
     with storage_errors(source), source.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
     given = read_array(

@@ -21,6 +21,7 @@ from gip_cli.streams import Stream
 
 _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
+_OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -114,7 +115,7 @@ class RowFile(Stream):
             text = raw.strip(_BLANK)
             if not text:
                 continue
-            if text.startswith(b"[") and not seen:
+            if not seen and _OPENS_ARRAY.match(text):
                 del text  # it can be as long as the file
                 raw += self.rest()
                 yield from self._array(raw, start, line)
@@ -125,9 +126,11 @@ class RowFile(Stream):
                 yield row
 
     def _parse(self, raw: bytes, line: int, offset: int) -> Row | None:
+        at_line = line
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
+            at_line += error.lineno - 1  # an array's element can have several
             at = f"column {error.colno}" if error.pos else "the start"
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
             if not _is_utf8(raw):
@@ -139,7 +142,7 @@ class RowFile(Stream):
                 return Row(raw, value, self.name, line, offset)
             what = f"a JSON {_KIND[type(value)]} where an object was expected"
             remedy = "mend the line or pass --skip-bad"
-        self.bad.refuse(InputError(what, remedy, path=self.name, line=line))
+        self.bad.refuse(InputError(what, remedy, path=self.name, line=at_line))
         return None
 
     def _array(self, data: bytes, base: int, line: int) -> Iterator[Row]:

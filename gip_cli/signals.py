@@ -61,7 +61,7 @@ def attach(
 
 
 def _plain(ends: tuple[float, float]) -> list[float]:
-    return [int(end) if float(end).is_integer() else end for end in ends]
+    return [int(end) if abs(end) < 2**53 and float(end).is_integer() else end for end in ends]
 
 
 def attached(row: Row) -> dict[str, Any]:
@@ -92,6 +92,7 @@ def attached(row: Row) -> dict[str, Any]:
         and isinstance(lower := member.get("lower", []), list)
         and all(isinstance(name, str) for name in lower)
         and isinstance(member.get("judge", {}), dict)
+        and not _too_deep(member)
     )
     if not well_formed:
         raise row.error(
@@ -105,6 +106,15 @@ def attached(row: Row) -> dict[str, Any]:
                 "score the row again, or mend it",
             )
     return dict(member)
+
+
+def _too_deep(member: dict[str, Any]) -> bool:
+    """Whether orjson, which reads deeper than it writes, could not write it again."""
+    try:
+        orjson.dumps(member)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 def refuse_present(row: Row, names: Collection[str]) -> None:
@@ -178,7 +188,8 @@ def to_unit(
         if high == low:
             unit[:, column] = np.where(np.isnan(one), np.nan, 1.0)
         else:
-            unit[:, column] = (high - one if less else one - low) / (high - low)
+            half = high / 2 - low / 2  # halves, so that no difference overflows
+            unit[:, column] = (high / 2 - one / 2 if less else one / 2 - low / 2) / half
     return unit
 
 

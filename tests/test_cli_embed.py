@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -104,6 +105,13 @@ def test_vectors_that_do_not_belong_to_the_rows_are_refused(
     assert run.returncode == 4
     assert why in error_of(run)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npy", "pool.jsonl"]
+
+
+def test_given_vectors_are_read_twice_and_a_pipe_is_refused(pool: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.npy")
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
+    assert run.returncode == 2
+    assert "mine.npy: not a regular file; save it first" in error_of(run)
 
 
 def test_given_vectors_of_one_text_must_be_one_vector(tmp_path: Path) -> None:

@@ -236,6 +236,8 @@ def test_a_file_of_unknown_rows_names_their_keys_in_safe_letters(tmp_path: Path)
         )
         assert Renderer.sniff(rows, format="text").format == "text"
         assert Renderer.sniff(rows, fields=["a"]).fields == ("a",)
+        with pytest.raises(UsageError, match="--format and --text-field exclude each other"):
+            Renderer.sniff(rows, "text", ["a"])
     with RowFile(tmp_path / "pool", BadRows(skip=True), reread=True) as rows:
         assert Renderer.sniff(rows).format == "text"
 

@@ -106,16 +106,20 @@ REFUSED = {
     b'"x"\n': ":1: a JSON string where an object was expected",
     b"null\n": ":1: a JSON null where an object was expected",
     ROWS[0] + b"\n[1]\n": ":2: a JSON array where an object was expected",
-    b"[1]": ":1: a JSON number where an object was expected",
+    b"[1]": ":1: a JSON array where an object was expected",
+    b"[INFO] rows follow\n" + ROWS[0]: ":1: not JSON",
+    b"[{}, 1]": ":1: a JSON number where an object was expected",
     b'[{"a": NaN}]': ":1: not JSON",
     b'[\n{"a": "\xff"}]': ":2: not UTF-8",
+    b'[\n{"a": 1,\n "b": NaN}]': ":3: not JSON: unexpected character",
     b'[\n{"a": ' + b"9" * 5000 + b"}]": ":2: not JSON: number is infinity",
     b'[\n{"a": "\x01"}]': ":2: not JSON: unexpected control character",
     b'[{"a": 1},\n{"a"': ":2: the JSON array breaks off or is damaged here",
     b'[{"a": 1}\n{"a": 2}]': ":2: the JSON array breaks off or is damaged here",
     b'[{"a": 1},]': ":1: the JSON array breaks off or is damaged here",
     b'[{"a": 1}': ":1: the JSON array breaks off or is damaged here",
-    b"[" * 100_000: ":1: the JSON array breaks off or is damaged here",
+    b"[" * 100_000: ":1: not JSON: depth limit exceeded",
+    b'[{"a": ' + b"[" * 100_000: ":1: the JSON array breaks off or is damaged here",
     b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
     '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-9]: ": the gzip stream ends early after line",
@@ -146,6 +150,13 @@ def test_skipped_rows_are_counted(array: bool, reread: bool, tmp_path: Path) -> 
         if reread:
             list(rows)
             assert bad.count == 3  # not six
+
+
+@pytest.mark.parametrize("first", [b"[1, 2]", b"[INFO] rows follow"])
+def test_a_first_line_in_brackets_is_a_bad_row_and_no_array(first: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b"\n".join([first, *ROWS]))
+    assert [row.raw for row in read(path, skip=True)] == ROWS
 
 
 def test_a_file_of_nothing_but_bad_rows_is_no_pool(tmp_path: Path) -> None:

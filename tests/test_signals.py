@@ -93,6 +93,7 @@ def test_signals_of_other_names_and_what_select_wrote_stay() -> None:
         b'{"lower":"s"}',
         b'{"lower":[1]}',
         b'{"judge":[1]}',
+        b'{"judge":' + b'{"s":' * 300 + b"1" + b"}" * 301,
     ],
 )
 def test_a_member_of_that_name_that_gip_did_not_write_is_refused(member: bytes) -> None:
@@ -108,6 +109,12 @@ def test_a_signal_outside_its_own_range_is_refused_where_it_stands(value: float)
         attached(row_of(raw % value))
 
 
+@pytest.mark.parametrize(("high", "text"), [(5.0, b"5"), (0.5, b"0.5"), (1e20, b"1e+20")])
+def test_a_range_is_written_as_people_write_it(high: float, text: bytes) -> None:
+    line = attach(row_of(b"{}"), {"s": 0.25}, {"s": (0.0, high)})
+    assert line == b'{"gip":{"signals":{"s":0.25},"ranges":{"s":[0,%s]}}}' % text
+
+
 NAN = float("nan")
 
 
@@ -121,6 +128,7 @@ NAN = float("nan")
         ([2, NAN, 4], None, False, [0, NAN, 1]),
         ([2, NAN, 2], None, True, [1, NAN, 1]),  # without spread it says nothing against a row
         ([NAN, NAN], None, False, [NAN, NAN]),
+        ([-1e308, 0, 1e308], None, False, [0, 0.5, 1]),
     ],
 )
 def test_signals_map_to_the_unit_interval(
