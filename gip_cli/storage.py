@@ -95,6 +95,7 @@ def locked(path: Path, note: Callable[[str], None]) -> Iterator[None]:
     if not path.parent.is_dir():  # filelock would make it
         raise FileNotFoundError
     place = path.with_name(f".{path.name}.lock")
+    place.touch()  # filelock tries again for ever where no file can be made, as below /proc
     lock = filelock.FileLock(place)
     try:
         lock.acquire(timeout=0)

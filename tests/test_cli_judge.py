@@ -106,8 +106,27 @@ def test_without_an_output_file_the_journal_lies_beside_the_input(
 ) -> None:
     gip("score", pool, *judge(server))
     assert pool.with_name("pool.judge.jsonl").exists()
-    done = gip("score", "-", *judge(server), stdin=pool.read_bytes(), code=2)
-    assert b"--journal PATH" in done.stderr
+    for stream in ("-", "/dev/stdin"):  # beside which nothing lies
+        done = gip("score", stream, *judge(server), stdin=pool.read_bytes(), code=2)
+        assert b"--journal PATH" in done.stderr
+    with pool.open() as file:
+        assert (
+            subprocess.run([GIP, "score", "/dev/stdin", *judge(server)], stdin=file).returncode == 2
+        )
+
+
+def test_standard_output_is_not_the_journal_by_another_name(
+    pool: Path, server: JudgeServer
+) -> None:
+    journal = pool.with_name("pool.judge.jsonl")
+    with journal.open("wb") as file:
+        done = subprocess.run(
+            [GIP, "score", pool, *judge(server)], stdout=file, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+    assert b"journal and output are the same file" in done.stderr
+    assert journal.read_bytes() == b""
+    assert server.requests == []
 
 
 def test_keep_probabilities_and_metadata_in_one_run(pool: Path, server: JudgeServer) -> None:

@@ -159,6 +159,12 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
     assert target.read_bytes() == before
 
 
+def test_where_no_file_can_be_made(pool: Path) -> None:
+    run = gip(*embed_given(pool, Path("/proc/self/fd")))
+    assert run.returncode == 2
+    assert error_of(run) == "/proc/self/fd/new.npy: no such file or directory"
+
+
 def test_rows_without_permission(pool: Path, tmp_path: Path) -> None:
     pool.chmod(0o000)
     for command in COMMANDS:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.options import is_stream
+from gip_cli.cli.options import is_stream, same_file
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api
 from gip_cli.judge.server import DEFAULT_KEY_VARIABLE
@@ -130,12 +130,13 @@ class JudgeOptions:
             path = Path(self.journal)
         elif not stream:
             path = Path(output).with_suffix(".judge.jsonl")
-        elif input != "-":
+        elif not is_stream(input, 0):
             path = Path(input).with_suffix(".judge.jsonl")
         elif self.dry_run:
             return None
         else:
             raise UsageError("no place for the judge's answers", "name one with --journal PATH")
-        if not stream and path.resolve() == Path(output).resolve():
+        new = not stream and path.resolve() == Path(output).resolve()
+        if new or same_file(output, str(path)):
             raise UsageError("journal and output are the same file", "choose another", path=path)
         return path

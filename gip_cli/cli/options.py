@@ -51,12 +51,12 @@ SkipBad = Annotated[
 ]
 
 
-def is_stream(output: str) -> bool:
-    """Whether it is standard output by any name, or no regular file: nothing lies beside it."""
+def is_stream(path: str, standard: int = 1) -> bool:
+    """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
     with suppress(OSError):
-        status = Path(output).stat()
-        return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(1))
-    return output == "-"
+        status = Path(path).stat()
+        return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(standard))
+    return path == "-"
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:

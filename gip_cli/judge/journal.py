@@ -11,15 +11,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from gip_cli.errors import InputError, UsageError
 from gip_cli.judge.answers import Answer, Verdict, number
 from gip_cli.judge.rubric import Rubric
-from gip_cli.storage import locked, storage_errors
+from gip_cli.storage import storage_errors, writable
 
 _HEADER = b'{"gip": "judge journal", "version": 1}\n'
 _SYNC_SECONDS = 5.0
@@ -41,10 +43,11 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     """What the journal at `path` knows, without touching it; raises as `Journal` does."""
     by_api: dict[str, dict[bytes, int]] = {}
     api, digest, end = None, rubric.digest, 0
+    _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
             if line_number == 1 and line != _HEADER and not _HEADER.startswith(line):
-                raise UsageError("exists and is not a judge's journal", "choose another", path=path)
+                raise _foreign(path)
             if not line.endswith(b"\n"):
                 break  # torn
             if line_number > 1:
@@ -55,6 +58,17 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                     by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
             end += len(line)
     return Known(api, by_api.get(api or "", {}), end)
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise UsageError for a pipe or a device, whose reading might never end."""
+    with storage_errors(path):
+        if path.exists() and not path.is_file():
+            raise _foreign(path)
+
+
+def _foreign(path: Path) -> UsageError:
+    return UsageError("exists and is not a judge's journal", "choose another", path=path)
 
 
 def _entry(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
@@ -114,10 +128,15 @@ class Journal:
         self._model = model
         self._digest = rubric.digest
         self._synced = time.monotonic()
+        writable(self.path)
+        _refuse_special(self.path)
         with ExitStack() as opened:
             with storage_errors(self.path):
-                opened.enter_context(locked(self.path, notice))
                 self._file = opened.enter_context(self.path.open("a+b", buffering=0))
+                # The file itself is locked, not a name: links to it may have any number.
+                if not lock_descriptor(self._file.fileno(), blocking=False):
+                    notice(f"another gip is writing {self.path}; waiting for it")
+                    lock_descriptor(self._file.fileno())
                 self._reader = opened.enter_context(self.path.open("rb"))
                 self._known = look(self.path, model, rubric, apis)
                 self._file.truncate(self._known.end)
@@ -134,10 +153,19 @@ class Journal:
         return key in self._known.at
 
     def get(self, key: bytes) -> dict[str, Verdict]:
-        """An attribute's verdict by name, of the answer under `key`; raises KeyError."""
+        """An attribute's verdict by name, of the answer under `key`; raises KeyError.
+
+        InputError if the file was changed meanwhile, as by an editor.
+        """
         with storage_errors(self.path):
             self._reader.seek(self._known.at[key])
-            return _verdicts(json.loads(self._reader.readline()))
+            line = self._reader.readline()
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            entry = json.loads(line)
+            asked = (key.hex(), self._model, self._digest)
+            if (entry["key"], entry["model"], entry["rubric"]) == asked:
+                return _verdicts(entry)
+        raise InputError("was changed while it was in use", "run again", path=self.path)
 
     def append(self, key: bytes, api: str, answer: Answer, seconds: float) -> None:
         """Keep an answer; it is on its way to the disk when this returns."""

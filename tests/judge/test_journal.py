@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -190,13 +192,19 @@ def test_what_a_model_says_is_kept_however_odd(tmp_path: Path) -> None:
     assert json.loads(lines[1])["raw"] == odd
 
 
-def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "j"
+@pytest.mark.parametrize("link", [None, Path.symlink_to, Path.hardlink_to])
+def test_a_second_writer_waits_for_the_first(
+    link: Callable[[Path, Path], None] | None, tmp_path: Path
+) -> None:
+    path = other = tmp_path / "j"
+    if link is not None:
+        write(path, range(1, 2))
+        link(other := tmp_path / "other", path)
     notices: list[str] = []
     opened = threading.Event()
 
     def second() -> None:
-        with Journal(path, "m", RUBRIC, ["chat"], notices.append) as journal:
+        with Journal(other, "m", RUBRIC, ["chat"], notices.append) as journal:
             assert key(0) in journal
             opened.set()
 
@@ -207,7 +215,22 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
         journal.append(key(0), "chat", answer(0), 0)
     thread.join(5)
     assert opened.is_set()
-    assert notices == [f"another gip is writing {path}; waiting for it"]
+    assert notices == [f"another gip is writing {other}; waiting for it"]
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, other.name}
+
+
+def test_an_answer_of_another_row_is_never_given(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(3))
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        head, *lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(head + b"".join(reversed(lines)))
+        assert journal.get(key(1)) == answer(1).verdicts
+        with pytest.raises(InputError, match="j: was changed while it was in use; run again"):
+            journal.get(key(2))
+        path.write_bytes(head + lines[1][1:] + lines[2])
+        with pytest.raises(InputError, match="was changed"):
+            journal.get(key(0))
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
@@ -230,7 +253,19 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_permission_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file or directory"):
+    with pytest.raises(UsageError, match="none: no such directory; make it first"):
         Journal(tmp_path / "none" / "j", "m", RUBRIC, ["chat"])
-    with pytest.raises(UsageError, match="a directory"):
-        Journal(tmp_path, "m", RUBRIC, ["chat"])
+    for folder in (tmp_path, Path(), Path("/")):
+        with pytest.raises(UsageError, match="a directory"):
+            Journal(folder, "m", RUBRIC, ["chat"])
+    with pytest.raises(UsageError, match="no such file or directory"):
+        Journal("/proc/self/fd/j", "m", RUBRIC, ["chat"])
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/full"), Path("/dev/null")):
+        with pytest.raises(UsageError, match="exists and is not a judge's journal"):
+            Journal(path, "m", RUBRIC, ["chat"])
+        with pytest.raises(UsageError, match="exists and is not a judge's journal"):
+            look(path, "m", RUBRIC, ["chat"])
