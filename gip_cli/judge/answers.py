@@ -11,6 +11,7 @@ from gip_cli.judge.rubric import Attribute
 from gip_cli.rows import is_number
 
 REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
+NO_CONNECTION = "no connection"
 
 _ROUNDING = 1e-6  # of an expected level that a server summed in float32
 _ROUNDED_SUM = 0.06  # ten probabilities rounded to two decimals miss 1 by up to 0.05

@@ -17,7 +17,6 @@ from gip_cli.judge.rubric import Attribute, Rubric
 if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
-_THOUGHTS = re.compile(r".*</think>", re.DOTALL)  # some templates open the tag in the prompt
 _GRADE = re.compile(r"\s*\d{1,2}\s*")  # there are ten levels at most
 _UNSUPPORTED = (400, 422)  # what servers say to a parameter that they do not know
 
@@ -68,7 +67,7 @@ class Chat:
             verdicts(
                 self._rubric,
                 message if isinstance(message, Mapping) else {},
-                filtered=choice.get("finish_reason") == "content_filter",
+                str(choice.get("finish_reason")),
             ),
             Usage.of(reply.get("usage")),
         )
@@ -116,13 +115,14 @@ def schema(rubric: Rubric) -> dict[str, Any]:
 
 
 def verdicts(
-    rubric: Rubric, message: Mapping[str, Any], *, filtered: bool = False
+    rubric: Rubric, message: Mapping[str, Any], finish_reason: str = "stop"
 ) -> dict[str, Verdict]:
     """Read a reply's message."""
-    if filtered or message.get("refusal"):
+    if finish_reason == "content_filter" or message.get("refusal"):
         return {one.name: Verdict(None, REFUSED) for one in rubric.attributes}
     content = message.get("content")
-    grades = _grades(rubric, content) if isinstance(content, str) else None
+    cut = finish_reason == "length"
+    grades = _grades(rubric, content, cut) if isinstance(content, str) else None
     return {one.name: _verdict(one, grades or {}) for one in rubric.attributes}
 
 
@@ -139,14 +139,17 @@ def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:
     return Verdict(float(grade))
 
 
-def _grades(rubric: Rubric, text: str) -> dict[str, Any] | None:
+def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     """The object in `text` that holds grades, wherever it stands; None if there is not just one.
 
-    The same object twice is one answer; two that differ are none.
+    The same object twice is one answer; two that differ are none. Where the model was `cut` off,
+    what goes on after the object might have changed its mind.
     """
     names = {one.name for one in rubric.attributes}
-    text = _THOUGHTS.sub("", text)
+    said = text.rpartition("</think>")[2]  # some templates open the tag in the prompt
+    text = said.partition("<think>")[0]
     found: list[dict[str, Any]] = []
+    last = 0
     at = text.find("{")
     while at >= 0:
         try:
@@ -156,9 +159,12 @@ def _grades(rubric: Rubric, text: str) -> dict[str, Any] | None:
         else:
             if names & value.keys():
                 found.append(value)
+                last = end
             else:  # an envelope: what it holds may be the answer
                 end = at + 1
         at = text.find("{", end)
+    if cut and said[last:].strip():
+        return None
     return found[0] if found and all(value == found[0] for value in found) else None
 
 

@@ -12,13 +12,14 @@ from itertools import chain
 from typing import cast
 
 from gip_cli.errors import JudgeError
-from gip_cli.judge.answers import Transport, Unanswered, Usage, Verdict
+from gip_cli.judge.answers import NO_CONNECTION, Transport, Unanswered, Usage, Verdict
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
 from gip_cli.judge.rubric import Rubric
 
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
 _HOPELESS = (401, 402, 404, 405, 501)  # no later row will fare better than the first
+_SEE_TO = "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key"
 _BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
 _END = object()
 
@@ -94,7 +95,7 @@ def judge(
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
     asyncio.run(run.all(items, connect))
     tally = run.tally
-    if tally.failures > max_failure_rate * tally.rows:
+    if tally.failure_rate > max_failure_rate:
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = tally.failures > len(run.failed)
         raise JudgeError(
@@ -201,15 +202,14 @@ class _Run:
         self._in_a_row += 1
         said = f" ({failure.detail})" if failure.detail else ""
         if failure.status in _HOPELESS and not self._answered:
-            raise JudgeError(
-                f"the judge's server answers {failure.cause}{said}",
-                "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key",
-            )
+            raise JudgeError(f"the judge's server answers {failure.cause}{said}", _SEE_TO)
         if self._in_a_row >= max(_GIVE_UP_AFTER, 2 * self._max_concurrent) and not self._patient:
             raise JudgeError(
                 f"{self._in_a_row} requests in a row had no answer, the last: "
                 f"{failure.cause}{said}",
                 f"answers are kept in {self._journal.path}: run again to go on"
                 if self._answered
-                else "is the server running, and --judge-url right?",
+                else "is the server running, and --judge-url right?"
+                if failure.cause == NO_CONNECTION
+                else _SEE_TO,
             )

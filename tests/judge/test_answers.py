@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -32,6 +33,9 @@ HELP = BUILT_IN["helpfulness"]
             4,
         ),
         ('or {"helpfulness": 1}?</think>{"helpfulness": 5, "accuracy": 4}', 5, 4),
+        ('{"helpfulness": 5, "accuracy": 4}<think>or {"helpfulness": 1}?', 5, 4),
+        ('<think> First {"helpfulness": 2, "accuracy": 2}. But wait', None, None),
+        ('</think><think>{"helpfulness": 2, "accuracy": 2}', None, None),
         ('{"helpfulness": 4, "accuracy": 1} {"helpfulness": 4, "accuracy": 1}', 4.0, 1.0),
         # half an answer is half an answer
         ('{"helpfulness": 4}', 4.0, None),
@@ -74,9 +78,33 @@ def test_chat_replies(content: str, help: float | None, accuracy: float | None) 
 def test_chat_refusals_and_empty_messages() -> None:
     refused = {"helpfulness": Verdict(None, "refused"), "accuracy": Verdict(None, "refused")}
     assert chat.verdicts(RUBRIC, {"content": None, "refusal": "I cannot."}) == refused
-    assert chat.verdicts(RUBRIC, {"content": '{"helpfulness": 4}'}, filtered=True) == refused
+    assert chat.verdicts(RUBRIC, {"content": '{"helpfulness": 4}'}, "content_filter") == refused
     for message in ({}, {"content": None}, {"content": [{"type": "text"}]}):
         assert set(chat.verdicts(RUBRIC, message).values()) == {NULL}
+
+
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [
+        ('{"helpfulness": 4, "accuracy": 1}', True),
+        ('So: {"helpfulness": 4, "accuracy": 1}\n', True),
+        ('A guess: {"helpfulness": 4, "accuracy": 1}. But wait', False),
+        ('{"helpfulness": 4, "accuracy": 1} <think> But wait', False),
+        ('{"helpfulness": 4, "accuracy": 1} {"helpfulness": 4', False),
+    ],
+)
+def test_chat_cut_off_by_its_limit_counts_only_if_the_answer_is_the_end(
+    content: str, counts: bool
+) -> None:
+    read = chat.verdicts(RUBRIC, {"content": content}, "length")
+    assert [one.score for one in read.values()] == ([4, 1] if counts else [None, None])
+    assert chat.verdicts(RUBRIC, {"content": content})["accuracy"].score == 1
+
+
+def test_long_chat_replies_are_read_in_no_time() -> None:
+    started = time.monotonic()
+    assert set(chat.verdicts(RUBRIC, {"content": "so " * 100_000}).values()) == {NULL}
+    assert time.monotonic() - started < 2
 
 
 def test_chat_prompt_shows_every_level_and_asks_after_the_row() -> None:

@@ -148,6 +148,11 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Handler, Asked
     return fault
 
 
+def cut_off(value: dict[str, Any]) -> None:
+    guess = {"content": 'A guess: {"helpfulness": 3, "accuracy": 2}. But'}
+    value["choices"][0].update(message=guess, finish_reason="length")
+
+
 def grades(text: str, **message: Any) -> Callable[[Handler, Asked], None]:
     return lambda handler, asked: handler.json(completion(text, **message))
 
@@ -176,6 +181,7 @@ BAD_ANSWERS: dict[Api, list[tuple[Callable[[Handler, Asked], None], list[str | N
         (grades('{"helpfulness": 3, "accu'), ["unparsed", "unparsed"]),
         (grades("", refusal="I cannot judge this."), ["refused", "refused"]),
         (edit(lambda v: v["choices"].clear()), ["unparsed", "unparsed"]),
+        (edit(cut_off), ["unparsed", "unparsed"]),
     ],
 }
 

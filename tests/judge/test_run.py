@@ -249,6 +249,19 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
         assert (run.tally.rows, run.tally.asked) == (10, 2)
 
 
+def test_a_failure_rate_is_compared_as_it_is_told(tmp_path: Path) -> None:
+    def some(handler: Handler, asked: Asked) -> bool:
+        if int(asked.turns[0].removeprefix("question ")) >= 29:
+            return False
+        handler.json({}, 400)
+        return True
+
+    with JudgeServer(some) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=16, max_failure_rate=0.29)
+        run(items(100))  # 0.29 * 100 is less than 29
+        assert run.tally.failures == 29
+
+
 def test_too_many_answers_without_a_score_are_told_how_to_be_asked_again(tmp_path: Path) -> None:
     def unread(handler: Handler, asked: Asked) -> bool:
         handler.json({"answers": {"helpfulness": {"type": "refusal"}}})
@@ -274,8 +287,21 @@ def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
     run = Run(url, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
     with pytest.raises(JudgeError, match=r"20 requests in a row had no answer.*no connection"):
         run(items(1000))
+    with pytest.raises(JudgeError, match=r"; is the server running, and --judge-url right\?$"):
+        run(items(1000))
     run.max_failure_rate = 1.0
     assert causes(run(items(30))) == [["no connection"] * 2] * 30
+
+
+def test_a_server_that_answers_is_not_asked_after(tmp_path: Path) -> None:
+    def no(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": "no such model"}}, 400)
+        return True
+
+    with JudgeServer(no) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=11, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=r"^22 requests in a row .*such model\); see to --j"):
+            run(items(100))
 
 
 @pytest.mark.parametrize("status", [401, 402, 404])
