@@ -125,6 +125,30 @@ def test_commands_for_a_gzipped_selection_work(pool: Path, tmp_path: Path) -> No
     assert gzip.decompress(smaller.read_bytes()) == b"".join(first)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("", "--no-signals", "--self-weight 1", "--self-weight 1 --signal-weight 0"),
+        *("--target T", "--target T --self-weight 0.3", "--target T --signal-weight 0"),
+        *("--target T --target-weight 0", "--target T --self-weight 1 --target-weight 0.123456789"),
+        *("--target T --no-signals", "--target T --no-signals --self-weight 0"),
+        *("--target T --no-signals --target-weight 0", "--signal quality=0.7 --quality-power 1.5"),
+    ],
+)
+def test_selecting_again_picks_the_same_by_any_mix_of_sources(
+    pool: Path, tmp_path: Path, options: str
+) -> None:
+    small, report = tmp_path / "small.jsonl", tmp_path / "r.html"
+    words = [str(picks(pool, "task.jsonl", 2, 4)) if w == "T" else w for w in options.split()]
+    assert gip("select", pool, "-k", 30, *words, "-o", small).returncode == 0
+    assert gip("report", pool, "-s", small, "-o", report).returncode == 0
+    (selection,) = data_of(report)["selections"]
+    again = shlex.split(selection["curve"]["commands"][1].replace("@N@", "30"))
+    assert any(word.endswith("-weight") for word in again) == ("-weight" in options)
+    assert gip(*again[1:]).returncode == 0
+    assert (tmp_path / "small-30.jsonl").read_bytes() == small.read_bytes()
+
+
 def test_closest_pairs_worst_covered_and_nearest(tmp_path: Path) -> None:
     angles = np.radians([0, 10, 45, 90, 180])
     rows = [row((np.cos(angle), np.sin(angle))) for angle in angles]

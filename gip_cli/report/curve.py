@@ -113,17 +113,20 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]
     if receipt.signals != dict.fromkeys(case.pool.signals.names, 1.0):
         for name, share in receipt.signals.items():
-            words += ["--signal", f"{name}={share:g}"]
+            words += ["--signal", f"{name}={share!r}"]
         words += [] if receipt.signals else ["--no-signals"]
     for target in receipt.files["targets"]:
         words += ["--target", target]
-    if len(receipt.sources) > 1 or ("self" in receipt.sources and receipt.signals):
-        for source in ("self", "signals", "targets"):
+    scored, aimed = bool(receipt.signals), bool(receipt.files["targets"])
+    there = ["self", *["signals"] * scored, *["targets"] * aimed]
+    taken = there[scored:]  # by default, alike
+    if receipt.sources != dict.fromkeys(taken, 1 / len(taken)):
+        for source in there:
             share = receipt.sources.get(source, 0.0)
-            words += [f"--{source.removesuffix('s')}-weight", f"{share:g}"]
+            words += [f"--{source.removesuffix('s')}-weight", repr(share)]
     power = receipt.plan.sources.quality_power
     if receipt.signals and power != 2:
-        words += ["--quality-power", f"{power:g}"]
+        words += ["--quality-power", repr(power)]
     for option in _NESTED:
         said = receipt.options.get(option, [])
         for value in said if isinstance(said, list) else [said]:
