@@ -42,7 +42,8 @@ def writable(path: str | Path) -> Path:
         if not target.parent.is_dir():
             if target.parent.exists():
                 raise NotADirectoryError
-            raise UsageError("no such directory", "make it first", path=Path(path).parent)
+            missing = target if Path(path).is_symlink() else Path(path)
+            raise UsageError("no such directory", "make it first", path=missing.parent)
         if target.is_file() and not os.access(target, os.W_OK):
             raise PermissionError(0, "write-protected")
     return target

@@ -316,6 +316,7 @@ def test_the_key_stands_in_no_file_and_no_message(pool: Path, server: JudgeServe
         (["--judge-model", "m", "--judge-url", "http://é..b/v1"], "not the address of a server"),
         (["--judge-model", "m", "--attribute", "charm", "--dry-run"], "no attribute 'charm'"),
         (["--judge-model", "m", "--rubric", "none.toml", "--dry-run"], "no such file"),
+        (["--judge-model", "m", "--judge-url", "http://h/v1?v=1"], "v1, no ? or #"),
         (["--judge-model", "m", "--timeout", "inf"], "not a finite number"),
         (["--judge-model", "m", "--dry-run", "--journal", "POOL"], "not a judge's journal"),
         (["--judge-model", "m", "-o", "o", "--journal", "o"], "journal and output are the same"),

@@ -159,6 +159,11 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
     assert target.read_bytes() == before
 
 
+def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "scored.jsonl").symlink_to(tmp_path / "none" / "y.jsonl")
+    refused(score, pool, tmp_path, 2, f"{tmp_path}/none: no such directory; make it first")
+
+
 def test_where_no_file_can_be_made(pool: Path) -> None:
     run = gip(*embed_given(pool, Path("/proc/self/fd")))
     assert run.returncode == 2

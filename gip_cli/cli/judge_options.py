@@ -80,7 +80,7 @@ class JudgeOptions:
     max_concurrent: Annotated[
         int,
         _limits(
-            "--max-concurrent-requests", min=1, max=10_000, metavar="N", help="Requests under way."
+            "--max-concurrent-requests", min=1, max=1_000, metavar="N", help="Requests under way."
         ),
     ] = 8
     requests_per_minute: Annotated[

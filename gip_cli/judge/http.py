@@ -1,9 +1,9 @@
 """HTTP through the `openai` package: its retries, backoff and Retry-After, none of our own.
 
-Three things are added to its client, each where every attempt passes, a retry too: the requests
+Four things are added to its client, each where every attempt passes, a retry too: the requests
 a minute, a deadline for the whole answer (its own timeout is one of silence: a server that
-dribbles would hold a request for ever), and the check that a success is a JSON object, without
-which a proxy's error page or half an answer would not be asked for again.
+dribbles would hold a request for ever), a largest size, and the check that a success is a JSON
+object, without which a proxy's error page or half an answer would not be asked for again.
 
 The API key is known here only. It is taken out of every answer and message before they leave.
 """
@@ -21,15 +21,17 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 
-from gip_cli.judge.answers import TIMED_OUT, Unanswered
+from gip_cli.judge.answers import NO_CONNECTION, TIMED_OUT, Unanswered
 from gip_cli.printable import printable
 
-_SHORTEST_SECRET = 8  # a shorter key is a placeholder ("none"), and may be part of any word
+_SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
+_LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
+_ANSWERED = (httpx2.DecodingError, httpx2.TooManyRedirects, httpx2.UnsupportedProtocol)
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
 
-class _NotJSON(httpx2.DecodingError):
-    """A success whose body is not a JSON object; as a request error it is asked for again."""
+class _Unusable(httpx2.DecodingError):
+    """A body that is no answer, and why, as it is counted; a request error is asked again."""
 
 
 class _RawResponse(Protocol):
@@ -67,6 +69,23 @@ def _will_not_pass(response: httpx2.Response) -> bool:
     return response.status_code == 501 or "response_format" in response.text
 
 
+async def _read(response: httpx2.Response) -> httpx2.Response:
+    """`response` with its body, which is read no further than it may be long."""
+    body = bytearray()
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > _LONGEST:
+                raise _Unusable("answer too long", request=response.request)
+    finally:
+        await response.aclose()
+    headers = response.headers.copy()
+    headers.pop("content-encoding", None)  # it is unpacked
+    return httpx2.Response(
+        response.status_code, headers=headers, content=bytes(body), request=response.request
+    )
+
+
 class _Client(openai.DefaultAsyncHttpxClient):
     def __init__(
         self, seconds: float, limiter: AsyncLimiter | None, lost: Callable[[str], None]
@@ -76,12 +95,14 @@ class _Client(openai.DefaultAsyncHttpxClient):
         self._seconds = seconds
         self._limiter = limiter
 
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+    async def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
         if self._limiter is not None:
             await self._limiter.acquire()
         try:
             async with asyncio.timeout(self._seconds):
-                response = await super().send(request, **options)
+                response = await _read(await super().send(request, stream=True, **options))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if self._lost:
                 self._lost(str(error))
@@ -92,7 +113,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             if _json_object(response.text) is None:
-                raise _NotJSON("not a JSON object", request=response.request)
+                raise _Unusable("not JSON", request=response.request)
         elif response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
@@ -168,9 +189,11 @@ class Http:
         if isinstance(error, openai.APITimeoutError):
             return Unanswered(TIMED_OUT)
         if isinstance(error, openai.APIConnectionError):
-            if isinstance(error.__cause__, _NotJSON):
-                return Unanswered("not JSON")
-            return Unanswered("no connection", self._said(str(error.__cause__ or "")))
+            why = self._said(str(error.__cause__ or ""))
+            if isinstance(error.__cause__, _Unusable):
+                return Unanswered(why)
+            answered = isinstance(error.__cause__, _ANSWERED)
+            return Unanswered("bad answer" if answered else NO_CONNECTION, why)
         if isinstance(error, openai.APIStatusError):
             return Unanswered(
                 f"HTTP {error.status_code}", self._said(error.body), error.status_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def identity(model: str) -> str:
     if folder.is_dir():
         digest = hashlib.blake2b(digest_size=16)
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            digest.update(str(path.relative_to(folder)).encode() + b"\0")
+            digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         return f"{folder.resolve().name}@{digest.hexdigest()}"

@@ -80,7 +80,7 @@ def _read(path: str | Path) -> dict[str, Attribute]:
         data = Path(path).read_bytes()
     try:
         tables = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of too many digits
         raise UsageError(f"not TOML: {error}", path=path) from None
     if not tables:
         raise UsageError("a rubric without attributes", "write one table an attribute", path=path)

@@ -76,6 +76,7 @@ class Server:
                 and parts.hostname
                 and parts.port != 0
                 and self._url.isprintable()  # bytes that are not UTF-8 are not
+                and not {"?", "#"} & set(self._url)  # endpoints are put to its end
             )
         except ValueError:
             good = False
@@ -91,7 +92,8 @@ class Server:
     def _no_address(self) -> UsageError:
         source = "OPENAI_BASE_URL" if self.base_url is None else "--judge-url"
         return UsageError(
-            f"{source} is not the address of a server", "give one like http://127.0.0.1:8000/v1"
+            f"{source} is not the address of a server",
+            "give one like http://127.0.0.1:8000/v1, no ? or #",
         )
 
     @property
@@ -126,7 +128,7 @@ class Server:
         try:
             import aiolimiter  # noqa: F401
             import httpx2
-            import openai  # noqa: F401
+            import openai
         except ImportError as error:
             raise UsageError(
                 f"asking a server needs a package that is not here ({error})",
@@ -136,6 +138,13 @@ class Server:
             httpx2.URL(self._url)
         except httpx2.InvalidURL:  # stricter than urlsplit: a host that IDNA does not know
             raise self._no_address() from None
+        try:
+            openai.DefaultAsyncHttpxClient()
+        except (ImportError, httpx2.InvalidURL, ValueError, OSError) as error:
+            raise UsageError(
+                f"the environment's proxy or certificates cannot be used ({error})",
+                "see to HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+            ) from None
         self.key()
 
     @asynccontextmanager

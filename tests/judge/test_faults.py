@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from gip_cli.judge import Api
 from tests.judge.conftest import Run, causes, items, scores, unchanged
 from tests.judge.server import Asked, Handler, JudgeServer, answer, completion
 
+BOMB = gzip.compress(b" " * (40 << 20) + b"{}")
 APIS = [Api.systemone, Api.openai, Api.chat]
 
 
@@ -117,6 +120,59 @@ def test_a_fault_that_stays_is_null_and_is_asked_again(api: Api, tmp_path: Path)
         assert all(score for row in scores(second) for score in row)
         assert {number(asked) for asked in server.requests[before:]} == set(range(len(faults)))
         assert len(server.requests) == before + len(faults)
+
+
+def redirect(place: str) -> Callable[[Handler, Asked], None]:
+    return lambda handler, asked: handler.raw(b"", 307, location=place)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (redirect("/v1/systemone"), "bad answer"),
+        (redirect("ftp://127.0.0.1/v1/systemone"), "bad answer"),
+        (lambda handler, _: handler.raw(b"{}", content_encoding="gzip"), "bad answer"),
+        (lambda handler, _: handler.raw(b" " * (9 << 20) + b"{}"), "answer too long"),
+        (lambda handler, _: handler.raw(BOMB, content_encoding="gzip"), "answer too long"),
+        (lambda handler, _: handler.raw(BOMB, 400, content_encoding="gzip"), "answer too long"),
+    ],
+)
+def test_an_answer_of_no_use_is_no_missing_connection(
+    fault: Callable[[Handler, Asked], None], cause: str, tmp_path: Path
+) -> None:
+    def always(handler: Handler, asked: Asked) -> bool:
+        fault(handler, asked)
+        return True
+
+    with JudgeServer(always) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0)
+        assert causes(run(items(1))) == [[cause] * 2]
+    assert run.path.stat().st_size < 100
+
+
+def test_a_packed_answer_is_read(tmp_path: Path) -> None:
+    def packed(handler: Handler, asked: Asked) -> bool:
+        handler.raw(gzip.compress(json.dumps(answer(asked)).encode()), content_encoding="gzip")
+        return True
+
+    with JudgeServer(packed) as server:
+        assert causes(Run(server.url, tmp_path / "j")(items(1))) == [[None, None]]
+
+
+def test_an_answer_without_end_is_given_up_on(tmp_path: Path) -> None:
+    sent = 0
+
+    def endless(handler: Handler, asked: Asked) -> bool:
+        nonlocal sent
+        handler.close_connection = True
+        handler.raw(b"{", length=1 << 40)
+        while True:  # until nobody listens
+            sent += handler.wfile.write(b" " * (1 << 20))
+
+    with JudgeServer(endless) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0)
+        assert causes(run(items(1))) == [["answer too long"] * 2]
+        assert sent < 64 << 20
 
 
 def test_one_request_in_five_failing_at_random_changes_nothing(tmp_path: Path) -> None:

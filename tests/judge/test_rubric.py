@@ -68,6 +68,8 @@ def test_digest_changes_with_every_word_and_with_nothing_else(tmp_path: Path) ->
     [
         ("", "without attributes"),
         ("[a\n", "not TOML"),
+        pytest.param("a = " + "[" * 3000 + "]" * 3000, "not TOML: ", id="deep"),
+        pytest.param(f"a = {'1' * 5000}", "not TOML: ", id="digits"),
         ("a = 1\n", "'a': not a table"),
         ('[a]\nlevels = ["x", "y"]\n', "no instructions"),
         ('[a]\ninstructions = " "\nlevels = ["x", "y"]\n', "no instructions"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -366,7 +367,9 @@ def test_the_key_is_sent_and_stands_nowhere_else(
         assert KEY not in text
 
 
-@pytest.mark.parametrize("key", ["sk-abcd/efgh", "12345678", "a  b'c\"d\\e", "n0123456"])
+@pytest.mark.parametrize(
+    "key", ["s3/!", "s3cr3t!", "sk-abcd/efgh", "12345678", "a  b'c\"d\\e", "n0123456"]
+)
 def test_a_key_is_found_in_every_spelling_that_json_has(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,7 +420,17 @@ def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://x:99999/v1", ""]
+    "url",
+    [
+        "127.0.0.1:8000",
+        "ftp://x/v1",
+        "http://",
+        "http://x:99999/v1",
+        "",
+        "http://x/v1?api-version=1",
+        "http://x/v1#top",
+        "http://x/v1?",
+    ],
 )
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(UsageError, match=r"^--judge-url is not the address of a server"):
@@ -434,6 +447,26 @@ def test_an_address_of_the_environment_that_is_none(
     with pytest.raises(UsageError, match=r"^OPENAI_BASE_URL is not the address of a server; give"):
         Server("m").check()
     assert Server("m", base_url="http://h/v1").place == "http://h/v1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("ALL_PROXY", "foo://h", "foo://h"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080", "socksio"),
+        ("HTTP_PROXY", "foo:bar", "Invalid port: 'bar'"),
+        ("HTTPS_PROXY", "http://é..b", "Invalid IDNA hostname"),
+        ("SSL_CERT_FILE", "/none", "No such file"),
+        ("SSL_CERT_FILE", __file__, "no certificate"),
+    ],
+)
+def test_an_environment_that_no_request_can_be_made_in(
+    variable: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setitem(sys.modules, "socksio", None)  # even where it is installed
+    with pytest.raises(UsageError, match=rf"{why}.*\); see to HTTP_PROXY, .* and SSL_CERT_FILE$"):
+        Server("m", base_url="http://127.0.0.1:1/v1").check()
 
 
 def test_the_address_is_shown_without_its_password() -> None:
