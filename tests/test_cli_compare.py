@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.selecting import embed, row, write_rows
+from tests.test_cli_report import data_of
 from tests.toys import error_of, gip
 
 
@@ -126,7 +127,34 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     assert ours["length"] * ours["size"] == pytest.approx(receipt["tokens"]["picked"])
     assert figures["query"] == pytest.approx(receipt["query"]["sources"])
     assert list(ours["shares"]) == ["kind"] * ("group_field" in receipt["options"])
-    assert figures["notes"] == []
+    assert [note[:31] for note in figures["notes"]] == (
+        ["Captured energy counts the 5 row"[:31]] if "--given" in options else []
+    )
+
+
+def test_rows_given_before_count_once(large: Path) -> None:
+    march, april = large.with_name("march.jsonl"), large.with_name("april.jsonl")
+    assert gip("select", large, "-k", 6, "--noise", 0.01, "-o", march).returncode == 0
+    added = ("--given", march, "-o", april)
+    assert gip("select", large, "-k", 6, "--noise", 0.01, *added).returncode == 0
+    alone, given = (
+        json.loads(one.with_suffix(".receipt.json").read_bytes()) for one in (march, april)
+    )
+    figures = compared(large, april, march)
+    assert alone["captured"] == pytest.approx(given["given"]["captured"], abs=1e-6)
+    for one, receipt in ((march, alone), (april, given)):
+        assert figures["subsets"][str(one)]["captured"] == pytest.approx(receipt["captured"])
+    (note,) = figures["notes"]
+    assert f"the 6 rows given before, which alone capture {alone['captured']:.1%}" in note
+    report = large.with_name("given.html")
+    assert gip("report", large, "-s", april, "-s", march, "-o", report).returncode == 0
+    data = data_of(report)
+    assert data["notes"] == figures["notes"]
+    added, first = (selection["curve"] for selection in data["selections"])
+    assert added["captured"][-1] == pytest.approx(given["captured"], abs=1e-5)
+    assert first["captured"][-1] == pytest.approx(alone["captured"], abs=1e-5)
+    assert first["before"] == 0
+    assert added["random"]["low"][0] >= alone["captured"] - 1e-5
 
 
 @pytest.mark.parametrize("first", [{"b": 2.0}, {"a": 1.0, "b": 2.0}], ids=["none", "one"])

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from gip_cli.candidates import Candidates, gather_candidates
 from gip_cli.companions import Companions
-from gip_cli.embeddings import Embeddings
+from gip_cli.embeddings import Embeddings, join_keys
 from gip_cli.errors import UsageError
+from gip_cli.given import Given
 from gip_cli.groups import Groups
 from gip_cli.measures import (
     RANDOM_SEEDS,
@@ -25,6 +26,7 @@ from gip_cli.measures import (
 )
 from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
+from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
 from gip_cli.report.selections import Picked, Receipt, Rows
 from gip_cli.signals import quality_weights, to_unit
@@ -47,7 +49,7 @@ class Case:
     covariance: Matrix  # the query's, (d, d)
     sources: dict[str, float]  # shares of the query
     weights: Matrix  # (m,), 0 for rows that lack a signal
-    given: Matrix | None  # atoms (g, d) of the rows that were there before
+    given: Given | None  # the rows that were there before
     noise: float
     pickable: Rows
     ranked: Rows | None  # the pickable rows by quality, best first; None without signals
@@ -57,14 +59,22 @@ class Case:
     def captured(self, rows: Rows) -> float:
         """Share of the query's energy that `rows`, and those given before, capture."""
         return captured_energy(
-            self.vectors, self.weights, rows, self.covariance, self.noise, self.given
+            self.vectors, self.weights, rows, self.covariance, self.noise, self._before(rows)
         )
 
-    def gains(self, order: Rows) -> Matrix:
-        """What each row adds to `captured` of those before it (n,)."""
-        return captured_gains(
-            self.vectors, self.weights, order, self.covariance, self.noise, self.given
-        )
+    def curve(self, order: Rows) -> tuple[float, Matrix]:
+        """What the rows given before capture, and what each of `order` (n,) adds to that."""
+        given = self._before(order)
+        fixed = self.covariance, self.noise, given
+        before = captured_energy(self.vectors, self.weights, order[:0], *fixed)
+        return before, captured_gains(self.vectors, self.weights, order, *fixed)
+
+    def _before(self, rows: Rows) -> Matrix | None:
+        """The atoms given before that are not among `rows`: nothing is observed twice."""
+        if self.given is None:
+            return None
+        again: Matrix = self.given.atoms[join_keys(self.pool.keys[rows], self.given.keys) < 0]
+        return again
 
     def draws(self, count: int) -> list[Rows]:
         """Random subsets of the rows that could have been picked, the same ones every time."""
@@ -122,7 +132,7 @@ def open_case(
     weights, covariance = rows.query.weights, rows.query.covariance
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
-    return Case(
+    case = Case(
         pool,
         rows.vectors,
         rows.tokens if known else pool.lengths,
@@ -131,13 +141,19 @@ def open_case(
         covariance,
         rows.query.sources,
         np.nan_to_num(weights),
-        rows.given.atoms if rows.given else None,
+        rows.given,
         receipt.noise if receipt else default_noise(most, rows.weights, covariance),
         np.flatnonzero(rows.open),
         _by_quality(rows),
         picked,
         _notes(rows, picked, receipt),
     )
+    if case.given is not None:
+        case.notes.append(
+            f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
+            f"alone capture {case.captured(case.pickable[:0]):.1%}; a row among both counts once."
+        )
+    return case
 
 
 def _by_quality(rows: Candidates) -> Rows | None:

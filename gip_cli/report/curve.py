@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gip_cli.measures import knee
 from gip_cli.report.case import Case
-from gip_cli.report.selections import Picked, Receipt
+from gip_cli.report.selections import Picked, Receipt, Rows
 
 _POINTS = 80
 _LONGER = 3  # random orders that are followed to twice the budget
@@ -39,16 +39,14 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     as much as the selection, null where twice as many do not.
     """
     count = len(picked.rows)
-    gains = case.gains(picked.rows)
-    before = case.captured(picked.rows[:0])
+    before, gains = case.curve(picked.rows)
     captured = before + np.cumsum(gains)
     bend = knee(captured - before)
     steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(1, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
     draws = case.draws(2 * count)
     followed = [
-        before + np.cumsum(case.gains(draw if seed < _LONGER else draw[:count]))
-        for seed, draw in enumerate(draws)
+        _along(case, draw if seed < _LONGER else draw[:count]) for seed, draw in enumerate(draws)
     ]
     longer = np.mean(followed[:_LONGER], axis=0)
     band = np.array([one[:count] for one in followed])
@@ -57,7 +55,7 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     drawn = band[:, np.minimum(at, band.shape[1]) - 1]
     top = None
     if case.ranked is not None and len(case.ranked) >= count:
-        top = before + np.cumsum(case.gains(case.ranked[:count]))[at - 1]
+        top = _along(case, case.ranked[:count])[at - 1]
     return {
         "n": at.tolist(),
         "captured": shown(captured[at - 1]),
@@ -80,6 +78,12 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
         "commands": _commands(case, picked),
         "gains": [float(f"{gain:.5g}") for gain in gains],
     }
+
+
+def _along(case: Case, order: Rows) -> Matrix:
+    """Captured after each row of `order` (n,)."""
+    before, gains = case.curve(order)
+    return before + np.cumsum(gains)
 
 
 def shown(values: Matrix) -> list[float]:
