@@ -72,7 +72,7 @@ class Candidates:
         the root of its share. They are the rows' correlations with a query that is never seen;
         any other query is known, and is pursued itself.
     tokens : (m,)
-        Each row's token count; 0 where it is not known.
+        Each row's token count; 0 where it is not `counted` (m,).
     reasons : (m,)
         Why a row cannot be picked; OPEN where it can.
     """
@@ -85,6 +85,7 @@ class Candidates:
     scores: Array | None
     given: Given | None
     tokens: Rows
+    counted: Mask
     reasons: Reasons
 
     @property
@@ -157,6 +158,7 @@ def gather_candidates(
     )
     tokens = _tokens(pool, store, at, plan)
     uncounted = tokens < 0
+    counted = ~uncounted & ((at >= 0) | (plan.budget.token_field is not None))
     if uncounted.any():
         tokens = np.maximum(tokens, 0)
     closed = {
@@ -174,7 +176,7 @@ def gather_candidates(
     if np.all(reasons != Reason.OPEN):
         why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
         raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
-    return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, reasons)
+    return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, counted, reasons)
 
 
 def _first_reasons(closed: Mapping[Reason, Mask], m: int) -> Reasons:

@@ -230,6 +230,54 @@ def test_refuses_to_write_over_what_it_reads(pool: Path) -> None:
     assert chosen.read_bytes() == before
 
 
+def test_an_unknown_token_count_is_no_zero(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(v, tok=[30, 50, None][at % 3]) for at, v in enumerate(rng.standard_normal((60, 3)))]
+    pool, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(pool, 3)
+    counted = ("--tokens", 300, "--token-field", "tok", "--skip-bad")
+    assert gip("select", pool, *counted, "-o", small).returncode == 0
+    assert gip("report", pool, "-s", small, "--skip-bad", "-o", tmp_path / "r.html").returncode == 0
+    data = data_of(tmp_path / "r.html")
+    tokens = data["selections"][0]["changes"]["measures"][0]
+    assert (tokens["mean"]["pool"], tokens["unknown"], tokens["at"]) == (40, 20, [30, 50])
+    assert data["rows"]["length"][:4] == [30, 50, None, 30]
+
+
+def test_figures_of_the_longest_names_are_written(tmp_path: Path) -> None:
+    rows = [row((1, at), gip={"signals": {"s" * 300 + end: 1.0 for end in "ab"}}) for at in (1, 2)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    reporting = ("report", pool, "-s", pool, "-o", tmp_path / "r.html", "--figures", tmp_path / "f")
+    assert gip(*reporting).returncode == 0
+    assert len([*(tmp_path / "f").glob("signal-?-sss*.png")]) == 2
+
+
+def test_what_a_receipt_names_is_read_and_so_neither_overwritten_nor_missing(
+    pool: Path, tmp_path: Path
+) -> None:
+    before, figures = picks(pool, "before.jsonl", 0, 1), tmp_path / "figures"
+    small, report = tmp_path / "small.jsonl", tmp_path / "r.html"
+    assert gip("select", pool, "-k", 4, "--given", before, "-o", small).returncode == 0
+    whole = before.read_bytes()
+    figures.mkdir()
+    (figures / "curve.png").symlink_to(before)
+    with before.open("ab") as end:
+        for run in (
+            gip("report", pool, "-s", small, "-o", before),
+            gip("report", pool, "-s", small, "-o", report, "--figures", figures),
+            gip("compare", small, "--pool", pool, stdout=end, stderr=-1),
+        ):
+            assert (run.returncode, "are the same file" in error_of(run)) == (2, True)
+    assert (before.read_bytes(), report.exists()) == (whole, False)
+    before.unlink()
+    run = gip("report", pool, "-s", small, "-o", report)
+    receipt = small.with_suffix(".receipt.json")
+    assert run.returncode == 2
+    told = f"the query of {receipt}: {before}: no such file or directory; run where gip select ran"
+    assert error_of(run).startswith(told)
+
+
 def test_ten_thousand_rows_that_do_not_compress_stay_under_8_mb(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = []

@@ -35,6 +35,15 @@ GroupFields = Annotated[
 ]
 
 
+def files_read(pool: str, selections: list[str]) -> list[str]:
+    """All that `opened` reads but embeddings: receipts too, and the files that they name."""
+    from gip_cli.report.selections import Receipt
+
+    receipts = [one for path in selections if (one := Receipt.beside(path))]
+    named = [path for one in receipts for paths in one.files.values() for path in paths]
+    return [pool, *selections, *(str(one.path) for one in receipts), *named]
+
+
 @contextmanager
 def opened(
     pool: str,

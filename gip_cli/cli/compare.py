@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
+from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened
 from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
 from gip_cli.printable import printable
 
@@ -44,7 +44,7 @@ def compare(
     """
     from gip_cli.report.comparison import compare as measured
 
-    check_outputs("-", read=[pool, *selections])
+    check_outputs("-", read=files_read(pool, selections))
     with opened(
         pool, embeddings, selections, group_field, format, text_field, skip_bad=skip_bad
     ) as case:

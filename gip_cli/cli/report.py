@@ -6,9 +6,17 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, opened
+from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened
 from gip_cli.cli.console import note
-from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
+from gip_cli.cli.options import (
+    Format,
+    Quiet,
+    SkipBad,
+    TextFields,
+    check_outputs,
+    refuse_same,
+    writing,
+)
 from gip_cli.report import Method
 
 
@@ -51,14 +59,15 @@ def report(
     from gip_cli.report.content import content
     from gip_cli.report.figures import canvas_type, figure_folder, write_figures
     from gip_cli.report.page import page, plotly_script
-    from gip_cli.report.selections import Receipt
 
-    receipts = [str(place) for one in selection if (place := Receipt.place(one))]
-    check_outputs(output, read=[pool, *selection, *receipts])
+    read = files_read(pool, selection)
+    check_outputs(output, read=read)
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()
         folder = figure_folder(figures)
+        for picture in folder.glob("*.png"):  # or what a link leads to
+            refuse_same(str(picture), *read)
     with opened(
         pool, embeddings, selection, group_field, format, text_field, skip_bad=skip_bad
     ) as case:

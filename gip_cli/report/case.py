@@ -43,7 +43,7 @@ class Case:
 
     pool: Pool
     vectors: Vectors  # (m, d)
-    lengths: npt.NDArray[np.integer]  # (m,) in `unit`
+    lengths: Matrix  # (m,) in `unit`, NaN where not known
     unit: str  # tokens, or response characters where the store does not know tokens
     groups: dict[str, Groups]  # by field
     covariance: Matrix  # the query's, (d, d)
@@ -117,25 +117,24 @@ def open_case(
     """
     receipt = next((one.receipt for one in picked if one.receipt), None)
     plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
-    files = {}
-    if receipt is not None:
-        companions = Companions(store, skip_bad=skip_bad)
-        files = {
-            part: [companions.read(path) for path in paths] for part, paths in receipt.files.items()
-        }
+    companions = Companions(store, skip_bad=skip_bad)
+    named = receipt.files if receipt else {}
     try:
+        files = {part: [companions.read(path) for path in paths] for part, paths in named.items()}
         rows = gather_candidates(pool, store, plan, **files)
     except UsageError as error:
         if receipt is None:
             raise
-        raise UsageError(f"the query of {receipt.path}: {error}") from None
+        remedy = "run where gip select ran, or move the receipt away"
+        told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
+        raise UsageError(f"the query of {receipt.path}: {told}") from None
     weights, covariance = rows.query.weights, rows.query.covariance
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
     case = Case(
         pool,
         rows.vectors,
-        rows.tokens if known else pool.lengths,
+        np.where(rows.counted, rows.tokens, np.nan) if known else pool.lengths.astype(np.float64),
         "tokens" if known else "response characters",
         {field: Groups.by(pool.fields[field]) for field in group_fields},
         covariance,

@@ -30,7 +30,7 @@ def changes(case: Case, rows: Rows) -> dict[str, Any]:
     """
     draws = case.draws(len(rows))
     signals = case.pool.signals
-    columns = [(case.unit, case.lengths.astype(np.float64))]
+    columns = [(case.unit, case.lengths)]
     columns += [(name, signals.values[:, at]) for at, name in enumerate(signals.names)]
     measures = [_measure(name, values, rows, draws) for name, values in columns]
     groups = [_groups(case, field, rows, draws) for field in case.groups]

@@ -28,7 +28,7 @@ class Worth:
     coverage_mean: float
     coverage_p10: float
     nearest_cosine: float | None
-    length: float
+    length: float | None
     signals: dict[str, float | None]
     shares: dict[str, dict[str, float]]
 
@@ -43,7 +43,7 @@ def worth(case: Case, rows: Rows) -> Worth:
         coverage_mean=float(coverage.mean()),
         coverage_p10=float(np.quantile(coverage, 0.1)),
         nearest_cosine=known_mean(nearest_cosines(case.vectors, rows)),
-        length=float(case.lengths[rows].mean()),
+        length=known_mean(case.lengths[rows]),
         signals={
             name: known_mean(signals.values[rows, at]) for at, name in enumerate(signals.names)
         },

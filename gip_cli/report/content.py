@@ -103,7 +103,7 @@ def _rows(case: Case, rows: Rows, told: Rows) -> Data:
     signals = case.pool.signals.values[rows]
     return {
         "line": case.pool.lines[rows].tolist(),
-        "length": case.lengths[rows].tolist(),
+        "length": [None if np.isnan(value) else int(value) for value in case.lengths[rows]],
         "signals": [
             [None if np.isnan(value) else float(f"{value:.5g}") for value in column]
             for column in signals.T

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, as on the page.
 _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
+_NAME = 100  # characters of a file's name: systems take 255 bytes
 _LABEL = 24  # characters of a group's name; 40 wide ones leave no room for the bars
 _UNDRAWN = r"Glyph \d+ |Matplotlib currently does not support"  # begins both warnings
 
@@ -62,7 +63,8 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
         for name, size, draw in _figures(data, selection):
             canvas = create(figsize=size, dpi=160, layout="constrained")
             draw(canvas.subplots())
-            path = folder / f"{prefix}{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.png"
+            plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:_NAME]
+            path = folder / f"{prefix}{plain}.png"
             with replacing(path) as file, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", _UNDRAWN)
                 canvas.savefig(file, format="png", metadata={"Software": None})
@@ -96,11 +98,13 @@ def _curve(axes: Axes, selection: Data) -> None:
     axes.plot(n, random["mean"], "--", color=_RANDOM, label=f"random, {random['seeds']} seeds")
     if curve["top"]:
         axes.plot(n, curve["top"], ":", color=_TOP, label="top-k by signal")
-    axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=_literal(selection["name"]))
+    name = selection["name"]
+    name = f"./{name}" if name.startswith("_") else name  # matplotlib hides what begins so
+    axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=_literal(name))
     axes.plot(bend["n"], bend["captured"], "D", color=_PICKS, ms=7, label=f"knee: {bend['n']:,}")
     axes.set(xlabel="picks", ylabel="captured energy", ylim=(0, None))
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     axes.legend(frameon=False)
     _plain(axes)
 
@@ -127,7 +131,7 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
         axes.bar(at, shares["pool"], width * 0.92, color=_POOL, label="pool")
     axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     axes.set(xlabel=_literal(about))
     _legend_above(axes)
     _plain(axes)
@@ -140,7 +144,7 @@ def _groups(axes: Axes, group: Data) -> None:
     axes.barh(at, group["picks"][:_GROUPS], 0.36, color=_PICKS, label="picks")
     axes.plot(group["random"][:_GROUPS], at, "|", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.set_yticks(at, labels)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     axes.set(xlabel=f"share, by {_literal(group['field'])}")
     _legend_above(axes)
     _plain(axes)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,9 @@ import orjson
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from gip_cli.report.page import page as html
 from tests.browser.conftest import Page, Sample
+from tests.test_cli_report import data_of
 from tests.toys import embed, gip
 
 OVERFLOW = "const { scrollWidth, clientWidth } = document.documentElement;" + (
@@ -27,6 +32,11 @@ def shown(row: Any) -> str:
     """A row's text as the page shows it."""
     prompt = f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
     return f"{prompt}\n{row['output']}"
+
+
+def rendered(path: Path, data: Any) -> Path:
+    path.write_bytes(html(data))
+    return path
 
 
 @pytest.fixture
@@ -91,6 +101,70 @@ def test_slider_counts_what_rows_given_before_had_captured(
     captured = json.loads(added.with_suffix(".receipt.json").read_bytes())["captured"]
     assert page.text("#kept").startswith(f"captures {captured:.1%} ")
     assert page.text("#answers .figure") == f"{captured:.1%}"
+
+
+def test_random_between_two_sampled_points_is_interpolated(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    curve = data["selections"][0]["curve"]
+    curve |= {"n": [1, 5, 20], "random": curve["random"] | {"mean": [0.01, 0.05, 0.8]}}
+    curve["knee"]["n"] = 5
+    page.open(rendered(sample.report.with_name("sparse.html"), data))
+    for picks, random in ((1, "1.0%"), (3, "3.0%"), (5, "5.0%"), (8, "20.0%"), (20, "80.0%")):
+        page.js(
+            "const number = document.getElementById('keep-number'); number.value = arguments[0];"
+            "number.dispatchEvent(new Event('change'))",
+            picks,
+        )
+        assert page.text("#kept").endswith(f"(random {random})")
+
+
+def test_picks_that_are_not_shown_are_no_links(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    (selection,) = data["selections"]
+    selection["picks"][:] = [row if rank < 3 else -1 for rank, row in enumerate(selection["picks"])]
+    data["pool"]["rows"] += 1
+    page.open(rendered(sample.report.with_name("many.html"), data))
+    assert "Shown are the worst covered rows and the first picks" in page.text("#map-about")
+    data["selections"].append({**selection, "picks": [-1] * 20})
+    page.open(rendered(sample.report.with_name("many.html"), data))
+    page.js(
+        "const scope = document.getElementById('scope'); scope.value = 'all';"
+        "scope.dispatchEvent(new Event('change'))"
+    )
+    for number in range(1, 26):
+        page.js(f"document.querySelectorAll('#table tr.row button')[{number - 1}].click()")
+        page.js("document.querySelectorAll('#pinned .facts button').forEach((b) => b.click())")
+    page.js(
+        "const other = document.getElementById('selection'); other.value = 1;"
+        "other.dispatchEvent(new Event('change'))"
+    )
+    page.wait(lambda: page.text("#found") == "204 rows")
+    assert page.listen().errors == []
+
+
+def test_a_theme_leaves_slider_table_and_search_as_they_are(report: Page) -> None:
+    report.js("document.getElementById('keep').focus()")
+    report.keys(Keys.END)
+    report.js("document.querySelector('#table th:nth-child(4) button').click()")
+    before = report.text("#kept"), report.texts("#table td:first-child")
+    colour = "return document.getElementById('curve').data.at(-1).marker.color"
+    blue = report.js(colour)
+    report.js("document.getElementById('theme').click()")
+    assert (report.text("#kept"), report.texts("#table td:first-child")) == before
+    assert report.js(colour) != blue
+
+
+def test_there_is_no_copy_button_where_it_cannot_work(page: Page, sample: Sample) -> None:
+    """Over plain http, but not to the machine itself by its loopback address."""
+    assert len(page.open(sample.report).texts("#commands button")) == 2
+    serve = partial(SimpleHTTPRequestHandler, directory=sample.report.parent)
+    with ThreadingHTTPServer(("0.0.0.0", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page.driver.get(f"http://0.0.0.0:{server.server_port}/{sample.report.name}")
+        page.wait(lambda: page.js("return document.getElementById('loading').hidden"))
+        assert len(page.texts("#commands code")) == 2
+        assert page.texts("#commands button") == []
+        server.shutdown()
 
 
 def test_map_has_every_row_once_and_picks_by_rank(report: Page, sample: Sample) -> None:

@@ -25,9 +25,10 @@ const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const signed = (number, digits = 2) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
 const short = (number) =>
   number === null ? "–" : Math.abs(number) >= 1000 ? count(Math.round(number)) : String(+number.toPrecision(3));
-const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+/** Both never cut a character that JavaScript keeps as two. */
+const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, "")}…` : text);
 /** A path's end, where its name is. */
-const end = (path, length) => (path.length > length ? `…${path.slice(1 - length)}` : path);
+const end = (path, length) => (path.length > length ? `…${path.slice(1 - length).replace(/^[\udc00-\udfff]/, "")}` : path);
 
 /** Plotly reads <b>, <a> and entities in labels; this keeps a dataset's text what it is. */
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

@@ -146,7 +146,7 @@ function drawGroups(node, group) {
     },
   ], {
     showlegend: false,
-    xaxis: { tickformat: ".0%", rangemode: "tozero" },
+    xaxis: { tickformat: "~%", rangemode: "tozero" },
     yaxis: { tickvals: y, ticktext: labels.map((label) => plain(cut(label, 24))), showgrid: false, tickfont: { color: theme.colour("ink") } },
   }, `Shares of ${group.field} in pool, picks and random rows.`);
 }

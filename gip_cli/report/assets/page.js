@@ -50,7 +50,10 @@ function showKeep(selection) {
   const show = (value) => {
     const rows = Math.min(selection.size, Math.max(1, Math.round(value) || 1));
     slider.value = number.value = rows;
-    const random = selection.curve.random.mean[selection.curve.n.findIndex((n) => n >= rows)];
+    const { n, random: { mean } } = selection.curve;
+    const at = n.findIndex((picks) => picks >= rows);
+    const left = (n[at] - rows) / (n[at] - n[at - 1]) || 0;
+    const random = mean[at] - left * (mean[at] - (mean[at - 1] ?? 0));
     byId("kept").textContent = `captures ${percent(totals[rows - 1])} (random ${percent(random)})`;
     fill("commands", ...selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows))));
   };
@@ -64,7 +67,7 @@ function commandLine(text) {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   });
-  return el("div", { className: "command" }, el("code", { tabIndex: 0 }, text), button);
+  return el("div", { className: "command" }, el("code", { tabIndex: 0 }, text), navigator.clipboard ? button : null); // none over plain http
 }
 
 function effect(shift) {
@@ -127,7 +130,7 @@ function showRun(data, selection) {
   };
   if (receipt) {
     facts["selected by"] = `gip ${receipt.gip}, numpy ${receipt.numpy}`;
-    facts["embeddings"] = `${receipt.embeddings.path}: ${receipt.embeddings.model}, ${receipt.embeddings.dimension} dimensions`;
+    facts["embeddings"] = `${receipt.embeddings.path ?? "made for the run"}: ${receipt.embeddings.model}, ${receipt.embeddings.dimension} dimensions`;
     facts["input digest"] = `BLAKE2b ${receipt.input.blake2b}`;
     for (const [name, value] of Object.entries(receipt.options))
       if (name !== "noise" && value !== null && value !== false && (typeof value !== "object" || Object.keys(value).length))
@@ -148,14 +151,15 @@ class Page {
     data.selections.forEach((selection, at) => byId("selection").append(el("option", { value: at }, selection.name)));
     byId("switch").hidden = data.selections.length < 2;
     const { shown, all } = { shown: data.map.x.length, all: data.pool.rows };
+    const every = data.selections.every((selection) => !selection.picks.includes(-1));
     byId("map-about").textContent = `${data.map.about}. Pool in grey, picks by rank. Click a point to pin its row; a lasso or a search narrows the table below.` +
-      (shown < all ? ` Shown are the picks and a seeded sample, ${count(shown)} of ${count(all)} rows.` : "");
+      (shown < all ? ` Shown are ${every ? "the picks and a seeded sample" : "the worst covered rows and the first picks, as many as fit"}, ${count(shown)} of ${count(all)} rows.` : "");
     this.listen();
   }
 
   listen() {
     byId("selection").addEventListener("change", (event) => this.show(event.target.value));
-    byId("theme").addEventListener("click", () => (theme.set(!theme.dark()), this.show()));
+    byId("theme").addEventListener("click", () => (theme.set(!theme.dark()), this.draw()));
     byId("search").addEventListener("input", (event) => this.narrow({ query: event.target.value.toLowerCase() }));
     byId("scope").addEventListener("change", (event) => this.narrow({ scope: event.target.value }));
     byId("clear").addEventListener("click", () => this.narrow({ lasso: null }));
@@ -172,20 +176,26 @@ class Page {
     });
   }
 
-  /** Everything, for the selection at `at`, or anew for the one shown. */
-  async show(at = this.at ?? 0) {
-    this.at = Number(at);
-    const selection = (this.selection = this.data.selections[this.at]);
+  /** Everything, for the selection at `at`. */
+  async show(at) {
+    const selection = (this.selection = this.data.selections[at]);
     showAnswers(this.data, selection);
     showKeep(selection);
     showRun(this.data, selection);
     this.rows.show(selection);
+    await this.draw();
+    this.hearMap();
+    this.pin(this.pinned ?? selection.picks.find((row) => row >= 0) ?? 0);
+  }
+
+  /** The charts, in the colours of the theme. */
+  async draw() {
+    const { selection } = this;
     drawCurve(byId("curve"), this.data.selections, selection);
     showChanges(selection);
     showRedundancy(selection, this.rows, (row) => this.pin(row, true));
     await drawMap(this.map, this.data, { ...selection, drag: this.map.layout?.dragmode }, this.webgl);
-    this.hearMap();
-    this.pin(this.pinned ?? selection.picks[0]);
+    markMap(this.map, this.data, this.pinned, this.rows.chosen());
   }
 
   hearMap() {
@@ -242,9 +252,9 @@ async function start() {
   const [data, plotly] = await Promise.all([unpack("data"), unpack("plotly")]);
   document.head.append(el("script", { textContent: plotly })); // allowed by its hash
   const page = new Page(JSON.parse(data));
-  dark.addEventListener("change", () => (theme.set(dark.matches), page.show()));
+  dark.addEventListener("change", () => (theme.set(dark.matches), page.draw()));
   document.querySelector("main").hidden = false;
-  await page.show();
+  await page.show(0);
   byId("loading").hidden = true;
 }
 

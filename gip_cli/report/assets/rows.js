@@ -1,7 +1,7 @@
 // Rows as people read them: the card of one, the tip of a hovered one, the table of many.
 
 const PER_PAGE = 25;
-const RANK = 0; // that column's place; columns go by place, as a dataset may call a signal anything
+const RANK = 0, GAIN = 2; // their columns' places; columns go by place, as a dataset may call a signal anything
 
 class Rows {
   constructor(data, onPin) {
@@ -48,12 +48,14 @@ class Rows {
     const fact = (name, value) => facts.append(el("dt", {}, name), el("dd", {}, value));
     for (const [at, column] of this.columns().entries()) {
       const value = column.value(row);
-      if (column.kind !== "text" && at !== RANK && value !== null) fact(column.name, shown(column, value));
+      if (column.kind === "text" || at === RANK || (at === GAIN && value === null)) continue;
+      fact(column.name, value === null ? "–" : shown(column, value));
     }
     if (this.selection.cosine[row] !== null) {
       const nearest = this.selection.nearest[row];
-      const jump = el("button", { type: "button", className: "link" }, `pick ${count(nearest + 1)}`);
-      jump.addEventListener("click", () => this.onPin(this.selection.picks[nearest]));
+      const to = this.selection.picks[nearest]; // -1 where there are more picks than can be shown
+      const jump = to < 0 ? `pick ${count(nearest + 1)}` : el("button", { type: "button", className: "link" }, `pick ${count(nearest + 1)}`);
+      if (to >= 0) jump.addEventListener("click", () => this.onPin(to));
       fact("nearest pick", el("span", {}, jump, `, cosine ${this.selection.cosine[row].toFixed(2)}`));
     }
     const turns = [];
