@@ -152,6 +152,6 @@ def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:
     """
     exact = weights * total / weights.sum()
     parts: Rows = np.floor(exact).astype(np.int64)
-    order = np.lexsort((-weights, parts - exact))
+    order = np.lexsort((-weights, (parts - exact).round(9)))  # rounding must not break ties
     parts[order[: total - int(parts.sum())]] += 1
     return parts

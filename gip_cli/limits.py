@@ -46,6 +46,8 @@ class Limits:
 
     Attributes
     ----------
+    asked : int or None
+        Rows asked for, where rows are what the budget says.
     most : int
         No more rows than this can be picked.
     expected : int
@@ -54,6 +56,7 @@ class Limits:
 
     tokens: Caps | None
     quotas: Quotas | None
+    asked: int | None
     most: int
     expected: int
 
@@ -73,13 +76,11 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
     """
     budget, open_ = plan.budget, candidates.open
     rows = int(np.count_nonzero(open_))
-    asked = rows
-    if budget.rows is not None:
-        asked = budget.rows
-    elif budget.fraction is not None:
+    asked = budget.rows
+    if budget.fraction is not None:
         asked = max(1, round(budget.fraction * len(candidates.pool)))
-    divided = _quotas(candidates, plan, min(asked, rows))
-    most = expected = min(asked, rows)
+    most = expected = rows if asked is None else min(asked, rows)
+    divided = _quotas(candidates, plan, most)
     if divided is not None and divided.unit == "rows":
         most = expected = min(most, int(np.minimum(divided.limits, divided.available).sum()))
     caps = None
@@ -94,7 +95,7 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
         expected = min(most, max(1, round(budget.tokens / max(costs.mean(), 1.0))))
         one = np.broadcast_to(0, len(candidates.pool))
         caps = Caps(np.array([budget.tokens]), one, candidates.tokens)
-    limits = Limits(caps, divided, most, 0 if budget.captured is not None else expected)
+    limits = Limits(caps, divided, asked, most, 0 if budget.captured is not None else expected)
     fit = np.logical_and.reduce([open_, *(rule.pickable() for rule in limits.rules())])
     if not most or not fit.any():
         raise UsageError("no row fits in any group's quota", "raise the budget")

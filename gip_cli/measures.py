@@ -143,9 +143,9 @@ def nearest_cosines(vectors: Vectors, picks: Rows) -> Matrix:
         return np.empty(0)
     chosen = sample(np.arange(len(picks)), _SAMPLE)
     nearest = np.full(len(chosen), -1.0)
-    queries = vectors[picks[chosen]].astype(np.float32)
+    queries = _normalised(vectors[picks[chosen]])
     for start in range(0, len(picks), _BLOCK):
-        block = vectors[picks[start : start + _BLOCK]].astype(np.float32)
+        block = _normalised(vectors[picks[start : start + _BLOCK]])
         cosines = queries @ block.T
         own = np.flatnonzero((chosen >= start) & (chosen < start + len(block)))
         cosines[own, chosen[own] - start] = -1.0
@@ -168,9 +168,9 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
     cosine = np.full(len(vectors), -np.inf)
     for low in range(0, len(vectors), _BLOCK):
         part = slice(low, low + _BLOCK)
-        block = vectors[part].astype(np.float32, copy=False)
+        block = _normalised(vectors[part])
         for start in range(0, len(references), _BLOCK):
-            others = references[start : start + _BLOCK].astype(np.float32, copy=False)
+            others = _normalised(references[start : start + _BLOCK])
             cosines = block @ others.T
             if own is not None:
                 place = own[part] - start
@@ -182,6 +182,14 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
             cosine[part] = np.where(closer, found, cosine[part])
             which[part] = np.where(closer, nearest + start, which[part])
     return which, cosine
+
+
+def _normalised(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """Rows in float32 over their norms, which half precision has rounded off 1."""
+    rows = vectors.astype(np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows /= np.where(norms > 0, norms, 1)[:, None]
+    return rows
 
 
 def random_picks(pickable: Rows, count: int, seed: int) -> Rows:

@@ -12,7 +12,7 @@ from gip_cli.constraints import All, Caps
 from gip_cli.errors import UsageError
 from gip_cli.limits import Limits, limits_of, noise_for
 from gip_cli.plan import Plan
-from gip_cli.pursuit import Progress, Selection, select
+from gip_cli.pursuit import Progress, Selection, Stopped, select
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,16 @@ class Problem:
             reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
         return reasons
 
-    def spent(self, picks: Rows) -> bool:
+    def stopped(self, selection: Selection) -> Stopped:
+        """Why no further row was picked: the solver does not know what was asked for."""
+        picks, asked = selection.indices, self.limits.asked
+        if self._spent(picks):
+            return "budget"
+        if selection.stopped == "budget" and asked is not None and len(picks) < asked:
+            return "exhausted"
+        return selection.stopped
+
+    def _spent(self, picks: Rows) -> bool:
         """Whether a token budget, not a lack of rows, is why no further row was picked."""
         rest, quotas = self._rest(picks), self.limits.quotas
         fit = rest & self._fit(self.limits.tokens, picks)

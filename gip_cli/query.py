@@ -100,7 +100,7 @@ def build_query(
 
 
 def _positive(covariance: Matrix) -> Matrix:
-    """Without the little negative energy that products in float32 leave, where rows are alike."""
+    """Without the little negative energy that rounding leaves, where rows are alike."""
     energy, directions = np.linalg.eigh(covariance)
     if energy[0] >= 0:
         return covariance
@@ -110,13 +110,16 @@ def _positive(covariance: Matrix) -> Matrix:
 
 
 def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:
-    """``Fᵀ diag(row_weights) F`` (d, d): products in float32 by blocks, summed in float64."""
+    """``Fᵀ diag(row_weights) F`` (d, d) in float64, by blocks.
+
+    In float32 its rounding would be energy in directions that no row has, and `information` goes
+    by directions.
+    """
     total = np.zeros((vectors.shape[1], vectors.shape[1]))
     for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK].astype(np.float32, copy=False)
+        block = vectors[start : start + _BLOCK].astype(np.float64)
         if row_weights is None:
             total += block.T @ block
         else:
-            scaled = block * row_weights[start : start + _BLOCK, None].astype(np.float32)
-            total += block.T @ scaled
+            total += block.T @ (block * row_weights[start : start + _BLOCK, None])
     return (total + total.T) / 2

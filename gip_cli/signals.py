@@ -199,5 +199,6 @@ def quality_weights(unit: Array, shares: Sequence[float], power: float) -> Array
     A row with any signal missing gets NaN: it cannot be picked (design 2.2).
     """
     mean = unit @ (np.asarray(shares, dtype=np.float64) / np.sum(shares))
-    floored: Array = np.maximum(mean, WEIGHT_FLOOR) ** power
+    # Rounding can take the mean of a row of best signals above 1.
+    floored: Array = np.clip(mean, WEIGHT_FLOOR, 1.0) ** power
     return floored

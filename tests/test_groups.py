@@ -22,6 +22,7 @@ from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, quotas
         ([1, 1, 2], 2, [1, 0, 1]),  # exact 0.5, 0.5, 1
         ([41, 33, 26], 10, [4, 3, 3]),  # exact 4.1, 3.3, 2.6
         ([3, 1], 2, [2, 0]),  # exact 1.5, 0.5: a tie goes to the larger weight
+        ([18, 48, 34], 20, [3, 10, 7]),  # exact 3.6, 9.6, 6.8: a tie but for rounding
         ([0, 5], 3, [0, 3]),
         ([0.1, 0.2, 0.7], 1000, [100, 200, 700]),
     ],

@@ -83,6 +83,15 @@ def test_closest_is_the_first_of_the_largest_cosines() -> None:
     np.testing.assert_allclose(half, cosine, atol=2e-3)
 
 
+def test_rows_of_half_precision_are_as_close_as_their_directions_are() -> None:
+    half = F.astype(np.float16)
+    np.testing.assert_allclose(closest(half, half)[1], 1, atol=1e-6)
+    twice = np.concatenate([half, half])
+    np.testing.assert_allclose(nearest_cosines(twice, np.arange(len(twice))), 1, atol=1e-6)
+    nothing = np.zeros((2, D), np.float16)
+    assert closest(nothing, half)[1].tolist() == [0, 0]
+
+
 def test_a_row_is_not_its_own_neighbour() -> None:
     picks = np.array([5, 60, 12])
     own = np.full(90, -1)

@@ -127,6 +127,24 @@ def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drif
     assert verdict is None or verdict.confirmed == len(picks)
 
 
+@pytest.mark.parametrize("seed", [191, 811, 1070])
+def test_a_residual_that_may_be_positive_hides_no_row_that_is(seed):
+    """float32 leaves a residual's sign in doubt: such a row may not pass for the best."""
+    rng = np.random.default_rng(seed)
+    m, d, q = (int(rng.integers(*ends)) for ends in ((50, 3000), (5, 40), (2, 5)))
+    F = rng.standard_normal((m, d)) + 0.5
+    F = (F / np.linalg.norm(F, axis=1, keepdims=True)).astype(np.float32)
+    scores = rng.uniform(0, 1, (m, q))
+    s2 = 10 ** rng.uniform(-2, 1.5)
+    k = int(rng.integers(10, 150))
+    if rng.random() < 0.5:
+        scores = np.round(scores * 4) / 4
+    got = select(F, k, noise=s2, pursuit="residual", scores=scores)
+    picks, won = reference.greedy(reference.residual(scores, s2, False), F, k, s2, fill=False)
+    np.testing.assert_array_equal(got.indices, picks)
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
 def test_diagnostics_tell_what_was_done():
     F = random(np.random.default_rng(16), m=8000, d=24)
     work = select(F, 300).diagnostics

@@ -65,3 +65,24 @@ def test_residual_of_given_scores(pool, signed, weighted):
     assert len(got.indices) == len(picks)
     np.testing.assert_array_equal(got.indices[:clear], picks[:clear])
     np.testing.assert_allclose(got.gains, won, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e20, 1e100])
+def test_scores_have_no_scale(size, signed):
+    rng = np.random.default_rng(4)
+    F = random(rng).astype(np.float32)
+    scores = rng.uniform(0, 1, (len(F), 2))
+    want = select(F, 20, noise=1.0, pursuit="residual", scores=scores, signed=signed)
+    got = select(F, 20, noise=1.0, pursuit="residual", scores=scores * size, signed=signed)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_allclose(got.gains, want.gains * size**2, rtol=1e-9)
+
+
+def test_a_weight_below_the_least_counts_as_the_least_in_its_scores_too():
+    """Of noise 1e20 at most: the gain of a score of 0.6 is 0.6^2 over noise and norm, not more."""
+    weights = np.array([1e-12, 1.0])
+    got = select(
+        np.eye(2), 2, weights=weights, noise=1.0, pursuit="residual", scores=[[0.6], [0.5]]
+    )
+    np.testing.assert_allclose(got.gains, [0.36, 0.125])

@@ -96,3 +96,22 @@ def test_a_query_of_rows_that_are_alike_has_no_negative_energy(rank: int) -> Non
     assert np.trace(query.covariance) == pytest.approx(1)
     np.testing.assert_allclose(query.covariance, normal(alike.T @ alike), atol=1e-6)
     assert len(select(alike, 5, query=query.covariance).indices) == 5
+
+
+@pytest.mark.parametrize("source", ["targets", "signals"])
+def test_a_query_of_few_rows_has_no_more_directions_than_they_have(source: str) -> None:
+    """`information` goes by directions: float32's rounding had made 197 of 15."""
+    rows = unit(RNG.standard_normal((200, 64))).astype(np.float32)
+    signals = np.zeros((200, 1))
+    signals[:15] = RNG.uniform(0.1, 1, (15, 1))
+    query = (
+        build_query(rows, targets=rows[:15], self_weight=0)
+        if source == "targets"
+        else build_query(rows, unit_signals=signals, signal_shares=[1])
+    )
+    assert np.linalg.matrix_rank(query.covariance, hermitian=True) == 15
+    told = select(rows, 20, query=query.covariance, pursuit="information", noise=1.0)
+    exact = rows[:15].astype(float)
+    wanted = exact.T @ exact if source == "targets" else exact.T @ (signals[:15] ** 2 * exact)
+    want = select(rows, 20, query=wanted, pursuit="information", noise=1.0)
+    np.testing.assert_array_equal(told.indices, want.indices)

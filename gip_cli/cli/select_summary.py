@@ -98,18 +98,19 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
             f"{figures['captured']:.1%} is all there is at noise {figures['noise']:.4g}; "
             "a lower --noise captures more"
         )
-    elif figures["stopped"] == "exhausted" or figures["picked"] < (options["num"] or 0):
-        asked = f" of the {options['num']:,} asked for" if options["num"] else ""
+    elif figures["stopped"] == "exhausted":
+        asked = f" of the {figures['asked']:,} asked for" if figures["asked"] else ""
         tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
     if quotas := figures["quotas"]:
         if options.get("group_share") in ("proportional", "equal"):
             _tell_without_share(quotas, tell)
-        in_rows = quotas["unit"] == "rows"  # of tokens a few are always left over
+        in_rows = quotas["unit"] == "rows"  # of tokens a few are left over wherever rows fit
         _tell_short(
             [
                 row
                 for row in quotas.get("table", ())
-                if row["shortfall"] and (in_rows or row["available"] < row["quota"])
+                if row["shortfall"]
+                and (in_rows or row["available"] < row["quota"] or not row["picked"])
             ],
             quotas["unit"],
             tell,

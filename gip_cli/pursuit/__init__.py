@@ -5,7 +5,7 @@ for), reads no file and prints nothing.
 """
 
 from gip_cli.pursuit.noise import default_noise, effective_rank
-from gip_cli.pursuit.results import Diagnostics, Progress, Selection
+from gip_cli.pursuit.results import Diagnostics, Progress, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.solver import select
 
@@ -14,6 +14,7 @@ __all__ = [
     "Progress",
     "Rules",
     "Selection",
+    "Stopped",
     "default_noise",
     "effective_rank",
     "select",

@@ -129,7 +129,7 @@ class DeviceRows:
             rates = objective.gain(torch.stack(path), noise[row, None].to(X.dtype))
             if price is not None:
                 rates = rates / price[row, None]
-            which, step = torch.nonzero(rates >= plan.limits[at], as_tuple=True)
+            which, step = torch.nonzero(torch.abs(rates) >= plan.limits[at], as_tuple=True)
             found = fetch(start + row[which], at[which] * STRETCH + step, rates[which, step])
             hits.append(plan.contest.thinned(found, near) if plan.contest else found)
         return [*map(np.concatenate, zip(*hits, strict=True)), *near]

@@ -106,7 +106,10 @@ class Objective(Protocol):
         ...
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
-        """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0."""
+        """Gains of rows in a given state: (s, ...) and (...) to (...). Infinite noise gives 0.
+
+        Negative where the working precision cannot tell whether the gain is that, or nothing.
+        """
         ...
 
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:

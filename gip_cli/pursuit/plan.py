@@ -50,13 +50,13 @@ class Contest:
         """(n,) hits that can decide the block, as far as the open ones among them tell.
 
         Picks count up to the first that is beaten beyond doubt, and there and before only the
-        best rows do.
+        best rows do. Negative rates, which may be nothing, beat no other.
         """
         best = self.rates.copy()
         np.maximum.at(best, steps[is_open], rates[is_open])
         beaten = np.argmax(np.append(best > self.rates * (1 + self.margin), True))
         self.last = min(self.last, int(beaten))
-        decisive: NDArray[np.bool_] = rates >= best[steps] * (1 - 2 * self.margin)
+        decisive: NDArray[np.bool_] = np.abs(rates) >= best[steps] * (1 - 2 * self.margin)
         decisive &= steps <= self.last
         return decisive
 
@@ -142,7 +142,8 @@ class Hits:
     rows, steps : (n,)
         Row of the pool, and the pick of the block that it came up to.
     rates : (n,)
-        The row's rate just before that pick, to the working precision.
+        The row's rate just before that pick, to the working precision; see `Objective.gain` for
+        what negative ones mean.
     near_rows, near_steps, cosines : (x,)
         Rows, picks that they are closer to than the bar, and how close, to the working precision.
     """

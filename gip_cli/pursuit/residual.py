@@ -84,17 +84,20 @@ class Residual:
         n = np.einsum("ij,ij->i", C, C)
         return n[None] if self.signed else np.stack([n, C.sum(axis=1)])
 
-    def may_be_positive(self, total: Floats, n: Floats, doubt: float) -> Floats:
-        """Whether a residual of squared norm n, summing to `total` give or take, sums to > 0."""
-        positive: Floats = total > -doubt * namespace(n).sqrt(n.clip(0.0))
-        return positive
-
     def gain(self, state: Floats, noise: Floats) -> Floats:
+        """In float32 a residual's sum may be of either sign: the gain is negative then."""
         gain: Floats = state[0] / noise
         if not self.signed:
             doubt = self.doubt if gain.dtype.itemsize < 8 else 0.0
-            gain *= self.may_be_positive(state[1], state[0], doubt)
+            total, slack = state[1], self.slack(state[0], doubt)
+            gain *= total > -slack
+            gain = namespace(gain).where(total > slack, gain, -gain)
         return gain
+
+    def slack(self, n: Floats, doubt: float) -> Floats:
+        """How far the sum of a residual of squared norm n may be off."""
+        slack: Floats = doubt * namespace(n).sqrt(n.clip(0.0))
+        return slack
 
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """n and the residual's sum both rise no higher than `rise` says."""
@@ -102,7 +105,7 @@ class Residual:
         n: Floats = before[0] + rise(aa, bb, ab)
         if not self.signed:
             total = before[1] + rise(aa, sums[4], sums[1])
-            n *= self.may_be_positive(total, n, self.doubt)
+            n *= total > -self.slack(n, self.doubt)
         n /= noise
         return n
 

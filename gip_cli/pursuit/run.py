@@ -43,6 +43,8 @@ class Problem:
         s2 / w^2 of each row; infinite for rows that may not be picked. The run overwrites it.
     s2 : float
         Noise variance of a row of weight 1.
+    unit : float
+        What gains are measured in, so that neither they nor rounding have a scale.
     k : int
         Most picks.
     given, given_noise : (g, D), (g,)
@@ -57,6 +59,7 @@ class Problem:
     objective: Objective
     noise: Array
     s2: float
+    unit: float
     k: int
     given: Array
     given_noise: Array
@@ -108,7 +111,8 @@ def run(
     if captured >= aim:
         return outcome("captured")
     for block, duplicates in blocks(greedy, pool, zero, problem):
-        record.add(block.rows, block.columns.gains, block.columns.energy, duplicates)
+        gains = block.columns.gains * problem.unit
+        record.add(block.rows, gains, block.columns.energy, duplicates)
         if record.total >= aim:
             record.cut(aim)
             return outcome("captured")

@@ -25,7 +25,7 @@ FOLLOWED = 1024  # stretches of rows followed at a time
 
 
 class Buffers:
-    """One worker's memory. The loop over chunks allocates nothing larger than a (c,) vector.
+    """One worker's memory: of all products. The loop over chunks allocates a few (c,) vectors.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def advance(pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers) ->
         rates = follow(plan, at, states[:, at, row], noise[row], buffers)
         if pool.price is not None:
             rates /= pool.price[rows.start + row, None]
-        which, steps = np.divmod(np.flatnonzero(rates >= plan.limits[at]), STRETCH)
+        which, steps = np.divmod(np.flatnonzero(np.abs(rates) >= plan.limits[at]), STRETCH)
         yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 

@@ -133,7 +133,7 @@ def verify(
         contest = Contest(rates, margin, picks, *closed)
         hits = sweep(pool, plan_of(pool, block, objective, max_cosine, contest))
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
-        drift = np.max(np.abs(hits.rates[own] / rates[hits.steps[own]] - 1), initial=0.0)
+        drift = np.max(np.abs(np.abs(hits.rates[own]) / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
             break
         if margin >= widest:
