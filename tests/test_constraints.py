@@ -127,6 +127,7 @@ def draw_pool(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
 
 
+# Budgets in tokens are large enough for a third of one to hold any row.
 # Each adds one constraint to a case; a key is what it constrains, and no pair takes one key twice.
 CONSTRAINTS: dict[str, tuple[str, Any]] = {
     "num": (
@@ -139,12 +140,12 @@ CONSTRAINTS: dict[str, tuple[str, Any]] = {
     ),
     "tokens": (
         "budget",
-        lambda rng, case: replace(case, budget=Budget(tokens=int(rng.integers(14, 200)))),
+        lambda rng, case: replace(case, budget=Budget(tokens=int(rng.integers(60, 200)))),
     ),
     "price": (
         "budget",
         lambda rng, case: replace(
-            case, budget=Budget(tokens=int(rng.integers(14, 200)), length_power=rng.uniform(0.2, 2))
+            case, budget=Budget(tokens=int(rng.integers(60, 200)), length_power=rng.uniform(0.2, 2))
         ),
     ),
     "captured": (
