@@ -201,4 +201,5 @@ def quality_weights(unit: Array, shares: Sequence[float], power: float) -> Array
     mean = unit @ (np.asarray(shares, dtype=np.float64) / np.sum(shares))
     # Rounding can take the mean of a row of best signals above 1.
     floored: Array = np.clip(mean, WEIGHT_FLOOR, 1.0) ** power
+    floored[np.isnan(mean)] = np.nan  # NaN ** 0 is 1
     return floored

@@ -210,6 +210,19 @@ def test_a_terminal_gets_a_table(pool: Path) -> None:
     assert "coverage, mean cosine" in shown
 
 
+def test_a_name_is_shown_in_any_encoding(pool: Path) -> None:
+    a = subset(pool, "ünï.jsonl", 0, 1)
+    ours, theirs = os.openpty()
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"}
+    run = gip("compare", a, "--pool", pool, stdout=theirs, stderr=-1, env=plain)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert (run.returncode, b"captured energy" in shown, b"xfcn" in shown) == (0, True, True)
+    tabs = gip("compare", a, "--pool", pool, env=plain).stdout.decode()  # bytes stay UTF-8
+    assert str(a) in tabs.splitlines()[0]
+
+
 def test_errors_are_one_line_and_name_the_place(pool: Path, tmp_path: Path) -> None:
     stranger = write_rows(tmp_path / "s.jsonl", [ROWS[0], row((0.5, 0.5))])
     a = subset(pool, "a.jsonl", 0, 1)

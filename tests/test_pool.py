@@ -115,3 +115,14 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
     none = load(write_rows(tmp_path / "none", [row([0, 1, 0])]))
     with pytest.raises(MismatchError, match="none:1: no embedding"):
         none.located(store, skip_missing=True)
+
+
+def test_a_pool_of_which_every_row_is_skipped_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_text('{"question": "q"}\n{"question": "r"}\n')
+    bad = BadRows(skip=True)
+    with (
+        RowFile(tmp_path / "pool", bad, reread=True) as rows,
+        pytest.raises(InputError, match="no usable rows: none is of format text"),
+    ):
+        load_pool(rows, Renderer("text"))
+    assert bad.count == 2

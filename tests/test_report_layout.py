@@ -29,6 +29,15 @@ def test_rows_all_alike_are_one_point(m: int, d: int) -> None:
     assert description == "PCA, all rows alike"
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 5])
+def test_few_rows_are_no_umap(m: int) -> None:
+    pytest.importorskip("umap") if m > 3 else None
+    vectors = np.random.default_rng(0).standard_normal((m, 8)).astype(np.float32)
+    found = layout(vectors, np.arange(m), Method.umap)
+    assert found.positions.shape == (m, 2)
+    assert found.description.startswith("PCA (too few rows for UMAP)" if m < 4 else "UMAP")
+
+
 def test_one_dimension_is_a_line() -> None:
     positions, description = placed(np.array([[1.0], [-1.0]]))
     assert positions == pytest.approx(np.array([[1, 0], [-1, 0]]))

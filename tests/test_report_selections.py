@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -24,6 +26,16 @@ POOL = [
     {"text": "b", "id": 3},
     {"text": "b", "id": 4},
 ]
+
+RECEIPT: dict[str, Any] = {
+    "gip": "0.1.0",
+    "numpy": "2.0.0",
+    "noise": 1,
+    "query": {"sources": {"self": 1}},
+    "input": {"blake2b": "0"},
+    "embeddings": {"path": None, "model": "m"},
+    "options": {"signals": {}, "quality_power": 2},
+}
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -95,9 +107,18 @@ def test_a_line_without_a_row_is_named(
     [
         *("", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"),
         *(
-            '{"noise": 1, "query": {"sources": {"self": 1}}, "options": '
-            f'{{"signals": {{}}, "quality_power": 2, "dedup_threshold": {threshold}}}}}'
-            for threshold in ("2", '"a"')
+            json.dumps(RECEIPT | {"options": RECEIPT["options"] | option})
+            for option in (
+                *({"dedup_threshold": 2}, {"dedup_threshold": "a"}),
+                *({"group_field": 5}, {"token_field": ""}, {"token_field": 5}),
+            )
+        ),
+        *(
+            json.dumps(RECEIPT | part)
+            for part in (
+                *({"input": None}, {"input": {}}, {"embeddings": []}, {"noise": 1e-300}),
+                *({"gip": None}, {"numpy": 1}, {"embeddings": {"path": 1, "model": "m"}}),
+            )
         ),
     ],
 )
@@ -106,3 +127,8 @@ def test_what_is_no_receipt_is_refused_by_name(tmp_path: Path, text: str) -> Non
     with pytest.raises(InputError, match=r"s\.receipt\.json: not a receipt of gip select"):
         Receipt.beside(str(tmp_path / "s.jsonl"))
     assert Receipt.beside(str(tmp_path / "other.jsonl")) is None
+
+
+def test_a_receipt_of_the_least_that_is_needed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "s.receipt.json").write_text(json.dumps(RECEIPT))
+    assert Receipt.beside(str(tmp_path / "s.jsonl")) is not None

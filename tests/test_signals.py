@@ -143,6 +143,6 @@ def test_weights_are_floored_means_to_a_power_and_nan_where_a_signal_is_missing(
     np.testing.assert_allclose(
         quality_weights(unit, [3, 1], 2), [1, 0.75**2, 0.05**2, NAN], equal_nan=True
     )
-    np.testing.assert_array_equal(quality_weights(unit[:3], [3, 1], 0), [1, 1, 1])
+    np.testing.assert_array_equal(quality_weights(unit, [3, 1], 0), [1, 1, 1, NAN])
     best = quality_weights(np.ones((1, 3)), [0.7, 0.2, 0.1], 2)  # whose mean rounds to above 1
     np.testing.assert_array_equal(best, [1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -104,6 +105,8 @@ def _root(
 def main() -> NoReturn:
     """Run the command line; the only place that turns errors into exit codes."""
     _fill_standard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr is: a name is shown in any encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     # OpenBLAS's kernels were seen to raise this flag for finite rows (numpy issue 24067), and
     # rows that are not finite are refused when they are read.
     warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)

@@ -13,6 +13,8 @@ from gip_cli.query import gram
 from gip_cli.report import Method
 from gip_cli.report.selections import Rows
 
+_FEWEST = 4  # rows that UMAP can place
+
 Vectors = npt.NDArray[np.floating[Any]]
 
 
@@ -29,14 +31,15 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
 
     PCA takes its axes from all m rows, by the eigenvectors of their (d, d) covariance; each
     axis's sign is such that its largest entry is positive. UMAP (McInnes et al., 2018) sees only
-    `rows`.
+    `rows`, and fewer than four it cannot place: they are laid out by PCA.
 
     Raises
     ------
     UsageError
         UMAP is asked for and umap-learn is not installed.
     """
-    if method is Method.umap:
+    few = method is Method.umap and len(rows) < _FEWEST
+    if method is Method.umap and not few:
         return Layout(_umap(vectors[rows].astype(np.float32)), "UMAP, cosine, 15 neighbours")
     mean = vectors.mean(axis=0, dtype=np.float64)
     axes = np.linalg.eigh(gram(vectors) / len(vectors) - np.outer(mean, mean))[1]
@@ -46,12 +49,13 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     positions = centred @ plane
     if positions.shape[1] == 1:
         positions = np.column_stack([positions, np.zeros(len(rows))])
+    name = "PCA (too few rows for UMAP)" if few else "PCA"
     # Not from the eigenvalues: those of products in float32 can be noise, of any sign.
     spread = np.linalg.norm(centred)
     if spread <= np.finfo(np.float32).eps * np.sqrt(len(rows)):
-        return Layout(positions, "PCA, all rows alike")
+        return Layout(positions, f"{name}, all rows alike")
     seen = (np.linalg.norm(positions) / spread) ** 2
-    return Layout(positions, f"PCA, {seen:.0%} of the variance")
+    return Layout(positions, f"{name}, {seen:.0%} of the variance")
 
 
 def _umap(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -17,6 +17,7 @@ from gip_cli.formats import KEY_BYTES, Rendered, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
+from gip_cli.pursuit.check import LEAST_NOISE, MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
@@ -61,7 +62,13 @@ class Receipt:
                     for part in ("targets", "given", "exclude")
                 },
             )
-            if not (receipt.noise > 0 and receipt.sources):
+            store = value["embeddings"]
+            texts = [value["gip"], value["numpy"], value["input"]["blake2b"], store["model"]]
+            texts += [options[one] for one in ("group_field", "token_field") if one in options]
+            texts += [] if store["path"] is None else [store["path"]]
+            if not all(isinstance(one, str) and one for one in texts):
+                raise TypeError
+            if not (LEAST_NOISE <= receipt.noise <= MOST_NOISE and receipt.sources):
                 raise ValueError
         except (KeyError, TypeError, AttributeError, ValueError, UsageError):
             raise InputError(
