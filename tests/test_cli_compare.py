@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,38 @@ def test_a_terminal_gets_a_table(pool: Path) -> None:
     assert "─" in shown
     assert "\t" not in shown
     assert "coverage, mean cosine" in shown
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_narrow_terminal_cuts_no_figure(large: Path, width: int) -> None:
+    rows = large.read_bytes().splitlines(keepends=True)
+    sizes = (50, 20, 40)
+    subsets = [large.with_name(f"of-the-same-long-beginning-{size}.jsonl") for size in sizes]
+    for path, size in zip(subsets, sizes, strict=True):
+        path.write_bytes(b"".join(rows[:size]))
+    whole = gip("compare", *subsets, "--pool", large).stdout.decode().splitlines()
+    ours, theirs = os.openpty()
+    terminal = {**os.environ, "COLUMNS": str(width), "TERM": "xterm"}
+    run = gip("compare", *subsets, "--pool", large, stdout=theirs, stderr=-1, env=terminal)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    assert run.returncode == 0, run.stderr
+    table = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert max(map(len, table[: -len(sizes)])) <= width
+    for line in whole[1:8]:
+        name, *figures = line.split("\t")
+        begin = name[:26]
+        parts = [one.split() for one in table if one.strip().startswith(begin)]
+        assert [one for part in parts for one in part[-len(figures) :] if one in figures] == figures
+    overlaps = next(at for at, line in enumerate(table) if "overlap" in line)
+    heads, ends = ("".join("".join(part).split()) for part in (table[:overlaps], table[overlaps:]))
+    for size in sizes:  # by their ends; in between, the parts of a head stand side by side
+        assert f"{size}.jsonl" in ends
+        assert f"{size}.jsonl" in heads or width in (60, 80)
 
 
 def test_a_name_is_shown_in_any_encoding(pool: Path) -> None:

@@ -15,6 +15,9 @@ from gip_cli.printable import printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 
+_LABEL = 26  # characters of what is measured, and
+_NAME, _NARROW = 30, 10  # of a selection's name, which takes several lines where it has fewer
+
 Line = tuple[str, list[str]]
 
 
@@ -80,18 +83,34 @@ def _show(figures: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("", box=box.SIMPLE_HEAD)
-    for part, style in (("subsets", ""), ("references", "dim")):
-        for name in figures[part]:
-            table.add_column(Text(printable(name)), justify="right", style=style)
-    columns = [*figures["subsets"].values(), *figures["references"].values()]
-    for name, values in _lines(columns, figures["length_unit"], printable):
-        table.add_row(Text(name), *values)
+    columns = {**figures["subsets"], **figures["references"]}
+    names = [(_end(name), "") for name in figures["subsets"]]
+    names += [(_end(name), "dim") for name in figures["references"]]
+    lines = list(_lines(columns.values(), figures["length_unit"], printable))
+    widths = [max(len(line[at]) for _, line in lines if line) for at in range(len(names))]
     console = Console()
-    console.print(table)
+    fit = max(1, (console.width - _LABEL - 3) // (max(_NARROW, *widths) + 3))
+    for start in range(0, len(names), fit):
+        table = Table(box=box.SIMPLE_HEAD)
+        label = min(_LABEL, max(len(name) for name, _ in lines))
+        table.add_column("", width=label, overflow="fold")
+        part = slice(start, start + fit)
+        for (name, style), width in zip(names[part], widths[part], strict=True):
+            table.add_column(
+                Text(name), justify="right", style=style, min_width=width, overflow="fold"
+            )
+        for name, values in lines:
+            table.add_row(Text(name), *values[part])
+        console.print(table)
     for pair in figures["overlap"]:
-        names = f"{printable(pair['a'])} and {printable(pair['b'])}"
-        console.print(Text(f"  overlap (Jaccard) of {names}: {pair['jaccard']:.3f}"))
+        both = f"{_end(pair['a'])} and {_end(pair['b'])}"
+        console.print(Text(f"  overlap (Jaccard) of {both}: {pair['jaccard']:.3f}"))
+
+
+def _end(path: str) -> str:
+    """A name in little room: a path's end, where paths differ."""
+    whole = _whole(path)
+    return whole if len(whole) <= _NAME else "…" + whole[1 - _NAME :]
 
 
 def _lines(
