@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.embeddings import row_norms
+
 Matrix = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]
@@ -185,10 +187,11 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 
 
 def _normalised(vectors: Vectors) -> npt.NDArray[np.float32]:
-    """Rows in float32 over their norms, which half precision has rounded off 1."""
-    rows = vectors.astype(np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    rows /= np.where(norms > 0, norms, 1)[:, None]
+    """Rows in float32; those of half precision over their norms, which it has rounded off 1."""
+    rows = vectors.astype(np.float32, copy=False)
+    if vectors.dtype == np.float16:
+        norms = row_norms(rows)
+        rows /= np.where(norms > 0, norms, 1)[:, None]
     return rows
 
 

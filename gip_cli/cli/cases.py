@@ -15,6 +15,7 @@ from gip_cli.rows import BadRows, RowFile
 
 if TYPE_CHECKING:
     from gip_cli.report.case import Case
+    from gip_cli.report.selections import Receipt
 
 PoolEmbeddings = Annotated[
     str | None,
@@ -35,13 +36,18 @@ GroupFields = Annotated[
 ]
 
 
-def files_read(pool: str, selections: list[str]) -> list[str]:
-    """All that `opened` reads but embeddings: receipts too, and the files that they name."""
+def receipts_of(selections: list[str]) -> list[Receipt | None]:
+    """The receipt beside each selection."""
     from gip_cli.report.selections import Receipt
 
-    receipts = [one for path in selections if (one := Receipt.beside(path))]
-    named = [path for one in receipts for paths in one.files.values() for path in paths]
-    return [pool, *selections, *(str(one.path) for one in receipts), *named]
+    return [Receipt.beside(path) for path in selections]
+
+
+def files_read(pool: str, selections: list[str], receipts: list[Receipt | None]) -> list[str]:
+    """All that `opened` reads but embeddings: receipts too, and the files that they name."""
+    told = [one for one in receipts if one]
+    named = [path for one in told for paths in one.files.values() for path in paths]
+    return [pool, *selections, *(str(one.path) for one in told), *named]
 
 
 @contextmanager
@@ -49,6 +55,7 @@ def opened(
     pool: str,
     embeddings: str | None,
     selections: list[str],
+    receipts: list[Receipt | None],
     group_fields: list[str] | None,
     format: str | None,
     text_fields: list[str] | None,
@@ -59,7 +66,7 @@ def opened(
     from gip_cli.cli.sources import embeddings_for
     from gip_cli.pool import load_pool
     from gip_cli.report.case import open_case
-    from gip_cli.report.selections import Receipt, read_selection
+    from gip_cli.report.selections import read_selection
 
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
@@ -68,7 +75,6 @@ def opened(
         RowFile(pool, bad, reread=True) as rows,
         embeddings_for(rows, pool, embeddings, format, text_fields or ()) as store,
     ):
-        receipts = [Receipt.beside(path) for path in selections]
         told = [one for one in receipts if one]
         grouped = group_fields or [
             one.options["group_field"] for one in told if "group_field" in one.options

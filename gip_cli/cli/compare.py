@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened
+from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened, receipts_of
 from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
 from gip_cli.printable import printable
 
@@ -47,9 +47,10 @@ def compare(
     """
     from gip_cli.report.comparison import compare as measured
 
-    check_outputs("-", read=files_read(pool, selections))
+    receipts = receipts_of(selections)
+    check_outputs("-", read=files_read(pool, selections, receipts))
     with opened(
-        pool, embeddings, selections, group_field, format, text_field, skip_bad=skip_bad
+        pool, embeddings, selections, receipts, group_field, format, text_field, skip_bad=skip_bad
     ) as case:
         figures = measured(case)
     if not json and sys.stdout is not None and sys.stdout.isatty():
@@ -90,9 +91,9 @@ def _show(figures: dict[str, Any]) -> None:
     widths = [max(len(line[at]) for _, line in lines if line) for at in range(len(names))]
     console = Console()
     fit = max(1, (console.width - _LABEL - 3) // (max(_NARROW, *widths) + 3))
+    label = min(_LABEL, max(len(name) for name, _ in lines))
     for start in range(0, len(names), fit):
         table = Table(box=box.SIMPLE_HEAD)
-        label = min(_LABEL, max(len(name) for name, _ in lines))
         table.add_column("", width=label, overflow="fold")
         part = slice(start, start + fit)
         for (name, style), width in zip(names[part], widths[part], strict=True):

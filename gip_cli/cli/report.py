@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened
+from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened, receipts_of
 from gip_cli.cli.console import note
 from gip_cli.cli.options import (
     Format,
@@ -60,7 +60,8 @@ def report(
     from gip_cli.report.figures import canvas_type, figure_folder, write_figures
     from gip_cli.report.page import page, plotly_script
 
-    read = files_read(pool, selection)
+    receipts = receipts_of(selection)
+    read = files_read(pool, selection, receipts)
     check_outputs(output, read=read)
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
@@ -69,7 +70,7 @@ def report(
         for picture in folder.glob("*.png"):  # or what a link leads to
             refuse_same(str(picture), *read)
     with opened(
-        pool, embeddings, selection, group_field, format, text_field, skip_bad=skip_bad
+        pool, embeddings, selection, receipts, group_field, format, text_field, skip_bad=skip_bad
     ) as case:
         data = content(case, map)
     html = page(data)

@@ -104,7 +104,7 @@ def _curve(axes: Axes, selection: Data) -> None:
     axes.plot(bend["n"], bend["captured"], "D", color=_PICKS, ms=7, label=f"knee: {bend['n']:,}")
     axes.set(xlabel="picks", ylabel="captured energy", ylim=(0, None))
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    axes.yaxis.set_major_formatter(_percent)
     axes.legend(frameon=False)
     _plain(axes)
 
@@ -131,7 +131,7 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
         axes.bar(at, shares["pool"], width * 0.92, color=_POOL, label="pool")
     axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    axes.yaxis.set_major_formatter(_percent)
     axes.set(xlabel=_literal(about))
     _legend_above(axes)
     _plain(axes)
@@ -144,7 +144,7 @@ def _groups(axes: Axes, group: Data) -> None:
     axes.barh(at, group["picks"][:_GROUPS], 0.36, color=_PICKS, label="picks")
     axes.plot(group["random"][:_GROUPS], at, "|", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.set_yticks(at, labels)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+    axes.xaxis.set_major_formatter(_percent)
     axes.set(xlabel=f"share, by {_literal(group['field'])}")
     _legend_above(axes)
     _plain(axes)
@@ -152,6 +152,10 @@ def _groups(axes: Axes, group: Data) -> None:
 
 def _legend_above(axes: Axes) -> None:
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _percent(share: float, _: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def _literal(text: str) -> str:

@@ -50,7 +50,7 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     if positions.shape[1] == 1:
         positions = np.column_stack([positions, np.zeros(len(rows))])
     name = "PCA (too few rows for UMAP)" if few else "PCA"
-    # Not from the eigenvalues: those of products in float32 can be noise, of any sign.
+    # Not from the eigenvalues: those of rows that are all alike are rounding, of any sign.
     spread = np.linalg.norm(centred)
     if spread <= np.finfo(np.float32).eps * np.sqrt(len(rows)):
         return Layout(positions, f"{name}, all rows alike")
