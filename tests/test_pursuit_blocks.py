@@ -56,12 +56,12 @@ def test_real_embeddings_equal_one_pick_at_a_time_for_2000(name, query, noise):
     check_real(name, query, 2000, noise)
 
 
-def check_real(name, query, k, noise="auto"):
+def check_real(name, query, k, noise="auto", device="cpu"):
     F = rows_of(name)
     rng = np.random.default_rng(13)
     weights = rng.uniform(0.2, 1, len(F)) if query == "weighted" else None
     K = self_query(rows_of("gsm8k_train")[::50] if query == "targets" else F)
-    got = select(F, k, weights=weights, query=K, noise=noise)
+    got = select(F, k, weights=weights, query=K, noise=noise, device=device)
     picks, won = reference.plain(F, k, K, got.noise, weights)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import select
-from tests.pools import clustered, random, self_query
+from tests.pools import POOLS, clustered, random, self_query
+from tests.test_pursuit_blocks import FILES, check_real
 
 torch = pytest.importorskip("torch")
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -55,11 +58,25 @@ def test_without_a_gpu_it_says_so():
         select(np.eye(3), 2, device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_cuda_picks_are_the_hosts():
-    F = random(np.random.default_rng(3), m=60000, d=64).astype(np.float32)
-    host, on_device = select(F, 1000), select(F, 1000, device="cuda")
+@needs_gpu
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.__name__)
+def test_cuda_picks_are_the_hosts(pool, pursuit, dtype):
+    F = pool(np.random.default_rng(3), m=20000, d=64).astype(dtype)
+    host = select(F, 700, pursuit=pursuit)
+    on_device = select(F, 700, pursuit=pursuit, device="cuda")
     np.testing.assert_array_equal(on_device.indices, host.indices)
+    np.testing.assert_allclose(on_device.gains, host.gains, rtol=1e-9)
+
+
+@needs_gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [500, 2000])
+@pytest.mark.parametrize("query", ["self", "weighted", "targets"])
+@pytest.mark.parametrize("name", FILES)
+def test_cuda_picks_of_real_embeddings_equal_one_pick_at_a_time(name, query, k):
+    check_real(name, query, k, device="cuda")
 
 
 def test_other_devices_are_refused():

@@ -46,9 +46,14 @@ def environment() -> dict[str, str]:
     return kept | dict.fromkeys(VARIABLES, str(THREADS))
 
 
+def picks_of(case: Case) -> Path:
+    """Where the picks of a case are left."""
+    return BUILD / f"picks-{case.method.replace(' ', '-')}-{case.m}-{case.k}-{case.dtype}.npy"
+
+
 def measure(case: Case) -> dict[str, Any]:
     """What `tests.benchmarks.measure` says of a case; `failed` says why it could not."""
-    picks = BUILD / f"picks-{case.method.replace(' ', '-')}-{case.m}-{case.k}-{case.dtype}.npy"
+    picks = picks_of(case)
     command = [sys.executable, "-m", "tests.benchmarks.measure", case.method]
     command += [str(pool(case.m, case.dtype)), str(case.k), str(picks)]
     result: dict[str, Any] = asdict(case) | {"load": os.getloadavg()[0]}
