@@ -66,8 +66,9 @@ class DeviceRows:
         self.blocks = []
         for start in range(0, m, self.size):
             rows = slice(start, min(start + self.size, m))
-            buffer = np.empty((rows.stop - start, D), source.embeddings.dtype)
-            self.blocks.append(self.put(source.block(rows, buffer).copy()))
+            block = source.block(rows, np.empty((rows.stop - start, D), source.embeddings.dtype))
+            # torch takes no read-only memory, which a memory map is.
+            self.blocks.append(self.put(block if block.flags.writeable else block.copy()))
 
     def put(self, array: Floats) -> Any:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

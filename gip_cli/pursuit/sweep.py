@@ -21,6 +21,7 @@ from gip_cli.pursuit.team import Team
 
 CHUNK_BYTES = 1 << 21  # of products: a core's second-level cache
 MOST_ROWS = 2048  # in a chunk
+LEAST_SHARE = 2048  # stretches of rows that are worth a worker
 FOLLOWED = 1024  # stretches of rows followed at a time
 
 
@@ -81,10 +82,10 @@ class Sweeper:
     ) -> None:
         """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
-        Every worker has as many chunks, all of one size, so that none waits for the last. A copy
-        of a few rows is not worth that; it is left to the calling thread.
+        Every worker has as many chunks, all of one size, so that none waits for the last. The
+        few rows of a draft keep fewer workers busy, or the calling thread alone.
         """
-        workers = self.team.size if pool.index is None else 1
+        workers = min(self.team.size, max(1, len(pool) * stretches // LEAST_SHARE))
         most = self.buffers[0].most_rows(stretches) * workers
         size = -(-len(pool) // (-(-len(pool) // most) * workers))
         starts = count(0, size)
@@ -95,10 +96,7 @@ class Sweeper:
                 rows = slice(start, min(start + size, len(pool)))
                 work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
-        if pool.index is None:
-            self.team.run(share)
-        else:
-            share(self.team.size - 1)
+        self.team.run(share, workers)
 
     def recompute(self, pool: Pool, objective: Objective) -> None:
         """Work the states of all rows out from the belief, in float64."""

@@ -1,4 +1,4 @@
-"""`make bench-cuda`: the solver on a GPU beside the same machine's processor, and the same picks."""
+"""`make bench-cuda`: the solver on a GPU beside the processors of the same machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ON_GPU = [f"gip {pursuit} on a GPU" for pursuit in PURSUITS]
 
 
 def main() -> None:
-    pairs = [
+    asked = [
         ("projection", 52_000, 5_000, "float32"),
         ("projection", 1_000_000, 1_000, "float32"),
         ("projection", 1_000_000, 10_000, "float32"),
@@ -19,15 +19,15 @@ def main() -> None:
         ("information", 1_000_000, 1_000, "float32"),
         ("residual", 1_000_000, 1_000, "float32"),
     ]
-    cases = []
-    for pursuit, m, k, dtype in pairs:
-        for method in (f"gip {pursuit}", f"gip {pursuit} on a GPU"):
-            cases.append(Case(method, m, k, dtype, limit=600.0))
-    run("cuda", cases)
-    for host, gpu in zip(cases[::2], cases[1::2], strict=True):
-        theirs, ours = np.load(picks_of(host)), np.load(picks_of(gpu))
-        same = int(np.argmin(np.append(ours == theirs, False)))
-        print(f"{host.method}, {host.m:,} rows, {host.dtype}: the first {same:,} picks agree")
+    pairs = [
+        [Case(f"gip {pursuit}{where}", *size, limit=600.0) for where in ("", " on a GPU")]
+        for pursuit, *size in asked
+    ]
+    run("cuda", [case for pair in pairs for case in pair])
+    for pair in pairs:
+        host, gpu = (np.load(picks_of(case)) for case in pair)
+        same = int(np.argmin(np.append(host == gpu, False)))
+        print(f"{pair[0].method}, {pair[0].m:,} rows: {same:,} of {len(host):,} picks agree")
 
 
 if __name__ == "__main__":

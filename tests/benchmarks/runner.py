@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -147,9 +148,12 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 
 def machine() -> str:
-    """Processor, cores and memory."""
+    """Processor, cores, memory, and the GPU if there is one."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else platform.machine()}, {THREADS} cores, {memory:.0f} GiB"
+    about = f"{names[0] if names else platform.machine()}, {THREADS} cores, {memory:.0f} GiB"
+    if torch.cuda.is_available():
+        about += f", {torch.cuda.get_device_name()}"
+    return about
