@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from gip_cli.pursuit import default_noise, select
 from gip_cli.pursuit.draft import Belief, observe
@@ -38,6 +39,16 @@ def test_blocks_equal_one_pick_at_a_time(pool, noise, k):
     F = F[F.any(axis=1)]
     got = select(F, k, noise=noise)
     picks, won = reference.plain(F, k, self_query(F), got.noise)
+    np.testing.assert_array_equal(got.indices, picks)
+    np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, 16])
+def test_picks_do_not_depend_on_the_number_of_workers(workers):
+    F = random(np.random.default_rng(20), m=40000, d=24).astype(np.float32)
+    with threadpool_limits(workers, user_api="blas"):
+        got = select(F, 300)
+    picks, won = reference.plain(F, 300, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 

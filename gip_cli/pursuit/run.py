@@ -23,7 +23,8 @@ from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, Sweep, impose
 
 FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
-HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384
+HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
+MOST_BESIDE = 4096  # or so many beside a device, which sweeps the pool faster than drafts are made
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
 SMALL_NOISE = 1e-4  # below it float32 is too coarse for what is left of a direction once observed
 GIVEN_BATCH = 256
@@ -85,10 +86,12 @@ def run(
 
     host = Sweeper(team, objective, D)
     whole: Sweep = host.sweep
+    most_hot = MOST_HOT
     if device != "cpu":
+        most_hot = MOST_BESIDE
         whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
     levels = [Level(FEW, LONGEST_DRAFT, step=1)]
-    if (hot := min(m // HOT_SHARE, MOST_HOT)) > 2 * FEW:
+    if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
     pool, zero = prepare(problem, host)
