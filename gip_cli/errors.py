@@ -4,6 +4,7 @@
     ├── CheckFailed          1  a check asked for (--check, --min-captured) did not hold
     ├── UsageError           2  options that make no sense, or a path that cannot be used
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
+    │   └── NoRowsError      3  a file without a row that can be used
     ├── MismatchError        4  embeddings and rows do not belong together
     │   └── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
     ├── JudgeError           5  the judge failed on more rows than allowed
@@ -62,6 +63,10 @@ class UsageError(GipError):
 
 class InputError(GipError):
     exit_code = 3
+
+
+class NoRowsError(InputError):
+    """A file without a row that can be used."""
 
 
 class MismatchError(GipError):

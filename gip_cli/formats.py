@@ -12,7 +12,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from gip_cli.errors import InputError, UsageError
+from gip_cli.errors import InputError, NoRowsError, UsageError
 from gip_cli.printable import printable
 from gip_cli.rows import Row, RowFile
 from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
@@ -104,7 +104,7 @@ class Renderer:
         Raises
         ------
         InputError
-            The first row has no known format (with bad rows skipped: no row has one).
+            The first row has no known format (`NoRowsError` with bad rows skipped: no row has one).
         UsageError
             Both `format` and `fields` are given.
         """
@@ -121,7 +121,7 @@ class Renderer:
                     return cls(name, (), part)
             shown = members_shown(row.value)
             rows.bad.refuse(row.error(f"no known format (keys: {shown})", "pass --text-field"))
-        raise InputError("no row of a known format", "pass --text-field", path=rows.name)
+        raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
         """Every row with its text; rows without one are refused through ``rows.bad``."""

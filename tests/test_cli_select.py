@@ -366,6 +366,30 @@ def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
     assert receipt["beside"]["given"][0]["rows"] == 4
 
 
+def test_a_file_given_without_rows_gives_none_and_that_is_told(
+    select: Select, pool: Path, out: Path
+) -> None:
+    """A selection can be empty, as where what was given had captured enough."""
+    given = out.parent / "given.jsonl"
+    select(pool, given, "-k", 3)
+    empty, odd = out.parent / "empty.jsonl", write_rows(out.parent / "odd.jsonl", [{"q": "a"}])
+    said = select(pool, empty, "--given", given, "--captured", 0.01)
+    assert "picked 0 of 60 rows" in said
+    assert empty.read_bytes() == b""
+    select(pool, out, "-k", 5, "--given", given)
+    whole = read(out)
+    said = select(pool, out, "-k", 5, "--given", given, "--given", empty)
+    assert f"gip: {empty}: no usable rows, so none are given by it\n" in said
+    assert read(out) == whole
+    assert receipt_of(out)["beside"]["given"][1]["rows"] == 0
+    said = select(pool, out, "-k", 5, "--given", odd, "--skip-bad")
+    assert f"gip: {odd}: no usable rows, so none are given by it\n" in said
+    assert "1 bad row skipped" in said
+    assert receipt_of(out)["given"] is None
+    select(pool, given, "-k", 5)
+    assert read(out) == read(given)
+
+
 def test_a_signal_that_no_row_has_a_value_of_is_called_so(gip: Gip, pool: Path, out: Path) -> None:
     rows = [{**one, "gip": {"signals": {"good": None}}} for one in make_rows()]
     path = write_rows(out.parent / "null.jsonl", rows)

@@ -69,8 +69,7 @@ def run(
         embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
     ):
         pool = load_pool(file, store.settings.renderer, fields).sharing(store)
-        companions = Companions(store, skip_bad=skip_bad)
-        beside = {part: [companions.read(path) for path in paths] for part, paths in read.items()}
+        beside = Companions(store, skip_bad=skip_bad).read_parts(read)
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
         selection = _solve(problem, keep_partial=output.keep_partial)
         with _kept(selection) if output.keep_partial else nullcontext():

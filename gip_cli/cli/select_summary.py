@@ -78,6 +78,9 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    for file in figures["beside"].get("given", ()):
+        if not file["rows"]:
+            tell(f"{file['path']}: no usable rows, so none are given by it")
     given = figures["given"]
     if given and given["without_signals"]:
         tell(
