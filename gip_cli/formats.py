@@ -20,6 +20,10 @@ from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
 KEY_BYTES = 16
 
 
+class NotOfFormatError(InputError):
+    """A row of another format than the one that it is read by."""
+
+
 class Part(StrEnum):
     """Which turns of a row make its text: the assistant's are its response."""
 
@@ -139,8 +143,10 @@ class Renderer:
 
         Raises
         ------
+        NotOfFormatError
+            The row is not of this format.
         InputError
-            The row is not of this format, or has no text at all.
+            It has no text at all.
         """
         try:
             turns = (
@@ -148,8 +154,11 @@ class Renderer:
             )
         except NotThisFormat as error:
             what = "fields" if self.fields else f"{self.format} row"
-            raise row.error(
-                f"not readable as {what}: {error}", "pass --format or --text-field, or --skip-bad"
+            raise NotOfFormatError(
+                f"not readable as {what}: {error}",
+                "pass --format or --text-field, or --skip-bad",
+                path=row.source,
+                line=row.line,
             ) from None
         if not any(text.strip() for _, text in turns):
             raise row.error("a row without text", "remove it or pass --skip-bad")

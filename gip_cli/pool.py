@@ -129,7 +129,7 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
                 raise row.error(what, "choose a field of plain values") from None
     if not lines:
         what = f"no usable rows: none is of format {renderer.format}"
-        raise NoRowsError(what, "pass the --format and the embeddings of this pool", path=rows.name)
+        raise NoRowsError(what, "give the embeddings of this pool by -e", path=rows.name)
     return Pool(
         rows,
         renderer,

@@ -475,13 +475,37 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert out.read_bytes() == without  # such a row has no part in the query
 
 
-def test_a_store_beside_rows_of_another_name_is_pointed_to(gip: Gip, out: Path) -> None:
-    odd = write_rows(out.parent / "scored.jsonl", [{"q": "a"}])  # ends before a model is loaded
-    assert "  or -e" not in gip("select", odd, "-k", 1).stderr
-    store = embed(write_rows(out.parent / "pool.jsonl", make_rows()), D)
-    run = gip("select", odd, "-k", 1)
+def test_only_a_store_that_has_the_rows_is_pointed_to(gip: Gip, out: Path) -> None:
+    rows = make_rows()
+    embed(write_rows(out.parent / "a.jsonl", rows[:9]), D)  # the first by name
+    scored = write_rows(out.parent / "scored.jsonl", rows[8:])
+    wrong = ("--format", "text", "--text-field", "x")  # ends before a model is loaded
+    run = gip("select", scored, "-k", 1, *wrong)
+    assert run.code == 2
+    assert "  or -e" not in run.stderr
+    store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
+    run = gip("select", scored, "-k", 1, *wrong)
+    assert f"gip:   or -e {store}, which has them all" in run.stderr.splitlines()
+
+
+def test_rows_of_another_format_than_the_stores_ask_whether_it_is_theirs(
+    gip: Gip, pool: Path, out: Path
+) -> None:
+    """`--format` and `--text-field` cannot help: the rows are read as the store's were."""
+    store = pool.with_suffix(".npy")
+    other = write_rows(out.parent / "other.jsonl", [{"question": "a", "answer": "b"}])
+    fault = f"{other}:1: not readable as text row: no 'text'; is {store} (60 rows of format text)"
+    for command in (("select", other, "-k", 1), ("compare", other, "--pool", other)):
+        run = gip(*command, "-e", store)
+        assert run.code == 3
+        assert run.error.startswith(f"{fault} of this pool? ")
+        assert "--format" not in run.error
+    run = gip("select", other, "-k", 1, "-e", store, "--skip-bad")
     assert run.code == 3
-    assert f"gip:   or -e {store}, if it is of them?" in run.stderr.splitlines()
+    assert run.error.endswith("none is of format text; give the embeddings of this pool by -e")
+    run = gip("compare", other, "--pool", pool)
+    assert run.code == 3
+    assert run.error.endswith(f"no 'text'; give a selection of {pool}, or pass --skip-bad")
 
 
 def test_check_says_whether_the_file_is_what_would_be_written(

@@ -25,10 +25,9 @@ from gip_cli.cli.select_options import (
 )
 from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
-from gip_cli.cli.sources import embeddings_for
+from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions, sibling
 from gip_cli.errors import CheckFailed
-from gip_cli.pool import load_pool
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -68,7 +67,7 @@ def run(
         RowFile(input, bad, reread=True) as file,
         embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
     ):
-        pool = load_pool(file, store.settings.renderer, fields).sharing(store)
+        pool = pool_of(file, store, fields).sharing(store)
         beside = Companions(store, skip_bad=skip_bad).read_parts(read)
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
         selection = _solve(problem, keep_partial=output.keep_partial)

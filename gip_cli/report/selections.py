@@ -14,7 +14,7 @@ import orjson
 
 from gip_cli.embeddings import join_keys
 from gip_cli.errors import InputError, NoRowsError, UsageError
-from gip_cli.formats import KEY_BYTES, Rendered, key_of
+from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
@@ -132,8 +132,12 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
         of which there is nothing to tell.
     """
     picks: list[Rendered] = []
-    with RowFile(path, bad) as file, suppress(NoRowsError):
-        picks = list(pool.renderer.read(file))
+    try:
+        with RowFile(path, bad) as file, suppress(NoRowsError):
+            picks = list(pool.renderer.read(file))
+    except NotOfFormatError as error:
+        remedy = f"give a selection of {pool.rows.name}, or pass --skip-bad"
+        raise InputError(error.fault, remedy) from None
     if not picks:
         why = f" ({bad.first.fault})" if bad.first else ""
         raise InputError(f"no row to measure{why}", "leave it out, or select again", path=file.name)
