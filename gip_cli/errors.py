@@ -80,3 +80,8 @@ class JudgeError(GipError):
 
 class StorageError(GipError):
     exit_code = 6
+
+
+def install(extra: str) -> str:
+    """The remedy where the packages of an extra are missing: gip is installed from its clone."""
+    return f"pip install '.[{extra}]' in the clone of gip"
