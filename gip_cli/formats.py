@@ -19,6 +19,8 @@ from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
 
 KEY_BYTES = 16
 
+_SHOWN, _LONGEST = 8, 60  # members named in a message, and characters of each
+
 
 class NotOfFormatError(InputError):
     """A row of another format than the one that it is read by."""
@@ -190,5 +192,13 @@ def key_of(text: str) -> bytes:
 
 
 def members_shown(value: Value) -> str:
-    """The first names of a row's members, for a message."""
-    return ", ".join(printable(key) for key in list(value)[:8]) or "none"
+    """The first members of a row, nested ones by dots, for a message."""
+    shown: list[str] = []
+    left = list(value.items())[::-1]
+    while left and len(shown) < _SHOWN:
+        name, member = left.pop()
+        if isinstance(member, dict) and member and len(name) < _LONGEST:
+            left += [(f"{name}.{key}", one) for key, one in member.items()][::-1]
+        else:
+            shown.append(printable(name, _LONGEST))
+    return ", ".join([*shown, "…"] if left else shown) or "none"

@@ -421,7 +421,7 @@ def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) ->
         assert len({n, n + 20} & picked) == 1
     assert 27 in picked
     assert receipt_of(out)["duplicates_avoided"] == 9
-    assert "9 near-duplicates avoided" in said
+    assert "9 near-duplicates of picks avoided" in said
     assert "picked 50 of the 60 asked for" in said
 
 
@@ -432,7 +432,8 @@ def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Pa
     exclude = write_rows(out.parent / "exclude.jsonl", rows[2:4])
     options = ("--given", given, "--exclude", exclude, "--dedup-threshold", 0.99)
     limits = ("-k", 12, "--group-field", "lang", "--max-per-group", 5, "--exclude-threshold", 0.999)
-    select(pool, out, *options, *limits, "--rejects", rejects)
+    said = select(pool, out, *options, *limits, "--rejects", rejects)
+    assert "2 of 60 rows are near-duplicates of a row given and cannot be picked" in said
     picked, rejected = read(out), read(rejects)
     assert sorted(one["n"] for one in picked + rejected) == list(range(60))
     assert [one["n"] for one in rejected] == sorted(one["n"] for one in rejected)
@@ -539,6 +540,19 @@ def test_a_result_below_the_least_is_not_written(
     assert [path.read_text() for path in out.parent.iterdir()] == ["old\n"]
     select(pool, out, "-k", 2, "--min-captured", 0.01)
     assert len(read(out)) == 2
+
+
+def test_where_no_row_is_left_the_budget_is_not_to_be_raised(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    least = ("--noise", 5, "--min-captured", 0.9)
+    for limits in (("-k", 59), ("-k", 30, "--group-field", "lang", "--max-per-group", 3)):
+        run = gip("select", pool, "-o", out, *limits, *least)
+        assert run.code == 1
+        no_more = "no further row can be picked: let more rows be picked or lower --noise, 5 here"
+        assert run.error.endswith(f"less than --min-captured 0.9; {no_more}")
+    run = gip("select", pool, "-o", out, "-k", 60, "--no-signals", *least)
+    assert run.error.endswith("0.9; no further row can be picked: lower --noise, 5 here")
 
 
 def test_what_is_said_to_capture_enough_does(

@@ -137,7 +137,12 @@ def _tell_kept(selection: Selection) -> None:
 def _enough(figures: Figures, least: float | None) -> None:
     if least is not None and figures["captured"] < least:
         options, remedy = figures["options"], "raise the budget"
-        if options["noise"] == "auto" and "captured" not in options:
+        if figures["stopped"] == "exhausted" or figures["picked"] == figures["pickable"]:
+            rule = "let more rows be picked or " * (figures["picked"] < figures["input"]["rows"])
+            remedy = (
+                f"no further row can be picked: {rule}lower --noise, {figures['noise']:.4g} here"
+            )
+        elif options["noise"] == "auto" and "captured" not in options:
             remedy += (
                 f" at a fixed --noise, {figures['noise']:.4g} here: "
                 "the automatic one grows with the budget, and less may be captured"
