@@ -130,7 +130,14 @@ class Renderer:
         raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
-        """Every row with its text; rows without one are refused through ``rows.bad``."""
+        """Every row with its text; rows without one are refused through ``rows.bad``.
+
+        Raises
+        ------
+        NoRowsError
+            None is left.
+        """
+        found = False
         for row in rows:
             try:
                 turns = self.turns(row)
@@ -138,7 +145,14 @@ class Renderer:
             except InputError as error:
                 rows.bad.refuse(error)
             else:
+                found = True
                 yield Rendered(row, turns, text)
+        if not found:
+            raise NoRowsError(
+                f"no usable rows: none is of format {self.format}",
+                "check --format, --text-field and -e",
+                path=rows.name,
+            )
 
     def turns(self, row: Row) -> list[Turn]:
         """The row's turns, roles as system, user, assistant or the row's own word.

@@ -14,7 +14,7 @@ import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
-from gip_cli.errors import MismatchError, NoRowsError, UsageError
+from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
@@ -127,9 +127,6 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
             except orjson.JSONEncodeError:  # it reads deeper than it writes
                 what = f"field {name!r} is nested too deeply"
                 raise row.error(what, "choose a field of plain values") from None
-    if not lines:
-        what = f"no usable rows: none is of format {renderer.format}"
-        raise NoRowsError(what, "give the embeddings of this pool by -e", path=rows.name)
     return Pool(
         rows,
         renderer,

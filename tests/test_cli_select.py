@@ -503,7 +503,7 @@ def test_rows_of_another_format_than_the_stores_ask_whether_it_is_theirs(
         assert "--format" not in run.error
     run = gip("select", other, "-k", 1, "-e", store, "--skip-bad")
     assert run.code == 3
-    assert run.error.endswith("none is of format text; give the embeddings of this pool by -e")
+    assert run.error.endswith("none is of format text; check --format, --text-field and -e")
     run = gip("compare", other, "--pool", pool)
     assert run.code == 3
     assert run.error.endswith(f"no 'text'; give a selection of {pool}, or pass --skip-bad")

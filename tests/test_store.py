@@ -14,7 +14,7 @@ import pytest
 
 from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import Encoded
-from gip_cli.errors import InputError, MismatchError, StorageError, UsageError
+from gip_cli.errors import InputError, MismatchError, NoRowsError, StorageError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import Written, write_embeddings
@@ -249,6 +249,17 @@ def test_skipped_rows_are_counted_once_whatever_is_read_twice(tmp_path: Path) ->
         with RowFile(pool, bad, reread=True) as rows:
             written = write_embeddings(rows, tmp_path / "p.npy", ToyEncoder(), Renderer("text"))
         assert (written.rows, bad.count) == (2, 2)
+
+
+def test_a_store_is_not_replaced_by_one_of_no_rows(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    before = files_of(tmp_path)
+    with RowFile(pool, BadRows(skip=True), reread=True) as rows:
+        why = "no usable rows: none is of format alpaca; check --format"
+        with pytest.raises(NoRowsError, match=why):
+            write_embeddings(rows, target, ToyEncoder(), Renderer("alpaca"))
+    assert files_of(tmp_path) == before
 
 
 def test_the_settings_are_in_the_store(tmp_path: Path) -> None:

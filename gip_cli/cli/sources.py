@@ -79,7 +79,7 @@ def _holder(rows: RowFile, folder: Path) -> Path | None:
         with suppress(GipError):  # damaged, or of rows of another format
             store = open_embeddings(f"{str(keys).removesuffix('.keys.npy')}.npy")
             wanted = row_keys(rows, store.settings.renderer)
-            if len(wanted) and (join_keys(store.keys, wanted) >= 0).all():
+            if (join_keys(store.keys, wanted) >= 0).all():
                 return store.paths.npy
     return None
 
