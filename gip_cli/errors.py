@@ -4,6 +4,8 @@
     ├── CheckFailed          1  a check asked for (--check, --min-captured) did not hold
     ├── UsageError           2  options that make no sense, or a path that cannot be used
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
+    │   ├── NoRowsError      3  a file without a row that can be used
+    │   └── NotOfFormatError 3  (of gip_cli.formats) a row of another format than it is read by
     ├── MismatchError        4  embeddings and rows do not belong together
     │   └── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
     ├── JudgeError           5  the judge failed on more rows than allowed
@@ -64,6 +66,10 @@ class InputError(GipError):
     exit_code = 3
 
 
+class NoRowsError(InputError):
+    """A file without a row that can be used."""
+
+
 class MismatchError(GipError):
     exit_code = 4
 
@@ -74,3 +80,8 @@ class JudgeError(GipError):
 
 class StorageError(GipError):
     exit_code = 6
+
+
+def install(extra: str) -> str:
+    """The remedy where the packages of an extra are missing: gip is installed from its clone."""
+    return f"pip install '.[{extra}]' in the clone of gip"

@@ -12,12 +12,18 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from gip_cli.errors import InputError, UsageError
+from gip_cli.errors import InputError, NoRowsError, UsageError
 from gip_cli.printable import printable
 from gip_cli.rows import Row, RowFile
 from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
 
 KEY_BYTES = 16
+
+_SHOWN, _LONGEST = 8, 60  # members named in a message, and characters of each
+
+
+class NotOfFormatError(InputError):
+    """A row of another format than the one that it is read by."""
 
 
 class Part(StrEnum):
@@ -104,7 +110,7 @@ class Renderer:
         Raises
         ------
         InputError
-            The first row has no known format (with bad rows skipped: no row has one).
+            The first row has no known format (`NoRowsError` with bad rows skipped: no row has one).
         UsageError
             Both `format` and `fields` are given.
         """
@@ -121,10 +127,17 @@ class Renderer:
                     return cls(name, (), part)
             shown = members_shown(row.value)
             rows.bad.refuse(row.error(f"no known format (keys: {shown})", "pass --text-field"))
-        raise InputError("no row of a known format", "pass --text-field", path=rows.name)
+        raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
-        """Every row with its text; rows without one are refused through ``rows.bad``."""
+        """Every row with its text; rows without one are refused through ``rows.bad``.
+
+        Raises
+        ------
+        NoRowsError
+            None is left.
+        """
+        found = False
         for row in rows:
             try:
                 turns = self.turns(row)
@@ -132,15 +145,24 @@ class Renderer:
             except InputError as error:
                 rows.bad.refuse(error)
             else:
+                found = True
                 yield Rendered(row, turns, text)
+        if not found:
+            raise NoRowsError(
+                f"no usable rows: none is of format {self.format}",
+                "check --format, --text-field and -e",
+                path=rows.name,
+            )
 
     def turns(self, row: Row) -> list[Turn]:
         """The row's turns, roles as system, user, assistant or the row's own word.
 
         Raises
         ------
+        NotOfFormatError
+            The row is not of this format.
         InputError
-            The row is not of this format, or has no text at all.
+            It has no text at all.
         """
         try:
             turns = (
@@ -148,8 +170,11 @@ class Renderer:
             )
         except NotThisFormat as error:
             what = "fields" if self.fields else f"{self.format} row"
-            raise row.error(
-                f"not readable as {what}: {error}", "pass --format or --text-field, or --skip-bad"
+            raise NotOfFormatError(
+                f"not readable as {what}: {error}",
+                "pass --format or --text-field, or --skip-bad",
+                path=row.source,
+                line=row.line,
             ) from None
         if not any(text.strip() for _, text in turns):
             raise row.error("a row without text", "remove it or pass --skip-bad")
@@ -181,5 +206,13 @@ def key_of(text: str) -> bytes:
 
 
 def members_shown(value: Value) -> str:
-    """The first names of a row's members, for a message."""
-    return ", ".join(printable(key) for key in list(value)[:8]) or "none"
+    """The first members of a row, nested ones by dots, for a message."""
+    shown: list[str] = []
+    left = list(value.items())[::-1]
+    while left and len(shown) < _SHOWN:
+        name, member = left.pop()
+        if isinstance(member, dict) and member and len(name) < _LONGEST:
+            left += [(f"{name}.{key}", one) for key, one in member.items()][::-1]
+        else:
+            shown.append(printable(name, _LONGEST))
+    return ", ".join([*shown, "…"] if left else shown) or "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gip_cli.errors import UsageError
@@ -53,6 +53,14 @@ class Metadata:
                 return None
             return _number(_REDUCE[self.reduce](numbers))  # type: ignore[arg-type]
         return _number(member)
+
+    def joined(self, row: Row) -> str:
+        """How to have a number of the row that `value` has none of: its list's; else empty."""
+        if self.reduce or replace(self, reduce="last").value(row) is None:
+            return ""
+        field = "-" * self.lower + self.field
+        hows = ", ".join(f":{how}" for how in _REDUCE)
+        return f"it holds a list: {self.name}={field} takes one of {hows} after it"
 
 
 def _number(member: Any) -> float | None:
@@ -130,7 +138,8 @@ class MetadataScorer:
             value = signals[source.name] = source.value(row)
             if value is None:
                 if self._require:
-                    raise row.error(f"no number in field {source.field!r}", "drop --require")
+                    remedy = source.joined(row) or "drop --require"
+                    raise row.error(f"no number in field {source.field!r}", remedy)
                 self.missing[source.name] += 1
             elif source.name in self._ranges:
                 low, high = self._ranges[source.name]
@@ -147,5 +156,6 @@ class MetadataScorer:
             if self._first and self.missing[source.name] == self.rows:
                 raise self._first.error(
                     f"no row has a number in field {source.field!r}",
-                    f"fields here: {members_shown(self._first.value)}",
+                    source.joined(self._first)
+                    or f"fields here: {members_shown(self._first.value)}",
                 )

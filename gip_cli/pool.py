@@ -14,7 +14,7 @@ import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
-from gip_cli.errors import InputError, MismatchError, UsageError
+from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
@@ -98,8 +98,9 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
     ------
     InputError
         A row that cannot be read, or whose signals are not what gip writes, or declare another
-        scale than the rows before; a row of 4 GiB; a field nested deeper than 250 levels or so;
-        no row left where bad ones are skipped.
+        scale than the rows before; a row of 4 GiB; a field nested deeper than 250 levels or so.
+    NoRowsError
+        No row, or none left where bad ones are skipped.
     """
     lines, offsets, sizes, lengths = array("I"), array("q"), array("I"), array("I")
     keys = bytearray()
@@ -126,9 +127,6 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
             except orjson.JSONEncodeError:  # it reads deeper than it writes
                 what = f"field {name!r} is nested too deeply"
                 raise row.error(what, "choose a field of plain values") from None
-    if not lines:
-        what = f"no usable rows: none is of format {renderer.format}"
-        raise InputError(what, "pass the --format and the embeddings of this pool", path=rows.name)
     return Pool(
         rows,
         renderer,

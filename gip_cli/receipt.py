@@ -92,10 +92,9 @@ def receipt(
             "captured": selection.captured_given,
         },
         "repeated_texts": len(picks) - len(np.unique(sortable(pool.keys[picks]))),
-        "duplicates_avoided": None
+        "duplicates_avoided": None  # those of rows given are among `not_pickable`
         if problem.plan.dedup_threshold is None
-        else selection.duplicates
-        + int(np.count_nonzero(rows.reasons == Reason.DUPLICATE_OF_GIVEN)),
+        else selection.duplicates,
         "quotas": quota_table(problem.limits.quotas, picks),
         "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())}
         if rows.tokens.any()

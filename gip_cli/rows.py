@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import orjson
 
-from gip_cli.errors import InputError
+from gip_cli.errors import InputError, NoRowsError
 from gip_cli.streams import Stream
 
 _BLANK = b" \t\r\n"
@@ -85,7 +85,7 @@ class RowFile(Stream):
         ------
         InputError
             A line that is not a JSON object (unless bad rows are skipped), a damaged gzip
-            stream, an array that breaks off, or a file without any row.
+            stream, an array that breaks off, or (`NoRowsError`) a file without any row.
         """
         self.bad.reset()
         found = False
@@ -94,7 +94,7 @@ class RowFile(Stream):
             yield row
         self.check_unchanged()
         if not found:
-            raise InputError(
+            raise NoRowsError(
                 "no rows" if not self.bad.count else "no usable rows",
                 "expected JSON objects, one a line",
                 path=self.name,

@@ -84,12 +84,15 @@ def difference(old: bytes, new: bytes) -> str | None:
     before, after = old.splitlines(), new.splitlines()
     gone, come = Counter(before), Counter(after)
     out, into = (gone - come).total(), (come - gone).total()
+    if before == after:
+        what = "other line ends"
+        before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    elif not out and not into:
+        what = "the same rows in another order"
+    else:
+        what = f"{into:,} of {len(after):,} rows are new, {out:,} of {len(before):,} are gone"
     first = next(
         (n for n, (a, b) in enumerate(zip(before, after, strict=False), 1) if a != b),
         min(len(before), len(after)) + 1,
     )
-    if not out and not into:
-        what = "the same rows in another order" if before != after else "other line ends"
-    else:
-        what = f"{into:,} of {len(after):,} rows are new, {out:,} of {len(before):,} are gone"
     return f"{what}; the first difference is at line {first}"

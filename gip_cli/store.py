@@ -135,7 +135,7 @@ def check_target(target: str | Path) -> Paths:
     Raises
     ------
     UsageError
-        Not named ``NAME.npy``, no such directory, or a file there is not a store's.
+        Not named ``NAME.npy``, no such directory, or a file there is a link or not a store's.
     MismatchError
         The store there was written by a newer gip.
     StorageError
@@ -144,6 +144,9 @@ def check_target(target: str | Path) -> Paths:
     paths = Paths.of(target)
     with storage_errors(paths.npy):
         writable(paths.npy)
+        if link := next((path for path in paths.all if path.is_symlink()), None):
+            what = "a link, which the new file would replace"
+            raise UsageError(what, "name the store that it leads to, or remove it", path=link)
         present = [path for path in paths.all if path.exists()]
         if not present or paths.hidden("commit").exists():
             return paths

@@ -345,7 +345,9 @@ def test_a_missing_package_is_one_line(pool: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.decode().splitlines()[-1].endswith("pip install 'gip-cli[judge]'")
+    assert (
+        done.stderr.decode().splitlines()[-1].endswith("pip install '.[judge]' in the clone of gip")
+    )
     assert b"Traceback" not in done.stderr
 
 

@@ -201,7 +201,7 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "remedy"),
     [
-        ("plotly", (), "gip report needs plotly; pip install 'gip-cli[report]'"),
+        ("plotly", (), "gip report needs plotly; pip install '.[report]' in the clone of gip"),
         ("matplotlib", ("--figures", "f"), "--figures needs matplotlib; pip install"),
         ("umap", ("--map", "umap"), "--map umap needs umap-learn; pip install umap-learn"),
     ],

@@ -92,6 +92,31 @@ def test_skipped_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     assert f"2 bad rows skipped; the first: {tmp_path / 'pool'}:2: not JSON".encode() in run.stderr
 
 
+def test_a_format_that_is_said_holds_for_metadata_too(tmp_path: Path) -> None:
+    """Without one, nothing but the number is read of a row."""
+    pool, out = tmp_path / "pool.jsonl", tmp_path / "scored.jsonl"
+    pool.write_text('{"text": "a", "up": 1}\n{"q": "b", "up": 2}\n')
+    command = ["score", pool, "-o", out, "--metadata", "up=up"]
+    assert gip(*command).returncode == 0
+    assert out.read_bytes().count(b"\n") == 2
+    for said, fault in (
+        (["--format", "text"], "not readable as text row: no 'text'"),
+        (["--text-field", "text"], "not readable as fields: field 'text' is missing"),
+    ):
+        run = gip(*command, *said)
+        assert (run.returncode, error_of(run).startswith(f"{pool}:2: {fault}")) == (3, True)
+    run = gip(*command, "--format", "text", "--skip-bad")
+    assert run.stderr.decode().splitlines()[-2:] == [
+        "gip: 1 row scored",
+        f"gip: 1 bad row skipped; the first: {pool}:2: not readable as text row: no 'text'",
+    ]
+    before = out.read_bytes()
+    run = gip(*command, "--format", "alpaca", "--skip-bad")
+    assert run.returncode == 3
+    assert error_of(run).startswith(f"{pool}: no usable rows: none is of format alpaca; check")
+    assert out.read_bytes() == before
+
+
 def test_scoring_again_adds_to_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "scored.jsonl"
     first = gip("score", POOL, "--metadata", "up=upvotes").stdout

@@ -366,6 +366,30 @@ def test_rows_given_from_elsewhere_are_embedded_from_their_sibling(
     assert receipt["beside"]["given"][0]["rows"] == 4
 
 
+def test_a_file_given_without_rows_gives_none_and_that_is_told(
+    select: Select, pool: Path, out: Path
+) -> None:
+    """A selection can be empty, as where what was given had captured enough."""
+    given = out.parent / "given.jsonl"
+    select(pool, given, "-k", 3)
+    empty, odd = out.parent / "empty.jsonl", write_rows(out.parent / "odd.jsonl", [{"q": "a"}])
+    said = select(pool, empty, "--given", given, "--captured", 0.01)
+    assert "picked 0 of 60 rows" in said
+    assert empty.read_bytes() == b""
+    select(pool, out, "-k", 5, "--given", given)
+    whole = read(out)
+    said = select(pool, out, "-k", 5, "--given", given, "--given", empty)
+    assert f"gip: {empty}: no usable rows, so none are given by it\n" in said
+    assert read(out) == whole
+    assert receipt_of(out)["beside"]["given"][1]["rows"] == 0
+    said = select(pool, out, "-k", 5, "--given", odd, "--skip-bad")
+    assert f"gip: {odd}: no usable rows, so none are given by it\n" in said
+    assert "1 bad row skipped" in said
+    assert receipt_of(out)["given"] is None
+    select(pool, given, "-k", 5)
+    assert read(out) == read(given)
+
+
 def test_a_signal_that_no_row_has_a_value_of_is_called_so(gip: Gip, pool: Path, out: Path) -> None:
     rows = [{**one, "gip": {"signals": {"good": None}}} for one in make_rows()]
     path = write_rows(out.parent / "null.jsonl", rows)
@@ -397,7 +421,7 @@ def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) ->
         assert len({n, n + 20} & picked) == 1
     assert 27 in picked
     assert receipt_of(out)["duplicates_avoided"] == 9
-    assert "9 near-duplicates avoided" in said
+    assert "9 near-duplicates of picks avoided" in said
     assert "picked 50 of the 60 asked for" in said
 
 
@@ -408,7 +432,8 @@ def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Pa
     exclude = write_rows(out.parent / "exclude.jsonl", rows[2:4])
     options = ("--given", given, "--exclude", exclude, "--dedup-threshold", 0.99)
     limits = ("-k", 12, "--group-field", "lang", "--max-per-group", 5, "--exclude-threshold", 0.999)
-    select(pool, out, *options, *limits, "--rejects", rejects)
+    said = select(pool, out, *options, *limits, "--rejects", rejects)
+    assert "2 of 60 rows are near-duplicates of a row given and cannot be picked" in said
     picked, rejected = read(out), read(rejects)
     assert sorted(one["n"] for one in picked + rejected) == list(range(60))
     assert [one["n"] for one in rejected] == sorted(one["n"] for one in rejected)
@@ -451,13 +476,37 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert out.read_bytes() == without  # such a row has no part in the query
 
 
-def test_a_store_beside_rows_of_another_name_is_pointed_to(gip: Gip, out: Path) -> None:
-    odd = write_rows(out.parent / "scored.jsonl", [{"q": "a"}])  # ends before a model is loaded
-    assert "  or -e" not in gip("select", odd, "-k", 1).stderr
-    store = embed(write_rows(out.parent / "pool.jsonl", make_rows()), D)
-    run = gip("select", odd, "-k", 1)
+def test_only_a_store_that_has_the_rows_is_pointed_to(gip: Gip, out: Path) -> None:
+    rows = make_rows()
+    embed(write_rows(out.parent / "a.jsonl", rows[:9]), D)  # the first by name
+    scored = write_rows(out.parent / "scored.jsonl", rows[8:])
+    wrong = ("--format", "text", "--text-field", "x")  # ends before a model is loaded
+    run = gip("select", scored, "-k", 1, *wrong)
+    assert run.code == 2
+    assert "  or -e" not in run.stderr
+    store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
+    run = gip("select", scored, "-k", 1, *wrong)
+    assert f"gip:   or -e {store}, which has them all" in run.stderr.splitlines()
+
+
+def test_rows_of_another_format_than_the_stores_ask_whether_it_is_theirs(
+    gip: Gip, pool: Path, out: Path
+) -> None:
+    """`--format` and `--text-field` cannot help: the rows are read as the store's were."""
+    store = pool.with_suffix(".npy")
+    other = write_rows(out.parent / "other.jsonl", [{"question": "a", "answer": "b"}])
+    fault = f"{other}:1: not readable as text row: no 'text'; is {store} (60 rows of format text)"
+    for command in (("select", other, "-k", 1), ("compare", other, "--pool", other)):
+        run = gip(*command, "-e", store)
+        assert run.code == 3
+        assert run.error.startswith(f"{fault} of this pool? ")
+        assert "--format" not in run.error
+    run = gip("select", other, "-k", 1, "-e", store, "--skip-bad")
     assert run.code == 3
-    assert f"gip:   or -e {store}, if it is of them?" in run.stderr.splitlines()
+    assert run.error.endswith("none is of format text; check --format, --text-field and -e")
+    run = gip("compare", other, "--pool", pool)
+    assert run.code == 3
+    assert run.error.endswith(f"no 'text'; give a selection of {pool}, or pass --skip-bad")
 
 
 def test_check_says_whether_the_file_is_what_would_be_written(
@@ -491,6 +540,19 @@ def test_a_result_below_the_least_is_not_written(
     assert [path.read_text() for path in out.parent.iterdir()] == ["old\n"]
     select(pool, out, "-k", 2, "--min-captured", 0.01)
     assert len(read(out)) == 2
+
+
+def test_where_no_row_is_left_the_budget_is_not_to_be_raised(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    least = ("--noise", 5, "--min-captured", 0.9)
+    for limits in (("-k", 59), ("-k", 30, "--group-field", "lang", "--max-per-group", 3)):
+        run = gip("select", pool, "-o", out, *limits, *least)
+        assert run.code == 1
+        no_more = "no further row can be picked: let more rows be picked or lower --noise, 5 here"
+        assert run.error.endswith(f"less than --min-captured 0.9; {no_more}")
+    run = gip("select", pool, "-o", out, "-k", 60, "--no-signals", *least)
+    assert run.error.endswith("0.9; no further row can be picked: lower --noise, 5 here")
 
 
 def test_what_is_said_to_capture_enough_does(

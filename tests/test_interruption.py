@@ -5,6 +5,8 @@ The default run tries a few moments; ``-m slow`` all 50 of each signal and comma
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import signal
 import subprocess
@@ -117,6 +119,42 @@ def test_targets_are_old_or_new_and_a_rerun_is_as_if_nothing_had_happened(
         assert gip(*command(pool, tmp_path, old)).returncode == 0
         assert visible(files_of(tmp_path)) == whole[old]
         old = not old
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("options", "signals", "kept"),
+    [([], 1, 0), (["--keep-partial"], 1, 9), (["--keep-partial"], 2, 0)],
+)
+def test_picks_that_are_all_made_are_kept_if_asked_unless_interrupted_twice(
+    options: list[str], signals: int, kept: int, number: signal.Signals, pool: Path, tmp_path: Path
+) -> None:
+    """The receipt goes to a pipe that nobody reads yet: the command waits amid its writing."""
+    out, receipt = tmp_path / "small.jsonl", tmp_path / "receipt"
+    os.mkfifo(receipt)
+    command = [GIP, "select", pool, "-k", "9", "-o", out, "--receipt", receipt, *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def hear(words: str) -> None:
+        while words not in process.stderr.readline():  # type: ignore[union-attr]
+            assert process.poll() is None
+
+    hear("picked 9 of")
+    while not list(tmp_path.glob("*.tmp")):
+        assert process.poll() is None
+    process.send_signal(number)
+    if options:
+        hear("interrupted after 9 picks: keeping what there is")
+    if signals == 2:
+        process.send_signal(number)
+    if kept:
+        assert json.loads(receipt.read_bytes())["picked"] == kept
+    errors = process.communicate()[1].splitlines()
+    told = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
+    assert errors[-1] == f"gip: error: {told}"
+    assert process.returncode in ENDS[number] - {0}
+    assert (len(out.read_bytes().splitlines()) if out.exists() else 0) == kept
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("moments", MOMENTS)

@@ -105,6 +105,35 @@ def test_a_field_without_any_number_is_an_error_that_shows_the_fields() -> None:
     score.check()
 
 
+def test_fields_within_others_are_shown_and_that_there_are_more() -> None:
+    score = scorer("s=b")
+    members = {"n": {"x": 1, "y": {"z": [2]}, "e": {}}, "l": [{"a": 1}]}
+    score.line(row_of(members))
+    with pytest.raises(InputError, match=r"fields here: n.x, n.y.z, n.e, l$"):
+        score.check()
+    deep: Any = 0
+    for _ in range(250):
+        deep = {"d" * 9: deep}
+    wide = scorer("s=b")
+    wide.line(row_of({"deep": deep, **{f"f{n}": n for n in range(8)}}))
+    with pytest.raises(InputError, match=r"fields here: deep(\.d{9}){5}\.d{5}…, f0, .*f6, …$"):
+        wide.check()
+
+
+def test_a_list_that_is_not_joined_is_named_with_the_ways_to_join_it() -> None:
+    remedy = "it holds a list: s=-v takes one of :mean, :max, :min, :last after it"
+    score = scorer("s=-v")
+    score.line(row_of({"v": [1, 2]}))
+    with pytest.raises(InputError, match=f"no row has a number in field 'v'; {remedy}"):
+        score.check()
+    with pytest.raises(InputError, match=f"no number in field 'v'; {remedy}"):
+        scorer("s=-v", require=True).line(row_of({"v": [1, 2]}))
+    score = scorer("s=v:mean")
+    score.line(row_of({"v": ["a"]}))
+    with pytest.raises(InputError, match="fields here: v"):
+        score.check()
+
+
 def test_a_missing_value_can_be_an_error() -> None:
     with pytest.raises(InputError, match=r"pool.jsonl:7: no number in field 'a'; drop --require"):
         scorer("s=a", require=True).line(row_of({"a": "much"}))

@@ -103,6 +103,23 @@ def test_a_line_without_a_row_is_named(
 
 
 @pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", ""),
+        ("[]", ""),
+        ('{"q": 1}\n', r" \(.*s.jsonl:1: not readable as text row: no 'text'\)"),
+    ],
+)
+def test_of_no_row_there_is_nothing_to_measure(
+    pool: Pool, tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"s.jsonl: no row to measure{why}; leave it out"):
+        read_selection(str(path), pool, None, BadRows(skip=True))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"),

@@ -85,7 +85,8 @@ def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -
         (b"a\nb\n", b"a\nb\nc\n", "1 of 3 rows are new, 0 of 2 are gone; the first difference is"),
         (b"a\nb\n", b"a\n", "0 of 1 rows are new, 1 of 2 are gone; the first difference"),
         (b"a\na\n", b"a\nb\n", "1 of 2 rows are new, 1 of 2 are gone"),
-        (b"a\r\nb\n", b"a\nb\n", "other line ends"),
+        (b"a\nb\r\n", b"a\nb\n", "other line ends; the first difference is at line 2"),
+        (b"a\nb", b"a\nb\n", "other line ends; the first difference is at line 2"),
         (b"", b"a\n", "1 of 1 rows are new, 0 of 0 are gone; the first difference is at line 1"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 
 from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import Encoded
-from gip_cli.errors import InputError, MismatchError, StorageError, UsageError
+from gip_cli.errors import InputError, MismatchError, NoRowsError, StorageError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import Written, write_embeddings
@@ -183,6 +183,42 @@ def test_a_file_that_gip_did_not_write_is_never_replaced(name: str, tmp_path: Pa
     assert files_of(tmp_path) == before
 
 
+def test_a_link_alone_leads_to_a_store_and_stays(tmp_path: Path) -> None:
+    pool, link, folder = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy", "disk"
+    (tmp_path / folder).mkdir()
+    link.symlink_to(Path(folder) / "vectors.npy")
+    assert embed(pool, link).encoded == 300
+    check(link, TEXTS)
+    assert embed(pool, link).reused == 300
+    assert sorted(tmp_path.iterdir()) == [tmp_path / folder, pool, link]
+    assert link.is_symlink()
+    assert open_embeddings(tmp_path / folder / "vectors.npy").vectors.shape == (300, 8)
+
+
+@pytest.mark.parametrize("name", ["pool.npy", "pool.keys.npy", "pool.json"])
+def test_a_link_among_the_files_of_a_store_is_not_replaced(name: str, tmp_path: Path) -> None:
+    pool, link = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / name
+    embed(pool, tmp_path / "pool.npy")
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to("elsewhere")
+    check(tmp_path / "pool.npy", TEXTS)
+    before = files_of(tmp_path)
+    with pytest.raises(UsageError, match=f"{name}: a link, which the new file would replace; name"):
+        embed(write_rows(pool, [*TEXTS, "one more"]), tmp_path / "pool.npy")
+    assert link.is_symlink()
+    assert files_of(tmp_path) == before
+
+
+def test_a_link_to_nothing_that_a_store_is_called_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop.npy").symlink_to("loop.npy")
+    (tmp_path / "pool.npy").symlink_to("pool.bin")
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+    with pytest.raises(UsageError, match=r"loop.npy"):
+        embed(pool, tmp_path / "loop.npy")
+    with pytest.raises(UsageError, match=r"pool.bin: embeddings are named NAME.npy"):
+        embed(pool, tmp_path / "pool.npy")
+
+
 def test_a_newer_gips_store_is_not_replaced(tmp_path: Path) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     embed(pool, target)
@@ -213,6 +249,17 @@ def test_skipped_rows_are_counted_once_whatever_is_read_twice(tmp_path: Path) ->
         with RowFile(pool, bad, reread=True) as rows:
             written = write_embeddings(rows, tmp_path / "p.npy", ToyEncoder(), Renderer("text"))
         assert (written.rows, bad.count) == (2, 2)
+
+
+def test_a_store_is_not_replaced_by_one_of_no_rows(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    before = files_of(tmp_path)
+    with RowFile(pool, BadRows(skip=True), reread=True) as rows:
+        why = "no usable rows: none is of format alpaca; check --format"
+        with pytest.raises(NoRowsError, match=why):
+            write_embeddings(rows, target, ToyEncoder(), Renderer("alpaca"))
+    assert files_of(tmp_path) == before
 
 
 def test_the_settings_are_in_the_store(tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def opened(
     skip_bad: bool,
 ) -> Iterator[Case]:
     """The case of these selections; whatever its figures depend on is told on stderr."""
-    from gip_cli.cli.sources import embeddings_for
-    from gip_cli.pool import load_pool
+    from gip_cli.cli.sources import embeddings_for, pool_of
     from gip_cli.report.case import open_case
     from gip_cli.report.selections import read_selection
 
@@ -80,7 +79,7 @@ def opened(
             one.options["group_field"] for one in told if "group_field" in one.options
         ]
         counted = [field for one in told if (field := one.plan.budget.token_field)]
-        loaded = load_pool(rows, store.settings.renderer, [*grouped, *counted])
+        loaded = pool_of(rows, store, [*grouped, *counted])
         for field in group_fields or ():
             loaded.field(field)
         picked = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
@@ -45,6 +47,33 @@ class Interruption:
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         _interrupt(number, frame)
+
+
+@contextmanager
+def put_off(tell: Callable[[], None]) -> Iterator[None]:
+    """The first signal that would end the block is told and comes at its end; a second, at once."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    late: list[int] = []
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def wait(number: int, _: FrameType | None) -> None:
+        restore()
+        late.append(number)
+        with suppress(RuntimeError):  # it came amid another message
+            tell()
+
+    for number in handlers:
+        signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        restore()
+    for came in late:
+        signal.raise_signal(came)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

@@ -92,11 +92,13 @@ def score(
     with ExitStack() as stack:
         rows = stack.enter_context(RowFile(input, bad, reread=asked.wanted))
         usable: Iterable[Row] = rows
+        if asked.wanted or format or text_field:  # else a number is all that is read of a row
+            renderer = Renderer.sniff(rows, format, text_field or ())
+            usable = (one.row for one in renderer.read(rows))
         if asked.wanted:
             from gip_cli.cli.judge import judged
 
             place = asked.journal_path(input, output)
-            renderer = Renderer.sniff(rows, format, text_field or ())
             note(f"{rows.name}: {renderer.format} rows")
             line = stack.enter_context(
                 judged(rows, renderer, asked, rubric, place, overwrite=overwrite)
@@ -104,7 +106,6 @@ def score(
             if line is None:
                 return
             lines.append(line)
-            usable = (one.row for one in renderer.read(rows))
         out = stack.enter_context(writing(output))
         count = 0
         for count, row in enumerate(usable, 1):  # noqa: B007 - told below

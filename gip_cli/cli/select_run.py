@@ -6,7 +6,7 @@ import gzip
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress
+from gip_cli.cli.interruption import put_off
 from gip_cli.cli.options import check_outputs, tell_skipped, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
@@ -24,10 +25,9 @@ from gip_cli.cli.select_options import (
 )
 from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
-from gip_cli.cli.sources import embeddings_for
+from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions, sibling
 from gip_cli.errors import CheckFailed
-from gip_cli.pool import load_pool
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -67,69 +67,82 @@ def run(
         RowFile(input, bad, reread=True) as file,
         embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
     ):
-        pool = load_pool(file, store.settings.renderer, fields).sharing(store)
-        companions = Companions(store, skip_bad=skip_bad)
-        beside = {part: [companions.read(path) for path in paths] for part, paths in read.items()}
+        pool = pool_of(file, store, fields).sharing(store)
+        beside = Companions(store, skip_bad=skip_bad).read_parts(read)
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
         selection = _solve(problem, keep_partial=output.keep_partial)
-        store_path = embeddings or sibling(input)
-        figures = make_receipt(
-            problem,
-            selection,
-            store=store,
-            store_path=file_name(store_path) if store_path else None,
-            beside=beside,
-            options=options_said(
-                budget,
-                query,
-                groups,
-                rows,
-                output,
-                problem.candidates.signals_used,
-            ),
-        )
-        summarise(figures, tell)
-        for skipped in (bad, *(one.skipped for part in beside.values() for one in part)):
-            tell_skipped(skipped)
-        _enough(figures, output.min_captured)
-        if output.check:
-            _check(problem, selection, output)
-        else:
-            figures["time"] = {
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "seconds": round(time.monotonic() - started, 3),
-            }
-            _write(problem, selection, figures, output)
-    if output.json:
-        with writing("-") as stdout:
-            stdout.write(_json(figures))
-    if selection.stopped == "interrupted":
-        raise KeyboardInterrupt
+        with _kept(selection) if output.keep_partial else nullcontext():
+            store_path = embeddings or sibling(input)
+            figures = make_receipt(
+                problem,
+                selection,
+                store=store,
+                store_path=file_name(store_path) if store_path else None,
+                beside=beside,
+                options=options_said(
+                    budget, query, groups, rows, output, problem.candidates.signals_used
+                ),
+            )
+            summarise(figures, tell)
+            for skipped in (bad, *(one.skipped for part in beside.values() for one in part)):
+                tell_skipped(skipped)
+            _enough(figures, output.min_captured)
+            if output.check:
+                _check(problem, selection, output)
+            else:
+                figures["time"] = {
+                    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "seconds": round(time.monotonic() - started, 3),
+                }
+                _write(problem, selection, figures, output)
+            if output.json:
+                with writing("-") as stdout:
+                    stdout.write(_json(figures))
 
 
 def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
     """Pick, with a bar on a terminal; after Ctrl-C what there is, if that is to be kept."""
     last: Selection | None = None
-    with progress("picking", "rows") as update:
+    try:
+        with progress("picking", "rows") as update:
 
-        def on_progress(at: Progress) -> None:
-            nonlocal last
-            last = at.selection
-            update(*progress_of(problem, at))
+            def on_progress(at: Progress) -> None:
+                nonlocal last
+                last = at.selection
+                update(*progress_of(problem, at))
 
-        try:
             return problem.solve(on_progress)
-        except KeyboardInterrupt:
-            if not (keep_partial and last and len(last.indices)):
-                raise
-            note(f"interrupted after {counted(len(last.indices), 'pick')}: keeping what there is")
-            return last
+    except KeyboardInterrupt:
+        if not (keep_partial and last and len(last.indices)):
+            raise
+        _tell_kept(last)
+        return last
+
+
+@contextmanager
+def _kept(selection: Selection) -> Iterator[None]:
+    """Within it picks are written whatever comes: an interruption, also one before, is its end."""
+    if selection.stopped == "interrupted":
+        yield  # a second one means it
+        raise KeyboardInterrupt
+    with put_off(lambda: _tell_kept(selection)):
+        yield
+
+
+def _tell_kept(selection: Selection) -> None:
+    picks = counted(len(selection.indices), "pick")
+    note(f"interrupted after {picks}: keeping what there is")
 
 
 def _enough(figures: Figures, least: float | None) -> None:
     if least is not None and figures["captured"] < least:
         options, remedy = figures["options"], "raise the budget"
-        if options["noise"] == "auto" and "captured" not in options:
+        if figures["stopped"] == "exhausted" or figures["picked"] == figures["pickable"]:
+            rule = "let more rows be picked or " * (figures["picked"] < figures["input"]["rows"])
+            remedy = (
+                f"no further row can be picked: {rule}lower --noise, {figures['noise']:.4g} here"
+            )
+        elif options["noise"] == "auto" and "captured" not in options:
             remedy += (
                 f" at a fixed --noise, {figures['noise']:.4g} here: "
                 "the automatic one grows with the budget, and less may be captured"

@@ -19,7 +19,7 @@ _CLOSED = {
     Reason.NO_TOKEN_COUNT.words: "have no token count",
     Reason.GIVEN.words: "are given",
     Reason.EXCLUDED.words: "are too close to an excluded one",
-    Reason.DUPLICATE_OF_GIVEN.words: "repeat a row given",
+    Reason.DUPLICATE_OF_GIVEN.words: "are near-duplicates of a row given",
 }
 
 Tell = Callable[[str], None]
@@ -57,7 +57,7 @@ def summarise(figures: Figures, tell: Tell) -> None:
             "--dedup-threshold 0.99 keeps such out, a lower --noise most"
         )
     if figures["duplicates_avoided"] is not None:
-        tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} avoided")
+        tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} of picks avoided")
     for name, means in figures["signals"].items():
         tell(f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})")
     length, cosine = figures["response_characters"], figures["nearest_cosine"]
@@ -78,6 +78,9 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    for file in figures["beside"].get("given", ()):
+        if not file["rows"]:
+            tell(f"{file['path']}: no usable rows, so none are given by it")
     given = figures["given"]
     if given and given["without_signals"]:
         tell(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gip_cli.cli.console import note, progress
 from gip_cli.companions import sibling
-from gip_cli.embeddings import Embeddings, open_embeddings
-from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer
+from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
+from gip_cli.errors import GipError, InputError, UsageError
+from gip_cli.formats import NotOfFormatError, Renderer
+from gip_cli.pool import Pool, load_pool
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 
@@ -53,8 +54,8 @@ def embeddings_for(
     from gip_cli.store import write_embeddings
 
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
-    if stores := sorted(Path(source).parent.glob("*.keys.npy")):  # a scored file's pool, perhaps
-        tell(f"  or -e {str(stores[0]).removesuffix('.keys.npy')}.npy, if it is of them?")
+    if beside := _holder(rows, Path(source).parent):
+        tell(f"  or -e {beside}, which has them all")
     renderer = Renderer.sniff(rows, format, fields)
     tell(f"{rows.name}: {renderer.format} rows")
     with tempfile.TemporaryDirectory(prefix="gip-") as folder:
@@ -68,3 +69,30 @@ def embeddings_for(
                 on_progress=lambda done, total: update(done, total, ""),
             )
         yield open_embeddings(target)
+
+
+def _holder(rows: RowFile, folder: Path) -> Path | None:
+    """A store in `folder` that has every row: that of a scored file's pool, perhaps."""
+    from gip_cli.store import row_keys
+
+    for keys in sorted(folder.glob("*.keys.npy")):
+        with suppress(GipError):  # damaged, or of rows of another format
+            store = open_embeddings(f"{str(keys).removesuffix('.keys.npy')}.npy")
+            wanted = row_keys(rows, store.settings.renderer)
+            if (join_keys(store.keys, wanted) >= 0).all():
+                return store.paths.npy
+    return None
+
+
+def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
+    """The rows, read as those of the store were; raises as `load_pool`."""
+    renderer = store.settings.renderer
+    try:
+        return load_pool(rows, renderer, fields)
+    except NotOfFormatError as error:
+        made = f"{counted(len(store.keys), 'row')} of format {renderer.format}"
+        remedy = (
+            f"is {store.paths.npy} ({made}) of this pool? If it is, mend the row or pass "
+            "--skip-bad, else give by -e what gip embed makes of it"
+        )
+        raise InputError(error.fault, remedy) from None

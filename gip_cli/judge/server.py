@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gip_cli.errors import UsageError
+from gip_cli.errors import UsageError, install
 from gip_cli.judge.answers import Answer, Transport, Unanswered
 from gip_cli.judge.rubric import Rubric
 
@@ -132,7 +132,7 @@ class Server:
         except ImportError as error:
             raise UsageError(
                 f"asking a server needs a package that is not here ({error})",
-                "pip install 'gip-cli[judge]'",
+                install("judge"),
             ) from None
         try:
             httpx2.URL(self._url)

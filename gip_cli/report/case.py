@@ -120,8 +120,7 @@ def open_case(
     companions = Companions(store, skip_bad=skip_bad)
     named = receipt.files if receipt else {}
     try:
-        files = {part: [companions.read(path) for path in paths] for part, paths in named.items()}
-        rows = gather_candidates(pool, store, plan, **files)
+        rows = gather_candidates(pool, store, plan, **companions.read_parts(named))
     except UsageError as error:
         if receipt is None:
             raise

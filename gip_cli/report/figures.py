@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gip_cli.errors import UsageError
+from gip_cli.errors import UsageError, install
 from gip_cli.report.content import Data
 from gip_cli.storage import replacing, storage_errors
 
@@ -37,7 +37,7 @@ def canvas_type() -> type[Canvas]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("--figures needs matplotlib", "pip install 'gip-cli[report]'") from None
+        raise UsageError("--figures needs matplotlib", install("report")) from None
     return Figure
 
 

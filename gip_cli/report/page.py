@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import orjson
 
-from gip_cli.errors import UsageError
+from gip_cli.errors import UsageError, install
 from gip_cli.report.content import Data
 
 _SCRIPTS = ("base.js", "charts.js", "rows.js", "page.js")
@@ -32,7 +32,7 @@ def plotly_script() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise UsageError("gip report needs plotly", "pip install 'gip-cli[report]'") from None
+        raise UsageError("gip report needs plotly", install("report")) from None
     script: str = get_plotlyjs()
     return script
 

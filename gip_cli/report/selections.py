@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import numpy.typing as npt
 import orjson
 
 from gip_cli.embeddings import join_keys
-from gip_cli.errors import InputError, UsageError
-from gip_cli.formats import KEY_BYTES, Rendered, key_of
+from gip_cli.errors import InputError, NoRowsError, UsageError
+from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
@@ -127,10 +128,19 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
     Raises
     ------
     InputError
-        Names the line of a row that is not in the pool, or is there less often.
+        Names the line of a row that is not in the pool, or is there less often; no row at all,
+        of which there is nothing to tell.
     """
-    with RowFile(path, bad) as file:
-        picks = list(pool.renderer.read(file))
+    picks: list[Rendered] = []
+    try:
+        with RowFile(path, bad) as file, suppress(NoRowsError):
+            picks = list(pool.renderer.read(file))
+    except NotOfFormatError as error:
+        remedy = f"give a selection of {pool.rows.name}, or pass --skip-bad"
+        raise InputError(error.fault, remedy) from None
+    if not picks:
+        why = f" ({bad.first.fault})" if bad.first else ""
+        raise InputError(f"no row to measure{why}", "leave it out, or select again", path=file.name)
     return Picked(file_name(path), _positions(picks, pool), receipt)
 
 
