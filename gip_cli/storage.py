@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import filelock
 
 from gip_cli.errors import StorageError, UsageError
-
-_SURELY_LOCKED = 60  # seconds after which who made a file has come to lock it
 
 
 @contextmanager
@@ -59,8 +54,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` when the block ends well.
 
     It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
-    the whole new one. On an error nothing is left, and what killed processes left goes when one
-    ends well. What is not a regular file (``/dev/stdout``,
+    the whole new one. On an error nothing is left. What is not a regular file (``/dev/stdout``,
     a pipe) is written to directly.
 
     Raises
@@ -78,33 +72,18 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             return
         # Not the target's name in full, which may be as long as names can be. It is known before
         # the file is there, so that no signal comes between making it and knowing what to remove.
-        stem = f".{target.name[:40]}."
-        temporary = target.with_name(f"{stem}{secrets.token_hex(6)}.tmp")
+        temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
         try:
             with temporary.open("xb", buffering=1 << 20) as stream:
-                with suppress(OSError):  # not every file system has locks
-                    fcntl.flock(stream, fcntl.LOCK_EX)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-                if target.exists():
-                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-                temporary.replace(target)
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _remove_left(target.parent, re.compile(re.escape(stem) + "[0-9a-f]{12}[.]tmp"))
-
-
-def _remove_left(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove temporary files of processes that were killed: those whose lock nobody holds."""
-    with suppress(OSError):  # the folder may not be readable
-        for left in filter(lambda path: names.fullmatch(path.name), list(folder.iterdir())):
-            status = left.lstat()
-            if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > _SURELY_LOCKED:
-                with suppress(OSError), left.open("rb") as stream:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    left.unlink()
 
 
 @contextmanager

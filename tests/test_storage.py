@@ -9,7 +9,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gip_cli.storage import replacing
 from tests.toys import embed, error_of, gip, store_given, write_rows
 
 ROWS = 1200
@@ -240,35 +238,3 @@ def test_a_replaced_file_keeps_its_permissions_and_a_link_its_place(
     assert (tmp_path / "scored.jsonl").is_symlink()
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     assert target.read_bytes().count(b"\n") == ROWS
-
-
-def test_what_a_killed_process_left_is_removed_and_nothing_that_is_in_use(tmp_path: Path) -> None:
-    """An hour after a kill: the dead process's file goes, a slow living one's does not."""
-    out = tmp_path / "out.jsonl"
-    hour_ago = time.time() - 3600
-    code = (
-        "import os, signal; from gip_cli.storage import replacing\n"
-        f"with replacing({str(out)!r}): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    (dead,) = tmp_path.iterdir()
-    other = ".out.jsonl.tmp", ".out.jsonl.0123.tmp", ".out2.jsonl.0123456789ab.tmp"
-    for name in other:
-        (tmp_path / name).touch()
-    os.mkfifo(tmp_path / ".out.jsonl.0123456789ab.tmp")
-    with replacing(out) as slow:
-        slow.write(b"slow")
-        for path in tmp_path.iterdir():
-            os.utime(path, (hour_ago, hour_ago))
-        young = tmp_path / ".out.jsonl.ffffffffffff.tmp"  # perhaps not locked yet
-        young.touch()
-        with pytest.raises(ZeroDivisionError), replacing(out):
-            raise ZeroDivisionError
-        assert dead.exists()
-        with replacing(out) as fast:
-            fast.write(b"fast")
-        assert not dead.exists()
-        assert out.read_bytes() == b"fast"
-    assert out.read_bytes() == b"slow"
-    left = {*other, ".out.jsonl.0123456789ab.tmp", young.name, out.name}
-    assert set(names(tmp_path)) == left
