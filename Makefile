@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH := .venv/bench
 
-.PHONY: install demo test test-slow test-llm fuzz check format bench bench-large clean
+.PHONY: install demo test test-slow test-llm fuzz check format bench bench-large bench-cuda clean
 
 install: $(INSTALLED)
 
@@ -57,6 +57,9 @@ bench: $(BENCH)
 
 bench-large: $(BENCH)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks.large
+
+bench-cuda: $(BENCH)
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks.cuda
 
 $(BENCH): $(INSTALLED)
 	$(BIN)/pip install --quiet -c .ci/constraints.txt --group bench
