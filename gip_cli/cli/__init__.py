@@ -103,7 +103,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line; the only place that turns errors into exit codes."""
+    """Run the command line as a process of its own: its streams, its signals and its exit code."""
     _fill_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr is: a name is shown in any encoding
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -114,25 +114,32 @@ def main() -> NoReturn:
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     with Interruption() as interruption:
         try:
-            code = app(standalone_mode=False) or 0
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except GipError as error:
-            code = fail(error, error.exit_code)
-        except typer.TyperException as error:
-            message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
-            code = fail(message, 2) if message else 2  # without arguments the help has been shown
+            code = run()
         except (KeyboardInterrupt, typer.Abort):
             code = 130
-        except OSError as error:
-            code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
-        except MemoryError:
-            code = fail("out of memory", 6)
         finally:
             _drop_unsent()
     if code == 130:  # however typer has told it
         code = fail(*interruption.told)
     sys.exit(code)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command, by default the process's; the only place that makes errors exit codes."""
+    try:
+        code: int = app(arguments, standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except GipError as error:
+        return fail(error, error.exit_code)
+    except typer.TyperException as error:
+        message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
+        return fail(message, 2) if message else 2  # without arguments the help has been shown
+    except OSError as error:
+        return fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
+    except MemoryError:
+        return fail("out of memory", 6)
+    return code
 
 
 # What the validating library says of itself before and after what is wrong with a value.
