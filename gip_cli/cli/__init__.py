@@ -10,7 +10,7 @@ import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
@@ -53,6 +53,21 @@ _LARGEST = 2**63 - 1  # that arrays and JSON can hold
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
 
+def _untyped(parameters: list[Any]) -> list[Any]:
+    """The same, but the help shows no type for flags, which take none."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
+
+class Commands(TyperGroup):
+    """`gip` itself."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+
 class Command(TyperCommand):
     """A command that takes no empty value, which is what a shell makes of an unset variable.
 
@@ -60,11 +75,7 @@ class Command(TyperCommand):
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            if isinstance(parameter, TyperOption) and parameter.is_flag:
-                parameter.metavar = ""  # else the help shows a type that a flag does not take
-        return parameters
+        return _untyped(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
         for parameter in self.params:
@@ -94,7 +105,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=HELP, epilog=EPILOG)
+@app.callback(cls=Commands, help=HELP, epilog=EPILOG)
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
