@@ -170,6 +170,7 @@ def commands_of(report: Path) -> list[str]:
         ("packed.jsonl", lambda lines: gzip.compress(b"".join(lines)), False),
         ("plain.gz", lambda lines: b"".join(lines), False),
         ("two\nlines.jsonl", lambda lines: b"".join(lines), False),
+        (os.fsdecode(b"\xff" * 100), lambda lines: b"".join(lines), False),
     ],
 )
 def test_no_command_is_offered_that_would_not_cut_the_file(
@@ -205,13 +206,17 @@ def test_names_of_a_dataset_are_escaped_wherever_they_stand(tmp_path: Path) -> N
     pool, chosen = tmp_path / "pool.jsonl", tmp_path / f"{nasty}.jsonl"
     embed(write_rows(pool, rows), 2)
     write_rows(chosen, rows[:5])
-    reporting = ("report", pool, "-s", chosen, "--group-field", nasty, "-o", tmp_path / "r.html")
-    assert gip(*reporting).returncode == 0
+    small = tmp_path / "small.jsonl"  # of whose receipt all is shown
+    grouped = ("--group-field", nasty, "--group-share", "equal")
+    assert gip("select", pool, "-k", 4, *grouped, "-o", small).returncode == 0
+    reporting = ("report", pool, "-s", chosen, "-s", small, "--group-field", nasty)
+    assert gip(*reporting, "-o", tmp_path / "r.html").returncode == 0
     data = data_of(tmp_path / "r.html")
     shown = json.dumps(data, ensure_ascii=False)
     assert "\u202e" not in shown
     assert r"\u001b" not in shown
-    (selection,) = data["selections"]
+    selection, selected = data["selections"]
+    assert selected["receipt"]["options"]["group_field"] == told
     assert f"No pick from {told}: {told}. Random picks" in selection["warnings"][-1]
     assert f"{told} is worse among the picks" in selection["warnings"][-2]
     assert selection["name"].endswith(f"{told}.jsonl")

@@ -172,8 +172,17 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         ],
         "changes": changed,
         "warnings": _against_random(along) + changed["warnings"],
-        "receipt": picked.receipt.value if picked.receipt else None,
+        "receipt": _escaped(picked.receipt.value) if picked.receipt else None,
     }
+
+
+def _escaped(value: Any) -> Any:
+    """A JSON value with all its texts escaped."""
+    if isinstance(value, dict):
+        return {escaped(name): _escaped(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [*map(_escaped, value)]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _against_random(along: Data) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ def _commands(case: Case, picked: Picked) -> list[str]:
 
 def _can_be_named(file: str) -> bool:
     """Whether the file is there under this name: no stream, and nothing escaped in the name."""
-    return Path(file).exists() and not is_stream(file, 0)
+    with suppress(OSError):  # escaped, it can be longer than a name may be
+        return Path(file).exists() and not is_stream(file, 0)
+    return False
 
 
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:

@@ -199,8 +199,9 @@ class Page {
 
   /** On paper: dark on light, and charts as wide as a page; afterwards as before. */
   async print(on) {
-    if (on) this.dark = theme.dark();
-    document.documentElement.classList.toggle("print", on);
+    const { classList } = document.documentElement;
+    if (on && !classList.contains("print")) this.dark = theme.dark();
+    classList.toggle("print", on);
     theme.set(!on && this.dark);
     await this.draw();
     for (const chart of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(chart, { autosize: true });
