@@ -7,12 +7,15 @@ from pathlib import Path
 
 
 def printable(text: str, width: int = 60) -> str:
-    """`text` for a terminal: escapes for controls, cut to `width` characters."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text[:width]
+    """`text` for people: escapes for controls, cut to `width` characters."""
+    return escaped(text[:width]) + "…" * (len(text) > width)
+
+
+def escaped(text: str) -> str:
+    """All of `text`, with escapes for controls: also for those that turn what follows around."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
-    return shown if len(text) <= width else shown + "…"
 
 
 def file_name(path: str | Path) -> str:

@@ -72,7 +72,14 @@ class RowFile(Stream):
         As `Stream`, whose errors it raises.
     bad : BadRows
         What to do with rows that are not JSON objects.
+
+    Attributes
+    ----------
+    is_array : bool
+        Whether it is a JSON array, as far as it was read.
     """
+
+    is_array = False
 
     def __init__(self, path: str | Path, bad: BadRows, *, reread: bool = False) -> None:
         super().__init__(path, reread=reread)
@@ -117,6 +124,7 @@ class RowFile(Stream):
                 continue
             if not seen and _OPENS_ARRAY.match(text):
                 del text  # it can be as long as the file
+                self.is_array = True
                 raw += self.rest()
                 yield from self._array(raw, start, line)
                 return

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -32,6 +32,8 @@ class Stream:
     ----------
     name : str
         What people are told (`file_name`).
+    packed : bool
+        Whether it is gzipped.
 
     Raises
     ------
@@ -49,7 +51,7 @@ class Stream:
         self._reread = reread
         with ExitStack() as opened, storage_errors(self.name):
             plain = _stdin() if shown == "-" else opened.enter_context(Path(path).open("rb"))
-            packed = plain.peek(2)[:2] == b"\x1f\x8b"
+            self.packed = packed = plain.peek(2)[:2] == b"\x1f\x8b"
             self._file = cast("BinaryIO", plain)
             if packed:
                 self._file = cast("BinaryIO", opened.enter_context(gzip.open(plain)))
@@ -138,6 +140,14 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def is_stream(path: str, standard: int = 1) -> bool:
+    """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
+    with suppress(OSError):
+        status = Path(path).stat()
+        return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(standard))
+    return path == "-"
 
 
 def _stdin() -> io.BufferedReader:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# The model's threads sleep while they wait: the other worker of `pytest -n` wants the processor.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The same examples in every run: a run that fails must not depend on luck.
 settings.register_profile("repeatable", derandomize=True)

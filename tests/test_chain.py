@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 import pytest
+
+from tests import toys
 
 ROOT = Path(__file__).parent.parent
 POOL = ROOT / "sample_data/alpaca.jsonl"
@@ -28,13 +31,10 @@ REPEATS = {
 # fmt: on
 
 
-def gip(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("gip"), *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=True,
-    )
+def gip(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    done = toys.gip(*arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def lines_of(selection: Path) -> list[int]:
@@ -95,7 +95,7 @@ def test_the_pool_may_be_shuffled_after_it_was_embedded(sample_store: Path, tmp_
 
     gip("select", POOL, "-e", sample_store, "-k", 30, "-o", tmp_path / "small.jsonl")
     backwards = b"".join(reversed(POOL.read_bytes().splitlines(keepends=True)))
-    done = gip("select", "-", "-e", sample_store, "-k", 30, stdin=backwards)
+    done = gip("select", "-", "-e", sample_store, "-k", 30, input=backwards)
     assert texts(done.stdout) == texts((tmp_path / "small.jsonl").read_bytes())
 
 
@@ -104,11 +104,13 @@ def test_real_rows_scored_and_piped_keep_their_bytes(tmp_path: Path) -> None:
     """Two published labels on real rows: scored and stripped again, a line is the line it was."""
     head = (SHARED / "alpaca_9k.jsonl").read_bytes().splitlines(keepends=True)[:100]
     (tmp_path / "pool.jsonl").write_bytes(b"".join(head))
-    gip("embed", tmp_path / "pool.jsonl", "-o", tmp_path / "pool.npy")
+    np.save(tmp_path / "minilm.npy", np.load(SHARED / "alpaca_9k.minilm.npy", mmap_mode="r")[:100])
+    vectors = ("--vectors", tmp_path / "minilm.npy")
+    gip("embed", tmp_path / "pool.jsonl", "-o", tmp_path / "pool.npy", *vectors)
     labels = ("acc=judge.accuracy_ge_4_5", "ifd=ifd_top5pct")
     options = [part for label in labels for part in ("--metadata", label)]
     scored = gip("score", tmp_path / "pool.jsonl", *options).stdout
-    done = gip("select", "-", "-e", tmp_path / "pool.npy", "-k", 30, stdin=scored)
+    done = gip("select", "-", "-e", tmp_path / "pool.npy", "-k", 30, input=scored)
     picked = done.stdout.splitlines(keepends=True)
     assert len(picked) == 30
     assert set(picked) <= set(head)

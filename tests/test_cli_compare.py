@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import toys
 from tests.selecting import embed, row, write_rows
 from tests.test_cli_report import data_of
 from tests.toys import error_of, gip
@@ -146,7 +147,11 @@ def test_rows_given_before_count_once(large: Path) -> None:
     assert alone["captured"] == pytest.approx(given["given"]["captured"], abs=1e-6)
     for one, receipt in ((march, alone), (april, given)):
         assert figures["subsets"][str(one)]["captured"] == pytest.approx(receipt["captured"])
-    (note,) = figures["notes"]
+    settings, note = figures["notes"]
+    receipt = april.with_suffix(".receipt.json")
+    assert settings == (
+        f"All selections are measured by the query and noise of one receipt, {receipt}."
+    )
     assert f"the 6 rows given before, which alone capture {alone['captured']:.1%}" in note
     report = large.with_name("given.html")
     assert gip("report", large, "-s", april, "-s", march, "-o", report).returncode == 0
@@ -171,6 +176,20 @@ def test_top_k_is_left_out_where_too_few_rows_have_every_signal(
     run = gip("compare", small, "--pool", path, "--json", "--quiet")
     assert (run.returncode, run.stderr) == (0, b"")
     assert list(json.loads(run.stdout)["references"]) == ["random 2"]
+
+
+def test_coverage_of_a_sample_is_told(tmp_path: Path) -> None:
+    texts = [f"1 {at}" for at in range(20_001)]
+    pool, store = toys.write_rows(tmp_path / "pool.jsonl", texts), tmp_path / "pool.npy"
+    embed(pool, 2)
+    small = toys.write_rows(tmp_path / "small.jsonl", texts[:3])
+    told = "Coverage is that of 20,000 of the pool's 20,001 rows, a seeded sample."
+    run = gip("compare", small, "--pool", pool, "-e", store, "--json")
+    assert told in json.loads(run.stdout)["notes"]
+    assert f"gip: {told}\n".encode() in run.stderr
+    report = tmp_path / "r.html"
+    assert gip("report", pool, "-s", small, "-o", report).returncode == 0
+    assert told in data_of(report)["notes"]
 
 
 def test_what_the_figures_rest_on_is_told(large: Path) -> None:

@@ -17,31 +17,30 @@ import pytest
 
 from gip_cli.cli import app
 from gip_cli.errors import UsageError
+from tests import toys
 from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+from tests.toys import GIP
 
-GIP = Path(sys.executable).with_name("gip")
 KEY = "sk-test-9Xv2LmNoPqRsTuVw"
 ROWS = [{"instruction": f"question {n}", "input": "", "output": "a", "n": n} for n in range(6)]
 SPACED = '{ "instruction" :"question 6",  "output":"a", "input":"" , "n": 6 }'
 
 
-def environment(**more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
-    return {**kept, **more}
+@pytest.fixture(autouse=True)
+def _no_key_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        monkeypatch.delenv(name)
 
 
 def gip(
     *arguments: object, code: int = 0, stdin: bytes | None = None, **more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [GIP, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        env=environment(**more),
-        check=False,
-    )
+    """Run a command, which must end with `code`; in a process of its own where it needs one."""
+    options: dict[str, Any] = {"env": {**os.environ, **more}} if more else {}
+    if stdin is not None:
+        options["input"] = stdin
+    done = toys.gip(*arguments, **options)
     assert done.returncode == code, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
     return done
 
 
@@ -269,7 +268,7 @@ def test_ctrl_c_ends_soon_with_the_journal_whole(pool: Path, server: JudgeServer
     server.fault = slow
     out = pool.with_name("scored.jsonl")
     command = [GIP, "score", pool, "-o", out, *map(str, judge(server))]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         while len(server.requests) < 7:
             time.sleep(0.01)
         time.sleep(0.2)

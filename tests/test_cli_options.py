@@ -13,14 +13,14 @@ from tests.toys import error_of, gip, write_rows
 COMMANDS = ("embed", "score", "select", "report", "compare")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_is_whole_at_80_columns(command: str) -> None:
-    run = gip(command, "--help", env={**os.environ, "COLUMNS": "80"})
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+def test_the_help_is_whole_at_80_columns(command: list[str]) -> None:
+    run = gip(*command, "--help", env={**os.environ, "COLUMNS": "80"})
     shown = run.stdout.decode()
     assert max(map(len, shown.splitlines())) == 80
     assert "…" not in shown
     assert "<bool>" not in shown
-    assert "--quiet" in shown
+    assert ("--quiet" if command else "--version") in shown
 
 
 @pytest.mark.parametrize(

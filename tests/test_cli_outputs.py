@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.toys import GIP, error_of, gip, store_given, write_rows
+from tests.toys import GIP, error_of, gip, process, store_given, write_rows
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 def test_no_receipt_lies_beside_a_stream(pool: Path) -> None:
     command = ["select", pool, "-k", 3, "-o"]
     before = set(Path("/dev").iterdir())
-    shown = gip(*command, "/dev/stdout").stdout  # a pipe
+    shown = process(*command, "/dev/stdout").stdout  # a pipe
     assert len(shown.splitlines()) == 3
     assert gip(*command, "/dev/null").returncode == 0
     with pool.with_name("small.jsonl").open("wb") as out:
@@ -162,7 +162,8 @@ def test_a_name_that_ends_in_gz_is_gzipped_and_the_same_each_time(pool: Path) ->
     scored = pool.with_name("scored.jsonl.gz")
     assert gip("score", pool, "--metadata", "q=up", "-o", scored).returncode == 0
     assert len(gzip.decompress(scored.read_bytes()).splitlines()) == 8
-    assert gip("compare", packed.with_name("small.jsonl"), "--pool", scored).returncode == 0
+    comparing = ("compare", plain, "--pool", scored, "-e", pool.with_suffix(".npy"))
+    assert gip(*comparing).returncode == 0
 
 
 def test_compare_and_a_stdout_that_will_not_take_it(pool: Path) -> None:

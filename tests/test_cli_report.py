@@ -9,12 +9,16 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 from matplotlib.image import imread
 
 from tests.selecting import embed, row, write_rows
@@ -133,6 +137,7 @@ def test_commands_for_a_gzipped_selection_work(pool: Path, tmp_path: Path) -> No
         *("--target T --target-weight 0", "--target T --self-weight 1 --target-weight 0.123456789"),
         *("--target T --no-signals", "--target T --no-signals --self-weight 0"),
         *("--target T --no-signals --target-weight 0", "--signal quality=0.7 --quality-power 1.5"),
+        *("--annotate", "--keep-signals"),
     ],
 )
 def test_selecting_again_picks_the_same_by_any_mix_of_sources(
@@ -145,8 +150,76 @@ def test_selecting_again_picks_the_same_by_any_mix_of_sources(
     (selection,) = data_of(report)["selections"]
     again = shlex.split(selection["curve"]["commands"][1].replace("@N@", "30"))
     assert any(word.endswith("-weight") for word in again) == ("-weight" in options)
+    assert not {"--annotate", "--keep-signals"} & {*options.split()} - {*again}
     assert gip(*again[1:]).returncode == 0
     assert (tmp_path / "small-30.jsonl").read_bytes() == small.read_bytes()
+
+
+def commands_of(report: Path) -> list[str]:
+    (selection,) = data_of(report)["selections"]
+    commands: list[str] = selection["curve"]["commands"]
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("name", "rewritten", "works"),
+    [
+        ("plain.jsonl", lambda lines: b"".join(lines), True),
+        ("array.json", lambda lines: b"[" + b",".join(lines) + b"]", False),
+        ("blank.jsonl", lambda lines: b"\n".join(lines), False),
+        ("packed.jsonl", lambda lines: gzip.compress(b"".join(lines)), False),
+        ("plain.gz", lambda lines: b"".join(lines), False),
+        ("two\nlines.jsonl", lambda lines: b"".join(lines), False),
+        (os.fsdecode(b"\xff" * 100), lambda lines: b"".join(lines), False),
+    ],
+)
+def test_no_command_is_offered_that_would_not_cut_the_file(
+    pool: Path, tmp_path: Path, name: str, rewritten: Callable[[list[bytes]], bytes], works: bool
+) -> None:
+    chosen, report = tmp_path / name, tmp_path / "r.html"
+    chosen.write_bytes(rewritten(lines(pool)[:4]))
+    assert gip("report", pool, "-s", chosen, "-o", report).returncode == 0
+    assert bool(commands_of(report)) == works
+
+
+def test_no_command_reads_a_stream_again(pool: Path, tmp_path: Path) -> None:
+    small, report = tmp_path / "small.jsonl", tmp_path / "r.html"
+    assert gip("select", pool, "-k", 4, "-o", small).returncode == 0
+    reporting = ("report", pool, "-o", report, "-s")
+    for stream in ("-", "/dev/stdin"):
+        with small.open("rb") as file:
+            assert gip(*reporting, stream, stdin=file).returncode == 0
+        assert commands_of(report) == []
+    store = ("-e", pool.with_suffix(".npy"))
+    reporting = ("report", "-", *store, "-o", report, "-s", small)
+    assert gip(*reporting, input=pool.read_bytes()).returncode == 0
+    (cut,) = commands_of(report)
+    assert cut.startswith("head ")
+
+
+def test_names_of_a_dataset_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    nasty, told = "a\u202eb\x1b", "a\\u202eb\\x1b"
+    rows = [
+        row((1, at), gip={"signals": {nasty: at // 5}}, **{nasty: nasty if at > 4 else "c"})
+        for at in range(20)
+    ]
+    pool, chosen = tmp_path / "pool.jsonl", tmp_path / f"{nasty}.jsonl"
+    embed(write_rows(pool, rows), 2)
+    write_rows(chosen, rows[:5])
+    small = tmp_path / "small.jsonl"  # of whose receipt all is shown
+    grouped = ("--group-field", nasty, "--group-share", "equal")
+    assert gip("select", pool, "-k", 4, *grouped, "-o", small).returncode == 0
+    reporting = ("report", pool, "-s", chosen, "-s", small, "--group-field", nasty)
+    assert gip(*reporting, "-o", tmp_path / "r.html").returncode == 0
+    data = data_of(tmp_path / "r.html")
+    shown = json.dumps(data, ensure_ascii=False)
+    assert "\u202e" not in shown
+    assert r"\u001b" not in shown
+    selection, selected = data["selections"]
+    assert selected["receipt"]["options"]["group_field"] == told
+    assert f"No pick from {told}: {told}. Random picks" in selection["warnings"][-1]
+    assert f"{told} is worse among the picks" in selection["warnings"][-2]
+    assert selection["name"].endswith(f"{told}.jsonl")
 
 
 def test_closest_pairs_worst_covered_and_nearest(tmp_path: Path) -> None:
@@ -178,6 +251,47 @@ def test_figures_of_foreign_and_long_labels_come_without_a_warning(tmp_path: Pat
     )
     assert (run.returncode, run.stderr) == (0, b"")
     assert (tmp_path / "figures/group-1-kind.png").exists()
+
+
+def test_a_name_that_matplotlib_would_hide_is_in_the_legend(pool: Path, tmp_path: Path) -> None:
+    chosen = picks(pool, "_chosen.jsonl", 3, 5, 8)
+    reporting = ("report", pool, "-o", tmp_path / "r.html", "--figures", "f", "-s")
+    curves = []
+    for name in (chosen.name, f"./{chosen.name}", chosen):
+        assert gip(*reporting, name, cwd=pool.parent).returncode == 0
+        curves.append((pool.parent / "f/curve.png").read_bytes())
+    assert curves[0] == curves[1] != curves[2]
+
+
+def test_an_installed_font_draws_what_matplotlibs_own_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A font of one character, a triangle, by the name of one that has them all."""
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "triangle"])
+    builder.setupCharacterMap({ord("数"): "triangle"})
+    pen = TTGlyphPen(None)
+    for command, *corner in (("moveTo", 0, 0), ("lineTo", 0, 999), ("lineTo", 999, 999)):
+        getattr(pen, command)(corner)
+    pen.closePath()
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "triangle": pen.glyph()})
+    builder.setupHorizontalMetrics(dict.fromkeys((".notdef", "triangle"), (1000, 0)))
+    builder.setupHorizontalHeader(ascent=999, descent=0)
+    builder.setupNameTable({"familyName": "Noto Sans CJK JP", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "font.ttf")
+    rows = [row((1, at), kind="数" * 9) for at in range(3)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    reporting = ("report", pool, "-s", pool, "-o", tmp_path / "r.html", "--group-field", "kind")
+    pictures = []
+    for folder in ("boxes", "triangles"):
+        assert gip(*reporting, "--figures", tmp_path / folder).returncode == 0
+        pictures.append((tmp_path / folder / "group-1-kind.png").read_bytes())
+        monkeypatch.setattr(fontManager, "ttflist", [*fontManager.ttflist])
+        fontManager.addfont(tmp_path / "font.ttf")
+    assert pictures[0] != pictures[1]
 
 
 def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ import numpy as np
 import orjson
 import pytest
 
-from gip_cli.cli import app
-from gip_cli.cli.console import fail
-from gip_cli.errors import GipError
+from tests import toys
 from tests.selecting import embed, row, unit, write_rows
 from tests.toys import GIP
 
@@ -89,17 +87,12 @@ Select = Callable[..., str]
 
 
 @pytest.fixture
-def gip(capfd: pytest.CaptureFixture[str]) -> Gip:
+def gip() -> Gip:
     """The command line without a process of its own, which takes longer than what it does."""
 
     def run(*arguments: object) -> Run:
-        capfd.readouterr()
-        try:
-            app([*map(str, arguments)], standalone_mode=False)
-            code = 0
-        except GipError as error:
-            code = fail(error, error.exit_code)
-        return Run(code, *capfd.readouterr())
+        done = toys.gip(*arguments)
+        return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
 

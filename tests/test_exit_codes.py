@@ -13,7 +13,7 @@ import pytest
 
 from gip_cli.errors import GipError
 from tests.judge.server import Asked, Handler, JudgeServer
-from tests.toys import GIP, error_of, gip, store_given, write_rows
+from tests.toys import GIP, error_of, process, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def help_text() -> str:
-    return " ".join(gip("--help").stdout.decode().split())
+    return " ".join(process("--help").stdout.decode().split())
 
 
 def test_every_code_is_in_the_help_and_the_readme() -> None:
@@ -40,17 +40,17 @@ def test_every_code_is_in_the_help_and_the_readme() -> None:
 
 
 def test_0_done(pool: Path, tmp_path: Path) -> None:
-    assert gip("select", pool, "-k", 2).returncode == 0
-    assert gip("--help").returncode == 0
-    assert gip("--version").stdout.startswith(b"gip ")
+    assert process("select", pool, "-k", 2).returncode == 0
+    assert process("--help").returncode == 0
+    assert process("--version").stdout.startswith(b"gip ")
 
 
 def test_1_a_check_did_not_hold(pool: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.jsonl"
-    run = gip("select", pool, "-k", 2, "-o", out, "--check")
+    run = process("select", pool, "-k", 2, "-o", out, "--check")
     assert run.returncode == 1
     assert "missing" in error_of(run)
-    run = gip("select", pool, "-k", 1, "-o", out, "--min-captured", 0.99)
+    run = process("select", pool, "-k", 1, "-o", out, "--min-captured", 0.99)
     assert run.returncode == 1
     assert not out.exists()
 
@@ -74,7 +74,7 @@ def test_1_a_check_did_not_hold(pool: Path, tmp_path: Path) -> None:
 )
 def test_2_wrong_usage(arguments: list[str], why: str, pool: Path) -> None:
     before = pool.read_bytes()
-    run = gip(*[str(pool) if one == "POOL" else one for one in arguments])
+    run = process(*[str(pool) if one == "POOL" else one for one in arguments])
     assert run.returncode == 2
     assert why in error_of(run)
     assert pool.read_bytes() == before
@@ -90,14 +90,14 @@ def test_2_wrong_usage(arguments: list[str], why: str, pool: Path) -> None:
 )
 def test_3_bad_input_data(arguments: list[str], pool: Path, tmp_path: Path) -> None:
     pool.write_bytes(pool.read_bytes() + b'{"text": "e"')
-    run = gip(*arguments, pool, cwd=tmp_path)
+    run = process(*arguments, pool, cwd=tmp_path)
     assert run.returncode == 3
     assert error_of(run).startswith(f"{pool}:5: not JSON: unexpected end of data")
 
 
 def test_4_embeddings_that_do_not_belong(pool: Path, tmp_path: Path) -> None:
     write_rows(pool, ["a", "b", "c", "e"])
-    run = gip("select", pool, "-e", tmp_path / "pool.npy", "-k", 2)
+    run = process("select", pool, "-e", tmp_path / "pool.npy", "-k", 2)
     assert run.returncode == 4
     assert error_of(run).startswith(f"{pool}:4: no embedding in {tmp_path / 'pool.npy'}; run gip")
 
@@ -108,7 +108,7 @@ def test_5_too_many_judge_failures(pool: Path, tmp_path: Path) -> None:
         return True
 
     with JudgeServer(broken) as server:
-        run = gip("score", pool, "--judge-url", server.url, "--judge-model", "m",
+        run = process("score", pool, "--judge-url", server.url, "--judge-model", "m",
                   "-o", tmp_path / "scored.jsonl", "--max-retries", 0)  # fmt: skip
     assert run.returncode == 5
     assert not (tmp_path / "scored.jsonl").exists()
@@ -116,7 +116,7 @@ def test_5_too_many_judge_failures(pool: Path, tmp_path: Path) -> None:
 
 def test_6_the_system_refused(pool: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        run = gip("score", pool, "--metadata", "x=up", stdout=full, stderr=subprocess.PIPE)
+        run = process("score", pool, "--metadata", "x=up", stdout=full, stderr=subprocess.PIPE)
     assert run.returncode == 6
     assert error_of(run) == "<stdout>: no space left on device"
 

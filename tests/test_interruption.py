@@ -20,7 +20,7 @@ import pytest
 
 from gip_cli.embeddings import open_embeddings
 from tests.judge.server import JudgeServer
-from tests.toys import GIP, embed, gip, store_given, write_rows
+from tests.toys import GIP, embed, gip, process, store_given, write_rows
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 MOMENTS = [pytest.param(1, id="few"), pytest.param(50, id="fifty", marks=pytest.mark.slow)]
@@ -96,7 +96,7 @@ def test_targets_are_old_or_new_and_a_rerun_is_as_if_nothing_had_happened(
     whole: list[Files] = []
     for old in (False, True):
         started = time.monotonic()
-        assert gip(*command(pool, tmp_path, old)).returncode == 0
+        assert process(*command(pool, tmp_path, old)).returncode == 0
         duration = time.monotonic() - started
         whole.append(visible(files_of(tmp_path)))
     assert whole[0] != whole[1]
@@ -175,7 +175,7 @@ def test_a_judge_run_is_old_or_new_and_asks_again_only_what_was_under_way(
         for old in (True, False):
             journal.unlink(missing_ok=True)
             started = time.monotonic()
-            assert gip(*command(old)).returncode == 0
+            assert process(*command(old)).returncode == 0
             duration = time.monotonic() - started
             whole.append(out.read_bytes())
         assert whole[0] != whole[1]

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.toys import GIP, error_of, gip, store_given, write_rows
+from tests.toys import GIP, error_of, gip, process, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but the newline
@@ -117,10 +117,10 @@ def test_a_file_may_have_any_name(name: bytes, pool: Path, tmp_path: Path) -> No
     source = folder / os.fsdecode(name)
     source.write_bytes(pool.read_bytes())
     shown = [source.name, "./" + source.name][source.name.startswith("-")]
-    run = gip("score", "--metadata", "s=up", "-o", "out " + source.name[:100],
+    run = process("score", "--metadata", "s=up", "-o", "out " + source.name[:100],
               "--", source.name, cwd=folder)  # fmt: skip
     assert run.returncode == 0, run.stderr
-    run = gip("select", shown, "-e", pool.with_name("pool.npy"), "-k", 3, "-o", "small.jsonl",
+    run = process("select", shown, "-e", pool.with_name("pool.npy"), "-k", 3, "-o", "small.jsonl",
               cwd=folder)  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert not CONTROLS.search(run.stderr)
@@ -138,7 +138,7 @@ def test_names_that_are_not_utf_8_are_escaped_in_what_is_written(
         pool.with_suffix(f".{part}").rename(tmp_path / f"{byte}.{part}")
 
     def ran(*arguments: object) -> bytes:
-        run = gip(*arguments, cwd=tmp_path)
+        run = process(*arguments, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
         return run.stdout
 

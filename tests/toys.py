@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from hashlib import blake2b
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.cli import run
 from gip_cli.encoder import Encoded, ModelCard
 from gip_cli.formats import Renderer
 from gip_cli.rows import BadRows, RowFile
@@ -22,13 +25,30 @@ from gip_cli.store import Written, write_embeddings
 GIP = Path(sys.executable).with_name("gip")
 
 
-def gip(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run the installed command; whatever it is given, it must not show a traceback."""
-    run = subprocess.run(
+    done = subprocess.run(
         [GIP, *map(str, arguments)], capture_output="stdout" not in options, timeout=100, **options
     )
-    assert b"Traceback" not in (run.stderr or b""), run.stderr.decode()
-    return run
+    assert b"Traceback" not in (done.stderr or b""), done.stderr.decode()
+    return done
+
+
+def gip(
+    *arguments: object, cwd: str | Path = ".", **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command within this process, whose start takes longer than what most commands do.
+
+    With options of `subprocess.run`, which need one, it is a `process` of its own.
+    """
+    if options:
+        return process(*arguments, cwd=cwd, **options)
+    command = [*map(str, arguments)]
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", "backslashreplace") for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err), chdir(cwd):
+        code = run(command)
+    written = (stream.detach().getvalue() for stream in (out, err))
+    return subprocess.CompletedProcess(command, code, *written)
 
 
 def error_of(run: subprocess.CompletedProcess[bytes]) -> str:
@@ -71,8 +91,8 @@ def store_given(pool: Path, vectors: npt.ArrayLike) -> None:
     """Make a pool's sibling store by the command, of `vectors`, which are kept beside it."""
     given = pool.with_name("vectors.npy")
     np.save(given, vectors)
-    run = gip("embed", pool, "-o", pool.with_suffix(".npy"), "--vectors", given)
-    assert run.returncode == 0
+    stored = gip("embed", pool, "-o", pool.with_suffix(".npy"), "--vectors", given)
+    assert stored.returncode == 0
 
 
 def embed(pool: Path, target: Path, encoder: ToyEncoder | None = None, **options: Any) -> Written:

@@ -10,7 +10,7 @@ import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
@@ -53,6 +53,21 @@ _LARGEST = 2**63 - 1  # that arrays and JSON can hold
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
 
+def _untyped(parameters: list[Any]) -> list[Any]:
+    """The same, but the help shows no type for flags, which take none."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
+
+class Commands(TyperGroup):
+    """`gip` itself."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+
 class Command(TyperCommand):
     """A command that takes no empty value, which is what a shell makes of an unset variable.
 
@@ -60,11 +75,7 @@ class Command(TyperCommand):
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            if isinstance(parameter, TyperOption) and parameter.is_flag:
-                parameter.metavar = ""  # else the help shows a type that a flag does not take
-        return parameters
+        return _untyped(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
         for parameter in self.params:
@@ -94,7 +105,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=HELP, epilog=EPILOG)
+@app.callback(cls=Commands, help=HELP, epilog=EPILOG)
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -103,7 +114,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line; the only place that turns errors into exit codes."""
+    """Run the command line as a process of its own: its streams, its signals and its exit code."""
     _fill_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr is: a name is shown in any encoding
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -114,25 +125,32 @@ def main() -> NoReturn:
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     with Interruption() as interruption:
         try:
-            code = app(standalone_mode=False) or 0
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except GipError as error:
-            code = fail(error, error.exit_code)
-        except typer.TyperException as error:
-            message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
-            code = fail(message, 2) if message else 2  # without arguments the help has been shown
+            code = run()
         except (KeyboardInterrupt, typer.Abort):
             code = 130
-        except OSError as error:
-            code = fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
-        except MemoryError:
-            code = fail("out of memory", 6)
         finally:
             _drop_unsent()
     if code == 130:  # however typer has told it
         code = fail(*interruption.told)
     sys.exit(code)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command, by default the process's; the only place that makes errors exit codes."""
+    try:
+        code: int = app(arguments, standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except GipError as error:
+        return fail(error, error.exit_code)
+    except typer.TyperException as error:
+        message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
+        return fail(message, 2) if message else 2  # without arguments the help has been shown
+    except OSError as error:
+        return fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
+    except MemoryError:
+        return fail("out of memory", 6)
+    return code
 
 
 # What the validating library says of itself before and after what is wrong with a value.

@@ -11,7 +11,7 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened, receipts_of
 from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
-from gip_cli.printable import printable
+from gip_cli.printable import escaped, printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 
@@ -66,16 +66,12 @@ def compare(
 def _cells(figures: dict[str, Any]) -> Iterator[list[str]]:
     """The table for other programs: names in full."""
     columns = {**figures["subsets"], **figures["references"]}
-    yield ["", *map(_whole, columns)]
-    for name, values in _lines(columns.values(), figures["length_unit"], _whole):
+    yield ["", *map(escaped, columns)]
+    for name, values in _lines(columns.values(), figures["length_unit"], escaped):
         yield [name, *values]
     for pair in figures["overlap"]:
-        names = f"{_whole(pair['a'])} and {_whole(pair['b'])}"
+        names = f"{escaped(pair['a'])} and {escaped(pair['b'])}"
         yield [f"overlap of {names}", f"{pair['jaccard']:.3f}"]
-
-
-def _whole(text: str) -> str:
-    return printable(text, len(text))
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -110,7 +106,7 @@ def _show(figures: dict[str, Any]) -> None:
 
 def _end(path: str) -> str:
     """A name in little room: a path's end, where paths differ."""
-    whole = _whole(path)
+    whole = escaped(path)
     return whole if len(whole) <= _NAME else "…" + whole[1 - _NAME :]
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gip_cli.printable import printable
+from gip_cli.printable import escaped
 
 Update = Callable[[float, float, str], None]
 
@@ -30,7 +30,7 @@ def note(text: str) -> None:
 def _say(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError):  # nobody hears it, which is no reason to stop the work
-            print(f"gip: {printable(text, len(text))}", file=sys.stderr, flush=True)
+            print(f"gip: {escaped(text)}", file=sys.stderr, flush=True)
 
 
 def fail(error: Exception | str, code: int) -> int:

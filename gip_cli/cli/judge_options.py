@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.options import is_stream, same_file
+from gip_cli.cli.options import same_file
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api
 from gip_cli.judge.server import DEFAULT_KEY_VARIABLE
+from gip_cli.streams import is_stream
 
 _judge = partial(typer.Option, rich_help_panel="LLM judge")
 _limits = partial(typer.Option, rich_help_panel="LLM judge: cost and limits")

@@ -19,6 +19,7 @@ from gip_cli.formats import FormatName
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows
 from gip_cli.storage import replacing, storage_errors, writable
+from gip_cli.streams import is_stream
 
 Input = Annotated[
     str,
@@ -49,14 +50,6 @@ Quiet = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip rows that cannot be read, and count them.")
 ]
-
-
-def is_stream(path: str, standard: int = 1) -> bool:
-    """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
-    with suppress(OSError):
-        status = Path(path).stat()
-        return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(standard))
-    return path == "-"
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gip_cli.cli.options import Format, TextFields, is_stream
+from gip_cli.cli.options import Format, TextFields
 from gip_cli.errors import UsageError
+from gip_cli.streams import is_stream
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping

@@ -46,6 +46,7 @@ def options_said(
             value = getattr(options, one.name)
             if one.name not in said | dict.fromkeys(elsewhere) and value != one.default:
                 said[one.name] = value
+    said |= {name: True for name in ("annotate", "keep_signals") if getattr(output, name)}
     return {name: _told(value) for name, value in said.items()}
 
 

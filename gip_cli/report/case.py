@@ -146,6 +146,11 @@ def open_case(
         picked,
         _notes(rows, picked, receipt),
     )
+    if len(case.sampled) < len(pool):
+        case.notes.append(
+            f"Coverage is that of {len(case.sampled):,} of the pool's {len(pool):,} rows, a seeded "
+            "sample."
+        )
     if case.given is not None:
         case.notes.append(
             f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
@@ -177,6 +182,10 @@ def _notes(rows: Candidates, picked: list[Picked], receipt: Receipt | None) -> l
         notes.append(
             f"{pool.rows.name} is not byte for byte the file that was selected from: "
             "signals and figures may differ from the receipt's."
+        )
+    if receipt and len(picked) > 1:
+        notes.append(
+            f"All selections are measured by the query and noise of one receipt, {receipt.path}."
         )
     for one in picked:
         if one.receipt and one.receipt.options.get("order") == "input":

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.measures import known_mean, mean_shift
+from gip_cli.printable import escaped
 from gip_cli.report.case import Case
 from gip_cli.report.comparison import group_shares
 from gip_cli.report.selections import Rows
@@ -31,10 +32,9 @@ def changes(case: Case, rows: Rows) -> dict[str, Any]:
     draws = case.draws(len(rows))
     signals = case.pool.signals
     columns = [(case.unit, case.lengths)]
-    columns += [(name, signals.values[:, at]) for at, name in enumerate(signals.names)]
+    columns += [(escaped(name), signals.values[:, at]) for at, name in enumerate(signals.names)]
     measures = [_measure(name, values, rows, draws) for name, values in columns]
     groups = [_groups(case, field, rows, draws) for field in case.groups]
-    lower = dict(zip(signals.names, signals.lower, strict=True))
     return {
         "measures": measures,
         "groups": groups,
@@ -42,7 +42,7 @@ def changes(case: Case, rows: Rows) -> dict[str, Any]:
             text
             for text in (
                 _longer(measures[0]),
-                *(_worse(one, lower[one["name"]]) for one in measures[1:]),
+                *map(_worse, measures[1:], signals.lower),
                 *map(_dropped, groups),
             )
             if text
@@ -110,14 +110,15 @@ def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, 
     picks = np.array(group_shares(groups, rows))[order]
     random = np.array(group_shares(groups, np.concatenate(draws)))[order]
     dropped = order[(picks == 0) & (pool * len(rows) >= _EXPECTED)]
+    names = [*map(escaped, groups.names)]
     return {
-        "field": field,
-        "labels": [groups.names[at] for at in order],
+        "field": escaped(field),
+        "labels": [names[at] for at in order],
         "pool": pool.tolist(),
         "picks": picks.tolist(),
         "random": random.tolist(),
         "h": (2 * np.arcsin(np.sqrt(picks)) - 2 * np.arcsin(np.sqrt(pool))).round(4).tolist(),
-        "dropped": [groups.names[at] for at in dropped],
+        "dropped": [names[at] for at in dropped],
         "absent": int(np.count_nonzero(picks == 0)),
     }
 

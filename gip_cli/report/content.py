@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gip_cli.measures import closest, closest_pairs, known_mean, nearest_cosines, sample
+from gip_cli.printable import escaped
 from gip_cli.report import Method
 from gip_cli.report.case import Case
 from gip_cli.report.changes import bars, changes
@@ -30,6 +31,7 @@ def content(case: Case, method: Method = Method.pca) -> Data:
     """The report's data, ready for JSON.
 
     ``rows`` holds the rows shown, by column; everything else names a row by its place there.
+    Names stand in sentences and in charts, and so are escaped; the rows' own texts are not.
     """
     covered = [_coverage(case, one.rows) for one in case.picked]
     picked = _distinct(np.concatenate([one.rows for one in case.picked]))
@@ -42,17 +44,17 @@ def content(case: Case, method: Method = Method.pca) -> Data:
     return {
         "gip": version("gip-cli"),
         "pool": {
-            "name": case.pool.rows.name,
+            "name": escaped(case.pool.rows.name),
             "rows": len(case.pool),
             "pickable": len(case.pickable),
         },
         "noise": case.noise,
         "query": case.sources,
-        "notes": case.notes,
+        "notes": [*map(escaped, case.notes)],
         "unit": case.unit,
-        "signals": list(case.pool.signals.names),
-        "fields": list(case.groups),
-        "labels": [list(groups.names) for groups in case.groups.values()],
+        "signals": [*map(escaped, case.pool.signals.names)],
+        "fields": [*map(escaped, case.groups)],
+        "labels": [[*map(escaped, groups.names)] for groups in case.groups.values()],
         "map": {
             "about": plane.description,
             "x": np.round(plane.positions[:, 0], 4).tolist(),
@@ -140,7 +142,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     changed = changes(case, picks)
     along = curve(case, picked)
     return {
-        "name": picked.name,
+        "name": escaped(picked.name),
         "size": len(picks),
         "picks": place[picks].tolist(),  # by rank; -1 where there are more than can be shown
         "nearest": nearest.tolist(),  # rank from 0 of each shown row's nearest (other) pick
@@ -149,7 +151,6 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         "coverage": {
             "picks": coverage.mean,
             "random": float(np.mean([case.coverage(draw)[1].mean() for draw in draws])),
-            "sampled": len(case.sampled),
         },
         "near": {
             "picks": known_mean(near["picks"]),
@@ -171,8 +172,17 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         ],
         "changes": changed,
         "warnings": _against_random(along) + changed["warnings"],
-        "receipt": picked.receipt.value if picked.receipt else None,
+        "receipt": _escaped(picked.receipt.value) if picked.receipt else None,
     }
+
+
+def _escaped(value: Any) -> Any:
+    """A JSON value with all its texts escaped."""
+    if isinstance(value, dict):
+        return {escaped(name): _escaped(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [*map(_escaped, value)]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _against_random(along: Data) -> list[str]:

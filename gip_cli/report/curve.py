@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from gip_cli.measures import knee
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Picked, Receipt, Rows
+from gip_cli.streams import is_stream
 
 _POINTS = 80
 _LONGER = 3  # random orders that are followed to twice the budget
@@ -26,6 +28,8 @@ _NESTED = (
     "dedup_threshold",
     "pursuit",
     "device",
+    "annotate",
+    "keep_signals",
 )
 _RESAID = {"num", "fraction", "captured", "signals", "targets", "quality_power", "noise", "order"}
 
@@ -93,20 +97,28 @@ def shown(values: Matrix) -> list[float]:
 
 
 def _commands(case: Case, picked: Picked) -> list[str]:
-    """What gives the first @N@ picks: cutting the file, and selecting again where possible."""
+    """What gives the first @N@ picks, where it can: cutting the file, and selecting again."""
     path = Path(picked.name)
     packed = path.suffix == ".gz"
     plain = path.with_suffix("") if packed else path
     smaller = str(path.with_name(f"{plain.stem}-{_NUMBER}{plain.suffix}{'.gz' * packed}"))
     source, target = shlex.quote(picked.name), shlex.quote(smaller)
-    if packed:
-        commands = [f"gzip -dc {source} | head -n {_NUMBER} | gzip > {target}"]
-    else:
-        commands = [f"head -n {_NUMBER} {source} > {target}"]
+    commands, head = [], f"head -n {_NUMBER}"
+    if picked.by_line and _can_be_named(picked.name):
+        cut = f"gzip -dc {source} | {head} | gzip" if packed else f"{head} {source}"
+        commands.append(f"{cut} > {target}")
     receipt = picked.receipt
-    if receipt and receipt.options.keys() <= _RESAID.union(_NESTED):
+    is_nested = receipt and receipt.options.keys() <= _RESAID.union(_NESTED)
+    if receipt and is_nested and _can_be_named(case.pool.rows.name):
         commands.append(shlex.join(_select_again(case, receipt, smaller)))
-    return commands
+    return [command for command in commands if command.isprintable()]
+
+
+def _can_be_named(file: str) -> bool:
+    """Whether the file is there under this name: no stream, and nothing escaped in the name."""
+    with suppress(OSError):  # escaped, it can be longer than a name may be
+        return Path(file).exists() and not is_stream(file, 0)
+    return False
 
 
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
@@ -134,5 +146,5 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     for option in _NESTED:
         said = receipt.options.get(option, [])
         for value in said if isinstance(said, list) else [said]:
-            words += [f"--{option.replace('_', '-')}", str(value)]
+            words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
     return [*words, "-o", output]

@@ -27,6 +27,13 @@ _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
 _NAME = 100  # characters of a file's name: systems take 255 bytes
 _LABEL = 24  # characters of a group's name; 40 wide ones leave no room for the bars
+# With the scripts that matplotlib's own font lacks, in the order tried: those of Debian, macOS
+# and Windows.
+_FONTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Yu Gothic", "Microsoft YaHei", "Malgun Gothic"),
+)
 _UNDRAWN = r"Glyph \d+ |Matplotlib currently does not support"  # begins both warnings
 
 Drawing = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
@@ -54,21 +61,27 @@ def figure_folder(path: str | Path) -> Path:
 def write_figures(data: Data, folder: Path) -> list[Path]:
     """Write each figure of every selection into `folder`, by `canvas_type`.
 
-    A character that matplotlib's font lacks is drawn as a box.
+    A character that neither matplotlib's font nor one of `_FONTS` has is drawn as a box.
     """
     create = canvas_type()
+    from matplotlib import rc_context, rcParams
+    from matplotlib.font_manager import get_font_names
+
+    installed = {*get_font_names()}
+    fonts = [*rcParams["font.family"], *(font for font in _FONTS if font in installed)]
     written = []
-    for number, selection in enumerate(data["selections"], 1):
-        prefix = f"{number}-" if len(data["selections"]) > 1 else ""
-        for name, size, draw in _figures(data, selection):
-            canvas = create(figsize=size, dpi=160, layout="constrained")
-            draw(canvas.subplots())
-            plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:_NAME]
-            path = folder / f"{prefix}{plain}.png"
-            with replacing(path) as file, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", _UNDRAWN)
-                canvas.savefig(file, format="png", metadata={"Software": None})
-            written.append(path)
+    with rc_context({"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _UNDRAWN)
+        for number, selection in enumerate(data["selections"], 1):
+            prefix = f"{number}-" if len(data["selections"]) > 1 else ""
+            for name, size, draw in _figures(data, selection):
+                canvas = create(figsize=size, dpi=160, layout="constrained")
+                draw(canvas.subplots())
+                plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:_NAME]
+                path = folder / f"{prefix}{plain}.png"
+                with replacing(path) as file:
+                    canvas.savefig(file, format="png", metadata={"Software": None})
+                written.append(path)
     return written
 
 

@@ -115,11 +115,15 @@ def _plan(options: dict[str, Any], sources: dict[str, float], signals: dict[str,
 
 @dataclass(frozen=True)
 class Picked:
-    """A selection: positions in the pool (n,) in the order of its file, which is its rank."""
+    """A selection: positions in the pool (n,) in the order of its file, which is its rank.
+
+    `by_line` tells that every line of the file is a row, so that `head` takes the first ones.
+    """
 
     name: str
     rows: Rows
     receipt: Receipt | None
+    by_line: bool
 
 
 def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows) -> Picked:
@@ -141,7 +145,10 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
     if not picks:
         why = f" ({bad.first.fault})" if bad.first else ""
         raise InputError(f"no row to measure{why}", "leave it out, or select again", path=file.name)
-    return Picked(file_name(path), _positions(picks, pool), receipt)
+    named = file.packed == path.endswith(".gz")  # else gzip does not know what to do
+    in_place = all(pick.row.line == line for line, pick in enumerate(picks, 1))
+    by_line = named and in_place and not file.is_array
+    return Picked(file_name(path), _positions(picks, pool), receipt, by_line)
 
 
 def _positions(picks: list[Rendered], pool: Pool) -> Rows:

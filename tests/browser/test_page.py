@@ -335,6 +335,46 @@ def test_themes_follow_the_system_and_the_button(page: Page, sample: Sample, wid
     assert page.js(OVERFLOW) == 0
 
 
+def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
+    def look() -> list[Any]:
+        found: list[Any] = page.js(
+            "return [document.documentElement.dataset.theme, getComputedStyle(document.body).color,"
+            " ...[...document.querySelectorAll('.chart')].map((one) => one._fullLayout.width)]"
+        )
+        return found
+
+    page.open(sample.report, dark=True)
+    before = look()
+    page.js("dispatchEvent(new Event('beforeprint'))")
+    page.wait(lambda: set(look()[2:]) == {690})
+    assert look()[0] == "light"
+    heights = "return ['curve', 'map'].map((id) => document.getElementById(id)._fullLayout.height)"
+    assert page.js(heights) == [330, 400]  # as the narrow page has them, which paper is
+    assert page.js("return document.querySelector('main').scrollWidth") == 690
+    page.js("dispatchEvent(new Event('afterprint'))")
+    page.wait(lambda: look() == before)
+    assert page.listen().errors == []
+
+
+def test_long_names_are_cut_between_characters(report: Page) -> None:
+    cut = "return [cut('😀😀😀😀', arguments[0]), end('😀😀😀😀', arguments[0])]"
+    assert report.js(cut, 4) == ["😀…", "…😀"]
+    assert report.js(cut, 5) == ["😀😀…", "…😀😀"]
+    assert report.js(cut, 8) == ["😀😀😀😀"] * 2
+
+
+def test_embeddings_that_were_kept_nowhere_are_called_so(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    (selection,) = data["selections"]
+    assert any(
+        text.startswith(f"{selection['receipt']['embeddings']['path']}: ")
+        for text in (page.open(sample.report).texts("#run dd"))
+    )
+    selection["receipt"]["embeddings"]["path"] = None
+    page.open(rendered(sample.report.with_name("kept-nowhere.html"), data))
+    assert any(text.startswith("made for the run: all-MiniLM") for text in page.texts("#run dd"))
+
+
 HOSTILE = [
     "<script>window.owned = 1</script>",
     "</script><script>window.owned = 2</script>",

@@ -101,12 +101,11 @@ function showChanges(selection) {
 }
 
 function showRedundancy(selection, rows, pin) {
-  const { near, coverage } = selection;
+  const { near } = selection;
   byId("near-about").textContent = near.picks === null
     ? "One pick alone has no neighbour."
     : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average` +
-      (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`) +
-      (coverage.sampled < rows.data.pool.rows ? ` Coverage is measured on a seeded sample of ${count(coverage.sampled)} rows.` : "");
+      (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`);
   byId("near").hidden = near.picks === null;
   if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);
   const quote = (row) => {
@@ -198,6 +197,16 @@ class Page {
     markMap(this.map, this.data, this.pinned, this.rows.chosen());
   }
 
+  /** On paper: dark on light, and charts as wide as a page; afterwards as before. */
+  async print(on) {
+    const { classList } = document.documentElement;
+    if (on && !classList.contains("print")) this.dark = theme.dark();
+    classList.toggle("print", on);
+    theme.set(!on && this.dark);
+    await this.draw();
+    for (const chart of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(chart, { autosize: true });
+  }
+
   hearMap() {
     if (this.heard) return;
     this.heard = true;
@@ -253,6 +262,8 @@ async function start() {
   document.head.append(el("script", { textContent: plotly })); // allowed by its hash
   const page = new Page(JSON.parse(data));
   dark.addEventListener("change", () => (theme.set(dark.matches), page.draw()));
+  addEventListener("beforeprint", () => page.print(true));
+  addEventListener("afterprint", () => page.print(false));
   document.querySelector("main").hidden = false;
   await page.show(0);
   byId("loading").hidden = true;
