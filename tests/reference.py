@@ -7,7 +7,6 @@ Each returns the picks, (k,), and their gains, computing everything anew for eve
 from __future__ import annotations
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 TIE = 1e-9  # as the solver's: gains that agree to this share are tied,
 ROUNDING = 1e-16  # and so are those that are no more than rounding
@@ -77,7 +76,6 @@ def residual(C, s2, signed):
     return gains
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # several wait busily for each other
 def plain(F, k, K, s2, weights=None, dtype=float):
     """`projection` one pick at a time (design section 2), for pools too large to invert.
 

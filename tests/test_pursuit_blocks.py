@@ -20,6 +20,9 @@ from gip_cli.pursuit.verify import Closures, contenders, verify
 from tests import reference
 from tests.pools import POOLS, random, self_query
 
+# In one thread: several wait busily for each other, and other tests run beside it.
+plain = threadpool_limits.wrap(limits=1, user_api="blas")(reference.plain)
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = ["alpaca_9k", "gsm8k_train"]
 
@@ -38,7 +41,7 @@ def test_blocks_equal_one_pick_at_a_time(pool, noise, k):
     F = pool(np.random.default_rng(12), m=8000, d=24).astype(np.float32)
     F = F[F.any(axis=1)]
     got = select(F, k, noise=noise)
-    picks, won = reference.plain(F, k, self_query(F), got.noise)
+    picks, won = plain(F, k, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
@@ -48,7 +51,7 @@ def test_picks_do_not_depend_on_the_number_of_workers(workers):
     F = random(np.random.default_rng(20), m=40000, d=24).astype(np.float32)
     with threadpool_limits(workers, user_api="blas"):
         got = select(F, 300)
-    picks, won = reference.plain(F, 300, self_query(F), got.noise)
+    picks, won = plain(F, 300, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
@@ -73,7 +76,7 @@ def check_real(name, query, k, noise="auto", device="cpu"):
     weights = rng.uniform(0.2, 1, len(F)) if query == "weighted" else None
     K = self_query(rows_of("gsm8k_train")[::50] if query == "targets" else F)
     got = select(F, k, weights=weights, query=K, noise=noise, device=device)
-    picks, won = reference.plain(F, k, K, got.noise, weights)
+    picks, won = plain(F, k, K, got.noise, weights)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
@@ -84,7 +87,7 @@ def test_drift_is_bounded_over_20000_picks(noise):
     rng = np.random.default_rng(14)
     F = random(rng, m=22000, d=32).astype(np.float32)
     got = select(F, 20000, noise=noise)
-    picks, won = reference.plain(F, 20000, self_query(F), got.noise)
+    picks, won = plain(F, 20000, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
     X = F[got.indices].astype(float)
@@ -96,7 +99,7 @@ def test_drift_makes_states_be_worked_out_anew():
     F = random(np.random.default_rng(15), m=3000, d=16).astype(np.float32)
     got = select(F, 2500, noise=0.02)
     assert got.diagnostics.refreshes > 0
-    picks, _ = reference.plain(F, 2500, self_query(F), 0.02)
+    picks, _ = plain(F, 2500, self_query(F), 0.02)
     np.testing.assert_array_equal(got.indices, picks)
 
 
@@ -109,7 +112,7 @@ def test_other_rows_may_have_drifted_further_than_the_picks(seed, m, d, k):
     weights, q = rng.uniform(0.1, 1, m), rng.standard_normal((d, 1))
     s2 = 10 ** rng.uniform(-4, -2)
     got = select(F, k, weights=weights, query=q @ q.T, noise=s2)
-    picks, _ = reference.plain(F, k, q @ q.T / np.vdot(q, q), s2, weights)
+    picks, _ = plain(F, k, q @ q.T / np.vdot(q, q), s2, weights)
     np.testing.assert_array_equal(got.indices, picks)
 
 
@@ -118,7 +121,7 @@ def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drif
     """A margin of four times the drift: 8e-5 is within the widest, 1.2e-4 is not."""
     F = random(np.random.default_rng(19), m=400, d=24).astype(np.float32)
     belief, noise = Projection(self_query(F)), np.full(len(F), 1e3)  # so that rates hardly fall
-    picks, _ = reference.plain(F, 8, self_query(F), 1e3)
+    picks, _ = plain(F, 8, self_query(F), 1e3)
     proposal = observe(
         Pool(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks
     )
