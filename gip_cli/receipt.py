@@ -24,6 +24,7 @@ from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
 
 CURVE_POINTS = 20
+_IDLE = 1e-3  # share of the energy captured that is as good as nothing
 
 Figures = dict[str, Any]
 
@@ -82,6 +83,7 @@ def receipt(
         "stopped": problem.stopped(selection),
         "captured": _last(selection),
         "captured_curve": _curve(selection),
+        "idle_picks": _idle(selection),
         "captured_by_random": _spread([_captured(rows, draw, selection.noise) for draw in draws]),
         "given": None
         if given is None
@@ -111,6 +113,13 @@ def receipt(
             ),
         },
     }
+
+
+def _idle(selection: Selection) -> int:
+    """How many of the last picks captured together less than a thousandth of what all did."""
+    own = selection.captured - selection.captured_given
+    before = np.append(0.0, own[:-1])
+    return int(np.count_nonzero(before > (1 - _IDLE) * own[-1])) if own.size else 0
 
 
 def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:

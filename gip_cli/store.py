@@ -21,7 +21,7 @@ from gip_cli.embedding_commit import commit, finish_commit, unseen
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
-from gip_cli.encoder import Encoder
+from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.rows import RowFile
@@ -73,7 +73,7 @@ def write_embeddings(
     InputError
         A row that cannot be read or has no text.
     UsageError
-        `target` is a file that gip did not write.
+        `target` is a file that gip did not write, or holds vectors that were given.
     StorageError
         The disk is full, or the place not writable.
     """
@@ -171,14 +171,20 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
         return None
     try:
         old = open_embeddings(paths.npy)
-        if old.settings != settings:
-            note(f"{paths.npy} was made with other settings; encoding every row anew")
-            return None
-        old.check_rows()
+        if old.settings == settings:
+            old.check_rows()
+            return old
     except (MismatchError, UsageError) as error:
         note(f"not reusing what is there: {error.fault}")
         return None
-    return old
+    if old.settings.card.model == GIVEN:
+        raise UsageError(
+            "holds vectors that were given, which no model makes again",
+            "give them anew by --vectors, or choose another NAME.npy",
+            path=paths.npy,
+        )
+    note(f"{paths.npy} was made with other settings; encoding every row anew")
+    return None
 
 
 def row_keys(rows: RowFile, renderer: Renderer) -> Keys:

@@ -150,6 +150,16 @@ def is_stream(path: str, standard: int = 1) -> bool:
     return path == "-"
 
 
+def receipt_of(selection: str) -> Path | None:
+    """Where the receipt of a selection lies: beside it, under a name of its own; not of a stream.
+
+    Only `.jsonl` is left out: `a.jsonl` and `a.json` are two selections.
+    """
+    if is_stream(selection):
+        return None
+    return Path(f"{selection.removesuffix('.jsonl')}.receipt.json")
+
+
 def _stdin() -> io.BufferedReader:
     if sys.stdin is None:  # started with it closed
         raise UsageError("standard input is closed", "give a file", path="<stdin>")

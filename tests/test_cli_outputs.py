@@ -53,6 +53,21 @@ def test_a_report_does_not_replace_the_receipt_that_it_reads(pool: Path) -> None
     assert receipt.read_bytes() == before
 
 
+def test_every_selection_has_a_receipt_of_its_own(pool: Path) -> None:
+    names = ["a.jsonl", "a.json", "a.txt", "a.jsonl.gz"]
+    for number, name in enumerate(names, 1):
+        assert gip("select", pool, "-k", number, "-o", pool.with_name(name)).returncode == 0
+    receipts = ["a", "a.json", "a.txt", "a.jsonl.gz"]
+    for number, name in enumerate(receipts, 1):
+        text = pool.with_name(f"{name}.receipt.json").read_text()
+        assert json.loads(text)["picked"] == number
+    run = gip("compare", *map(pool.with_name, names), "--pool", pool, "--json")
+    assert run.returncode == 0, run.stderr.decode()
+    run = gip("select", pool, "-k", 3, "-o", pool.with_name("a.receipt.json"))
+    assert run.returncode == 2
+    assert error_of(run).endswith("a receipt's name is no selection's; choose another")
+
+
 def test_what_is_no_file_may_take_several_outputs(pool: Path) -> None:
     out = pool.with_name("small.jsonl")
     null = ["--rejects", "/dev/null", "--receipt", "/dev/null"]

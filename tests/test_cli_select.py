@@ -469,17 +469,36 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert out.read_bytes() == without  # such a row has no part in the query
 
 
-def test_only_a_store_that_has_the_rows_is_pointed_to(gip: Gip, out: Path) -> None:
+def test_the_store_that_has_all_rows_is_used_and_of_several_none(gip: Gip, out: Path) -> None:
     rows = make_rows()
     embed(write_rows(out.parent / "a.jsonl", rows[:9]), D)  # the first by name
     scored = write_rows(out.parent / "scored.jsonl", rows[8:])
     wrong = ("--format", "text", "--text-field", "x")  # ends before a model is loaded
     run = gip("select", scored, "-k", 1, *wrong)
     assert run.code == 2
-    assert "  or -e" not in run.stderr
+    assert f"no embeddings given for {scored}" in run.stderr
     store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
-    run = gip("select", scored, "-k", 1, *wrong)
-    assert f"gip:   or -e {store}, which has them all" in run.stderr.splitlines()
+    run = gip("select", scored, "-k", 1, "-o", out)
+    assert run.code == 0
+    assert f"gip: using {store}" in run.stderr.splitlines()
+    other = embed(write_rows(out.parent / "whole.jsonl", rows), D)
+    run = gip("select", scored, "-k", 1, "-o", out)
+    assert run.code == 2
+    assert run.error == f"{scored}: all rows are in {store} and {other}; say by -e which"
+
+
+def test_picks_that_add_next_to_nothing_are_told(gip: Gip, out: Path) -> None:
+    rows = [
+        row(np.eye(D)[n % D], gip={"signals": {"a": int(n < D)}, "ranges": {"a": [0, 1]}})
+        for n in range(40)
+    ]
+    pool = write_rows(out.parent / "pool.jsonl", rows)
+    embed(pool, D)
+    run = gip("select", pool, "-k", 30, "-o", out, "--noise", 0.1, "--quality-power", 6)
+    assert "the last 24 of them together add less than a thousandth of that" in run.stderr
+    assert receipt_of(out)["idle_picks"] == 24
+    run = gip("select", pool, "-k", 6, "-o", out, "--noise", 0.1, "--quality-power", 6)
+    assert "thousandth" not in run.stderr
 
 
 def test_rows_of_another_format_than_the_stores_ask_whether_it_is_theirs(
@@ -491,9 +510,13 @@ def test_rows_of_another_format_than_the_stores_ask_whether_it_is_theirs(
     fault = f"{other}:1: not readable as text row: no 'text'; is {store} (60 rows of format text)"
     for command in (("select", other, "-k", 1), ("compare", other, "--pool", other)):
         run = gip(*command, "-e", store)
-        assert run.code == 3
+        assert run.code == 4
         assert run.error.startswith(f"{fault} of this pool? ")
         assert "--format" not in run.error
+    mixed = write_rows(out.parent / "mixed.jsonl", [*make_rows()[:2], {"question": "a"}])
+    run = gip("select", mixed, "-k", 1, "-e", store)
+    assert run.code == 3  # a row, not the pool
+    assert run.error.startswith(f"{mixed}:3: not readable as text row")
     run = gip("select", other, "-k", 1, "-e", store, "--skip-bad")
     assert run.code == 3
     assert run.error.endswith("none is of format text; check --format, --text-field and -e")

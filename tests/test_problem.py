@@ -118,7 +118,7 @@ def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_
     assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
 
 
-def test_a_default_noise_below_what_the_solver_takes_is_raised_to_it(tmp_path: Path) -> None:
+def test_the_default_noise_follows_weights_however_small(tmp_path: Path) -> None:
     bad = {"signals": {"a": 0}, "ranges": {"a": [0, 1]}}
     sources = Sources(self_weight=1, signal_weight=0, quality_power=5)  # weights of 0.05^5
     path = write_rows(tmp_path / "pool", [row(v, gip=bad) for v in np.eye(D)])
@@ -126,7 +126,7 @@ def test_a_default_noise_below_what_the_solver_takes_is_raised_to_it(tmp_path: P
         store = in_memory(path, D)
         for budget in (Budget(rows=3), Budget(captured=0.5)):
             problem = pose(file, store, Plan(budget, sources))
-            assert problem.noise == problem.solve().noise == 1e-7
+            assert problem.noise == problem.solve().noise
 
 
 def test_a_device_that_is_not_there_is_told_before_any_work() -> None:

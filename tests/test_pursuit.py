@@ -258,6 +258,7 @@ def test_effective_rank_of_known_spectra():
         ({"query": np.array([[1.0, 1], [0, 1]])}, "symmetric"),
         ({"query": np.diag([2.0, -1])}, "semidefinite"),
         ({"noise": 0.0}, "noise"),
+        ({"noise": 0.9e-5}, "noise"),
         ({"noise": 1e21}, "noise"),
         ({"noise": np.inf}, "noise"),
         ({"pursuit": "nearest"}, "projection, information or residual"),

@@ -18,7 +18,7 @@ from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Closures, contenders, verify
 from tests import reference
-from tests.pools import POOLS, random, self_query
+from tests.pools import POOLS, duplicated, random, self_query
 
 # In one thread: several wait busily for each other, and other tests run beside it.
 plain = threadpool_limits.wrap(limits=1, user_api="blas")(reference.plain)
@@ -139,6 +139,49 @@ def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drif
         )
     assert (verdict is not None) == can_tell
     assert verdict is None or verdict.confirmed == len(picks)
+
+
+@pytest.mark.parametrize("noise", [1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_of_rows_that_are_the_same_the_lowest_wins_however_small_the_noise(seed, noise):
+    """What a few targets leave is no larger than rounding soon, which then differs between them."""
+    rng = np.random.default_rng(seed)
+    F = duplicated(rng, m=1500, d=8)
+    T = F[rng.integers(len(F), size=3)]
+    with threadpool_limits(1, user_api="blas"):
+        got = select(F, 60, query=T.T @ T, noise=noise)
+    open_ = np.ones(len(F), bool)
+    for pick in got.indices:
+        assert pick == np.flatnonzero((F[pick] == F).all(axis=1) & open_)[0]
+        open_[pick] = False
+    with threadpool_limits(3, user_api="blas"):
+        again = select(F, 60, query=T.T @ T, noise=noise)
+    np.testing.assert_array_equal(again.indices, got.indices)
+    fewer = select(F, 20, query=T.T @ T, noise=noise)
+    np.testing.assert_array_equal(fewer.indices, got.indices[:20])
+
+
+def test_a_twin_is_not_missed_among_real_rows():
+    """Its rate had drifted further than those of the picks, which set the margin."""
+    rows = np.repeat(np.arange(4000), 2)
+    F = rows_of("alpaca_9k")[np.random.default_rng(0).permutation(rows)]
+    T = rows_of("gsm8k_train")[:30].astype(float)
+    picks = select(F, 150, query=T.T @ T, noise=1e-4).indices.tolist()
+    for turn, pick in enumerate(picks):
+        twin = np.flatnonzero((F[pick] == F).all(axis=1))[0]
+        assert twin == pick or twin in picks[:turn]
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e8, 1e16])
+def test_information_is_exact_beside_any_noise(noise):
+    """log1p(v / noise), of which log((noise + v) / noise) leaves nothing at 1e16."""
+    weights = np.random.default_rng(21).uniform(0.9, 1, 40)
+    got = select(
+        np.eye(40), 40, weights=weights, query=np.eye(40), noise=noise, pursuit="information"
+    )
+    order = np.argsort(-weights)
+    np.testing.assert_array_equal(got.indices, order)
+    np.testing.assert_allclose(got.gains, np.log1p(weights[order] ** 2 / noise), rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", [191, 811, 1070])

@@ -18,7 +18,7 @@ from gip_cli.errors import InputError, MismatchError, NoRowsError, StorageError,
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import Written, write_embeddings
-from tests.toys import ToyEncoder, embed, write_rows
+from tests.toys import ToyEncoder, embed, store_given, write_rows
 
 TEXTS = [f"row {number} of some" + " words" * (number % 7) for number in range(300)]
 
@@ -143,6 +143,16 @@ def test_other_settings_encode_every_row_anew(other: dict, tmp_path: Path) -> No
     assert embed(pool, target, note=notes.append, **other).encoded == 300
     assert notes == [f"{target} was made with other settings; encoding every row anew"]
     check(target, TEXTS, other.get("encoder"))
+
+
+def test_vectors_that_were_given_are_not_replaced_by_a_models(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    store_given(pool, np.eye(300, 8))
+    before = files_of(tmp_path)
+    with pytest.raises(UsageError, match="no model makes again; give them anew by --vectors"):
+        embed(pool, target)
+    assert files_of(tmp_path) == before
+    store_given(pool, np.eye(300, 9))
 
 
 def damage_rows(target: Path) -> None:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gip_cli.cli.options import Format, TextFields
 from gip_cli.errors import UsageError
-from gip_cli.streams import is_stream
+from gip_cli.streams import receipt_of
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping
@@ -211,6 +210,10 @@ class OutputOptions:
             raise UsageError("--check needs a file to compare with", "pass -o FILE")
         if self.check and (self.rejects or self.receipt):
             raise UsageError("--check compares OUT alone", "leave out --rejects and --receipt")
+        if self.output.endswith(".receipt.json"):
+            raise UsageError(
+                "a receipt's name is no selection's", "choose another", path=self.output
+            )
         if to_stdout and self.json:
             raise UsageError("stdout carries the rows already", "pass -o FILE with --json")
         if self.min_captured is not None and not 0 < self.min_captured < 1:
@@ -219,9 +222,8 @@ class OutputOptions:
     @property
     def receipt_path(self) -> str | None:
         """Where the receipt goes: beside OUT unless said; nowhere for a stream."""
-        if self.receipt or is_stream(self.output):
-            return self.receipt
-        return str(Path(self.output).with_suffix(".receipt.json"))
+        beside = receipt_of(self.output)
+        return self.receipt or (str(beside) if beside else None)
 
     @property
     def written(self) -> list[str]:

@@ -11,6 +11,7 @@ from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
 
+_TOLD_IDLE = 0.05  # share of the picks that may add next to nothing without a word
 _SHOWN = 5  # groups named before the rest is only counted
 
 _CLOSED = {
@@ -45,6 +46,11 @@ def summarise(figures: Figures, tell: Tell) -> None:
         f"{figures['captured']:.1%} of the query's energy "
         f"(random picks: {figures['captured_by_random']['mean']:.1%}), noise {figures['noise']:.4g}"
     )
+    if (idle := figures["idle_picks"]) > figures["picked"] * _TOLD_IDLE:
+        tell(
+            f"  the last {idle:,} of them together add less than a thousandth of that: "
+            "fewer would do"
+        )
     if limit := figures["options"].get("tokens"):
         tell(f"  {figures['tokens']['picked']:,} of {limit:,} tokens")
     if given := figures["given"]:

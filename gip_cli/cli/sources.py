@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gip_cli.cli.console import note, progress
 from gip_cli.companions import sibling
-from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
-from gip_cli.errors import GipError, InputError, UsageError
+from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
+from gip_cli.errors import GipError, InputError, MismatchError, UsageError
 from gip_cli.formats import NotOfFormatError, Renderer
 from gip_cli.pool import Pool, load_pool
 from gip_cli.printable import counted
@@ -26,17 +26,20 @@ def embeddings_for(
     fields: Sequence[str],
     tell: Callable[[str], None] = note,
 ) -> Iterator[Embeddings]:
-    """The store named, else the rows' sibling ``.npy``, else a temporary one by the defaults.
+    """The store named, else the rows' sibling ``.npy``, else one beside them that has them all,
+    else a temporary one by the defaults.
 
     Raises
     ------
     UsageError
-        `format` or `fields` are said, and the store's rows were read by others.
+        `format` or `fields` are said, and the store's rows were read by others; several stores
+        have all rows.
     """
-    beside = sibling(source)
-    if given is None and beside is not None:
-        tell(f"using {beside}")
-        given = str(beside)
+    if given is None:
+        beside = sibling(source) or _holder(rows, Path(source).parent, format, fields)
+        if beside is not None:
+            tell(f"using {beside}")
+            given = str(beside)
     if given is not None:
         store = open_embeddings(given)
         ours = store.settings.renderer
@@ -54,8 +57,6 @@ def embeddings_for(
     from gip_cli.store import write_embeddings
 
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
-    if beside := _holder(rows, Path(source).parent):
-        tell(f"  or -e {beside}, which has them all")
     renderer = Renderer.sniff(rows, format, fields)
     tell(f"{rows.name}: {renderer.format} rows")
     with tempfile.TemporaryDirectory(prefix="gip-") as folder:
@@ -71,17 +72,26 @@ def embeddings_for(
         yield open_embeddings(target)
 
 
-def _holder(rows: RowFile, folder: Path) -> Path | None:
-    """A store in `folder` that has every row: that of a scored file's pool, perhaps."""
+def _holder(rows: RowFile, folder: Path, format: str | None, fields: Sequence[str]) -> Path | None:
+    """The store in `folder` that has every row: that of a scored file's pool, say."""
     from gip_cli.store import row_keys
 
-    for keys in sorted(folder.glob("*.keys.npy")):
+    keys: dict[Renderer, Keys] = {}
+    holders = []
+    for path in sorted(folder.glob("*.keys.npy")):
         with suppress(GipError):  # damaged, or of rows of another format
-            store = open_embeddings(f"{str(keys).removesuffix('.keys.npy')}.npy")
-            wanted = row_keys(rows, store.settings.renderer)
-            if (join_keys(store.keys, wanted) >= 0).all():
-                return store.paths.npy
-    return None
+            store = open_embeddings(f"{str(path).removesuffix('.keys.npy')}.npy")
+            ours = store.settings.renderer
+            if (format or fields) and Renderer.sniff(rows, format, fields, ours.part) != ours:
+                continue
+            if ours not in keys:
+                keys[ours] = row_keys(rows, ours)
+            if (join_keys(store.keys, keys[ours]) >= 0).all():
+                holders.append(store.paths.npy)
+    if len(holders) > 1:
+        names = " and ".join(map(str, holders))
+        raise UsageError(f"all rows are in {names}", "say by -e which", path=rows.name)
+    return holders[0] if holders else None
 
 
 def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
@@ -95,4 +105,7 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
             f"is {store.paths.npy} ({made}) of this pool? If it is, mend the row or pass "
             "--skip-bad, else give by -e what gip embed makes of it"
         )
+        with suppress(InputError):  # the first row's may be no known format
+            if not renderer.fields and Renderer.sniff(rows).format != renderer.format:
+                raise MismatchError(error.fault, remedy) from None
         raise InputError(error.fault, remedy) from None

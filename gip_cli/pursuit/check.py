@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gip_cli.pursuit.objective import Array, Floats
 
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
-LEAST_NOISE = 1e-7  # times v = 1: below it float64 may not tell what is left of a direction
+LEAST_NOISE = 1e-5  # times v = 1: below it float64 may not tell what is left of a direction
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 
@@ -80,9 +80,11 @@ def query(values: ArrayLike, d: int) -> Array:
     return K
 
 
-def noise(s2: float) -> float:
-    if not LEAST_NOISE <= s2 <= MOST_NOISE:
-        raise ValueError(f"noise must lie in [{LEAST_NOISE:g}, {MOST_NOISE:g}], not {s2}")
+def noise(s2: float, best: float) -> float:
+    """s2, which the row of the `best` weight must not see as too small."""
+    least = LEAST_NOISE * best**2
+    if not least <= s2 <= MOST_NOISE:
+        raise ValueError(f"noise must lie in [{least:g}, {MOST_NOISE:g}], not {s2}")
     return float(s2)
 
 

@@ -22,6 +22,7 @@ from gip_cli.pursuit.verify import LEAST_MARGIN, Sweep
 # Margin from which on states are worked out anew: the drift is known of the picks' own rates
 # alone, and the larger it is the more other rows' rates may be further off.
 WIDEST = 1e-4
+SHORTER = 8  # times, that a block is where its rates are too inexact
 
 
 @dataclass(slots=True)
@@ -58,14 +59,19 @@ class Greedy:
             proposal,
             drafter.margin,
             self.sweep,
-            widest=WIDEST if self.since else np.inf,
+            widest=WIDEST if self.since or len(proposal.block) > 1 else np.inf,
         )
         self.seconds["draft"] += proposed - began
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
-            if not self.since:
+            # The states have drifted too far to tell, or those within a block, which are
+            # differences from its start: those of its first pick never are. Or nothing is left.
+            if self.since:
+                self.refresh(pool, belief.objective)
+            elif proposal and len(proposal.block) > 1:
+                most = 1 + len(proposal.block) // SHORTER
+            else:
                 return None
-            self.refresh(pool, belief.objective)  # or else the states have drifted too far to tell
             return self.advance(pool, belief, most)
         drafter.margin = step.verdict.margin
         self.near_ties += step.verdict.settled

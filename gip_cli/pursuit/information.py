@@ -41,13 +41,16 @@ class Information:
         return other
 
     def observe(self, X: Array, noise: Array) -> Columns:
-        U, spread = self.posterior.observe(X, noise)
-        vectors, untold = [U], noise
-        if self.told is not None:
-            V, untold = self.told.observe(X, noise)
-            vectors.append(V)
-        energy = np.einsum("ij,ij->i", U @ self.K, U)
-        return Columns(np.stack(vectors), np.log(spread / untold), energy)
+        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
+        vectors, variances = [], []
+        for posterior in posteriors:
+            U, spread = posterior.observe(X, noise)
+            vectors.append(U)
+            # Not spread - noise: beside a large noise nothing would be left of v.
+            variances.append(np.einsum("ij,ij->i", X, U) * np.sqrt(spread))
+        energy = np.einsum("ij,ij->i", vectors[0] @ self.K, vectors[0])
+        state = np.stack(variances)
+        return Columns(np.stack(vectors), excess(state, state, noise), energy)
 
     def state(self, X: Floats) -> Floats:
         posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]

@@ -34,5 +34,6 @@ def default_noise(k: float, weights: NDArray[np.floating] | None, K: NDArray[np.
     K : (d, d)
         Query covariance.
     """
-    mean_square = 1.0 if weights is None else float(np.nanmean(np.square(weights, dtype=float)))
-    return max(0.5 * k * mean_square / effective_rank(K), LEAST_NOISE)
+    squares = np.square(1.0 if weights is None else weights, dtype=float)
+    least = LEAST_NOISE * float(np.nanmax(squares))
+    return max(0.5 * k * float(np.nanmean(squares)) / effective_rank(K), least)

@@ -63,8 +63,9 @@ def select(
         Covariance K of what to capture, symmetric and positive semidefinite, of any trace > 0.
         Default F^T F, the pool itself.
     noise : float or "auto"
-        Noise variance s2 of an observation. Larger leans to typical rows, smaller to diversity;
-        "auto" is `default_noise` for `k` and the rows that can be picked.
+        Noise variance s2 of an observation, from 1e-5 max(w)^2 to 1e20. Larger leans to typical
+        rows, smaller to diversity; "auto" is `default_noise` for `k` and the rows that can be
+        picked.
     pursuit : str
         "projection": the share of the query's energy in the span of the picks. "information":
         their mutual information with the query. "residual": the paper's dual form.
@@ -117,7 +118,8 @@ def select(
         if noise == "auto":
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
-        s2 = check.noise(noise)
+        best = float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0
+        s2 = check.noise(noise, best)
         least = np.sqrt(s2 / check.MOST_NOISE)
         np.maximum(w, least, out=w)
         unit = 1.0
@@ -150,6 +152,7 @@ def select(
                 objective=objective,
                 noise=variance,
                 s2=s2,
+                least_noise=s2 / best**2,
                 unit=unit,
                 k=k,
                 given=G,

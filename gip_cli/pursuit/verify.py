@@ -9,7 +9,8 @@ its rates are off, and a block only counts as verified with a margin of at least
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,6 +186,10 @@ def settle(
 ) -> tuple[int, int]:
     """First pick that a rival beats, in float64, and that rival; (b, -1) if there is none."""
     found = []
+    alike: dict[bytes, Array] = {}  # rates of the first of all rows that are the same bit by bit
+    twins = defaultdict[bytes, list[int]](list)
+    for step, name in enumerate(identities(pool, picks, block.X)):
+        twins[name].append(step)
     for start in range(0, len(rivals), BATCH):
         batch = rivals[start : start + BATCH]
         X = pool.exact(batch)
@@ -198,6 +203,9 @@ def settle(
         rate = objective.gain(path, pool.noise[batch, None])
         if pool.price is not None:
             rate /= pool.price[batch, None]
+        for own, name in zip(rate, identities(pool, batch, X), strict=True):
+            own[:] = alike.setdefault(name, own)
+            own[twins[name]] = rates[twins[name]]
         since = lookup(closures.rows, closures.since, batch)
         which, steps = np.nonzero(
             (rate >= rates * (1 - TIE)) & (np.arange(len(block)) < since[:, None])
@@ -214,6 +222,14 @@ def settle(
         if right != picks[step]:
             return int(step), int(right)
     return len(block), -1
+
+
+def identities(pool: Pool, ids: Ids, X: Array) -> Iterator[bytes]:
+    """What tells rows `ids`, X (n, D), apart: those of equal bytes are tied, however rounded."""
+    noise = pool.noise[ids]
+    price = np.ones(len(ids)) if pool.price is None else pool.price[ids]
+    for row in np.column_stack([X, noise, price]):
+        yield row.tobytes()
 
 
 def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:

@@ -28,6 +28,7 @@ from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
 from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
+from gip_cli.pursuit.check import LEAST_NOISE
 from gip_cli.report.selections import Picked, Receipt, Rows
 from gip_cli.signals import quality_weights, to_unit
 
@@ -109,7 +110,8 @@ def open_case(
     Raises
     ------
     UsageError
-        The receipt names signals or files that are not there, or a query without energy.
+        The receipt names signals or files that are not there, a query without energy, or a noise
+        that no selection of these rows had.
     InputError
         No row of the pool could have been picked.
     MismatchError
@@ -128,6 +130,12 @@ def open_case(
         told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
         raise UsageError(f"the query of {receipt.path}: {told}") from None
     weights, covariance = rows.query.weights, rows.query.covariance
+    best = float(np.max(weights, initial=0.0, where=~np.isnan(weights)))
+    if receipt and receipt.noise < LEAST_NOISE * best**2:
+        raise UsageError(
+            f"the noise of {receipt.path} is too small for these rows",
+            "give the pool that was selected from, or move the receipt away",
+        )
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
     case = Case(

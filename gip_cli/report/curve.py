@@ -104,12 +104,13 @@ def _commands(case: Case, picked: Picked) -> list[str]:
     smaller = str(path.with_name(f"{plain.stem}-{_NUMBER}{plain.suffix}{'.gz' * packed}"))
     source, target = shlex.quote(picked.name), shlex.quote(smaller)
     commands, head = [], f"head -n {_NUMBER}"
-    if picked.by_line and _can_be_named(picked.name):
+    receipt = picked.receipt
+    options = receipt.options if receipt else {}
+    by_rank = options.get("order") != "input" and "group_share" not in options
+    if picked.by_line and by_rank and _can_be_named(picked.name):
         cut = f"gzip -dc {source} | {head} | gzip" if packed else f"{head} {source}"
         commands.append(f"{cut} > {target}")
-    receipt = picked.receipt
-    is_nested = receipt and receipt.options.keys() <= _RESAID.union(_NESTED)
-    if receipt and is_nested and _can_be_named(case.pool.rows.name):
+    if receipt and options.keys() <= _RESAID.union(_NESTED) and _can_be_named(case.pool.rows.name):
         commands.append(shlex.join(_select_again(case, receipt, smaller)))
     return [command for command in commands if command.isprintable()]
 

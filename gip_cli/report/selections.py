@@ -18,10 +18,11 @@ from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
-from gip_cli.pursuit.check import LEAST_NOISE, MOST_NOISE
+from gip_cli.pursuit.check import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
+from gip_cli.streams import receipt_of
 
 Rows = npt.NDArray[np.int64]
 
@@ -69,7 +70,7 @@ class Receipt:
             texts += [] if store["path"] is None else [store["path"]]
             if not all(isinstance(one, str) and one for one in texts):
                 raise TypeError
-            if not (LEAST_NOISE <= receipt.noise <= MOST_NOISE and receipt.sources):
+            if not (1 / MOST_NOISE <= receipt.noise <= MOST_NOISE and receipt.sources):
                 raise ValueError
         except (KeyError, TypeError, AttributeError, ValueError, UsageError):
             raise InputError(
@@ -77,18 +78,10 @@ class Receipt:
             ) from None
         return receipt
 
-    @staticmethod
-    def place(selection: str) -> Path | None:
-        """Where `gip select` writes the receipt of a selection; None beside a stream."""
-        path = Path(selection)
-        if selection == "-" or not path.name:  # "." has no name, nor anything beside it
-            return None
-        return path.with_suffix(".receipt.json")
-
     @classmethod
     def beside(cls, selection: str) -> Receipt | None:
         """The receipt beside a selection, if it is there."""
-        path = cls.place(selection)
+        path = receipt_of(selection)
         return cls.read(path) if path and path.exists() else None
 
     @property
