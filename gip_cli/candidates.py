@@ -222,7 +222,7 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
                 path=store.paths.npy,
             )
         return np.broadcast_to(np.int64(0), len(pool))
-    values = pool.field(field)
+    values = pool.field(field, "--token-field")
     tokens = np.array([_count(value) for value in values.distinct], dtype=np.int64)[values.codes]
     if not plan.skip_bad and tokens.min() < 0:
         raise InputError(

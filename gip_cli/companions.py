@@ -17,6 +17,7 @@ from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, NoRowsError
 from gip_cli.formats import KEY_BYTES, Renderer
 from gip_cli.pool import load_pool
+from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
 
 _BATCH = 32  # texts encoded at once
@@ -39,9 +40,12 @@ class Companion:
 
 def sibling(source: str | Path) -> Path | None:
     """The store beside a file of rows, by its name, if it is there."""
-    path = Path(source)
-    beside = path.with_name(path.name.removesuffix(".gz")).with_suffix(".npy")
+    beside = _beside(Path(source))
     return beside if str(source) != "-" and beside.exists() else None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".gz")).with_suffix(".npy")
 
 
 class Companions:
@@ -73,7 +77,7 @@ class Companions:
         InputError
             A row that cannot be read, or no row at all unless there `may_be` none.
         MismatchError
-            The model cannot be made to give vectors of the pool's space.
+            A row without a vector of the pool's space, and its model cannot be made to give one.
         """
         bad = BadRows(skip=self._skip_bad)
         with RowFile(path, bad, reread=True) as rows:
@@ -97,13 +101,7 @@ class Companions:
                 vectors[found] = store.vectors[at[found]]
                 missing &= ~found
             if missing.any():
-                texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]
-                vectors[missing] = np.concatenate(
-                    [
-                        self._encoder.encode(texts[start : start + _BATCH]).vectors
-                        for start in range(0, len(texts), _BATCH)
-                    ]
-                )
+                vectors[missing] = self._encoded(rows, renderer, missing)
         return Companion(rows.name, pool.digest, pool.keys, pool.signals, vectors, bad)
 
     def _stores(self, path: str) -> Iterator[Embeddings]:
@@ -115,17 +113,29 @@ class Companions:
                 store.check_rows()
                 yield store
 
+    def _encoded(
+        self, rows: RowFile, renderer: Renderer, missing: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Vectors by the model, of the rows that are `missing` (t,) from every store."""
+        if self._embeddings.settings.card.model == GIVEN:
+            own = rows.name if Path(rows.name).is_file() else "FILE.jsonl"
+            raise MismatchError(
+                f"{counted(int(np.count_nonzero(missing)), 'row')} without a vector, and no model "
+                f"can make any: those of {self._embeddings.paths.npy} were given",
+                f"give theirs too: gip embed {own} -o {_beside(Path(own))} --vectors VECTORS.npy",
+                path=rows.name,
+            )
+        texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]
+        starts = range(0, len(texts), _BATCH)
+        return np.concatenate(
+            [self._encoder.encode(texts[start : start + _BATCH]).vectors for start in starts]
+        )
+
     @cached_property
     def _encoder(self) -> Encoder:
         from gip_cli.encoder import load_encoder  # torch only where it is needed
 
         card = self._embeddings.settings.card
-        if card.model == GIVEN:
-            raise MismatchError(
-                "made from given vectors, so no model can embed other rows",
-                "give theirs too: gip embed FILE.jsonl -o FILE.npy --vectors VECTORS.npy",
-                path=self._embeddings.paths.npy,
-            )
         encoder = load_encoder(
             card.model,
             revision=card.revision,

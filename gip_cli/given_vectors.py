@@ -16,6 +16,7 @@ from gip_cli.embeddings import Keys, join_keys, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
+from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
 from gip_cli.store import Notes, row_keys, writing_store
@@ -96,15 +97,19 @@ def _check_repeated(
 
 def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[npt.NDArray[np.float64]]:
     """Blocks of rows divided by their norms; zero rows stay zero."""
-    scaled = 0
+    scaled = zero = 0
     for start in range(0, len(vectors), _BLOCK):
         at = np.arange(start, min(start + _BLOCK, len(vectors)))
         block = _unit(vectors, at, source)
         off = np.abs(row_norms(vectors[at]) - 1) > 1e-3
-        scaled += int(np.count_nonzero(off & block.any(axis=1)))
+        some = block.any(axis=1)
+        scaled += int(np.count_nonzero(off & some))
+        zero += int(np.count_nonzero(~some))
         yield block
     if scaled:
-        note(f"{source}: {scaled:,} vectors brought to unit norm")
+        note(f"{source}: {counted(scaled, 'vector')} brought to unit norm")
+    if zero:
+        note(f"{source}: {counted(zero, 'vector')} of zeros kept, to be picked last if at all")
 
 
 def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> npt.NDArray[np.float64]:

@@ -120,8 +120,8 @@ def _name(value: Any) -> str:
     )
 
 
-def quotas(shares: Shares, groups: Groups, sizes: Rows, total: int) -> Rows:
-    """Divide `total` rows or tokens among the groups.
+def weigh(shares: Shares, groups: Groups, sizes: Rows) -> npt.NDArray[np.float64]:
+    """In which proportion (G,) rows or tokens are divided among the groups.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def quotas(shares: Shares, groups: Groups, sizes: Rows, total: int) -> Rows:
             raise UsageError("the shares name no group that rows are in", f"groups here: {have}")
     else:
         weights = (sizes if shares.rule == "proportional" else sizes > 0).astype(np.float64)
-    return largest_remainder(weights, total)
+    return weights
 
 
 def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:

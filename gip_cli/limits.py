@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from gip_cli.candidates import Candidates, Reason, Rows
 from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
-from gip_cli.groups import Groups, quotas
+from gip_cli.groups import Groups, largest_remainder, weigh
 from gip_cli.plan import Plan
 from gip_cli.pursuit import default_noise, effective_rank
 
@@ -19,13 +20,16 @@ from gip_cli.pursuit import default_noise, effective_rank
 class Quotas:
     """Most that each group's picks may cost (G,), in rows or, dividing a token budget, in tokens.
 
-    `available` (G,) is what the rows that could be picked cost together, `costs` (m,) what each
-    does; `wanted` says whether less than the limit is a shortfall.
+    `rows` (G,) counts those that could be picked, `available` (G,) is what they cost together,
+    `costs` (m,) what each does; the limits are in proportion to `shares` (G,), if there are any.
+    `wanted` says whether less than the limit is a shortfall.
     """
 
     groups: Groups
-    limits: Rows
+    rows: Rows
     available: Rows
+    shares: npt.NDArray[np.float64] | None
+    limits: Rows
     costs: Rows
     unit: str
     wanted: bool
@@ -106,17 +110,23 @@ def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
     grouping, pool = plan.grouping, candidates.pool
     if grouping is None:
         return None
-    groups = Groups.by(pool.field(grouping.field), grouping.shares.of if grouping.shares else ())
+    groups = Groups.by(
+        pool.field(grouping.field, "--group-field"), grouping.shares.of if grouping.shares else ()
+    )
     costs = np.broadcast_to(1, len(pool))
     unit, total = "rows", asked
     if grouping.shares and plan.budget.tokens is not None:
         costs, unit, total = candidates.tokens, "tokens", plan.budget.tokens
-    available = groups.total(costs, np.flatnonzero(candidates.open))
+    open_ = np.flatnonzero(candidates.open)
+    available, shares = groups.total(costs, open_), None
     if grouping.shares:
-        limits = quotas(grouping.shares, groups, available, total)
+        shares = weigh(grouping.shares, groups, available)
+        limits = largest_remainder(shares, total)
     else:
         limits = np.full(len(groups.names), grouping.per_group or grouping.at_most)
-    return Quotas(groups, limits, available, costs, unit, grouping.at_most is None)
+    rows = np.bincount(groups.codes[open_], minlength=len(groups.names))
+    wanted = grouping.at_most is None
+    return Quotas(groups, rows, available, shares, limits, costs, unit, wanted)
 
 
 def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:

@@ -15,7 +15,7 @@ import orjson
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
 from gip_cli.errors import MismatchError, UsageError
-from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup
+from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
@@ -46,11 +46,12 @@ class Pool:
         line, offset = int(self.lines[position]), int(self.offsets[position])
         return Row(raw, orjson.loads(raw), self.rows.name, line, offset)
 
-    def field(self, name: str) -> Values:
-        """The values of a field that was asked for; raises UsageError where no row has it."""
+    def field(self, name: str, option: str) -> Values:
+        """The values of a field that `option` asked for; raises UsageError where no row has it."""
         values = self.fields[name]
         if values.distinct == [None]:
-            raise UsageError(f"no row has a field {name!r}", "see --group-field and --token-field")
+            shown = members_shown(self.row(0).value)
+            raise UsageError(f"{option}: no row has a field {name!r}", f"fields here: {shown}")
         return values
 
     def sharing(self, embeddings: Embeddings) -> Pool:

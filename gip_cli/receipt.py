@@ -127,25 +127,21 @@ def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:
     if quotas is None:
         return None
     spent = quotas.spent(picks)
+    full = int(np.count_nonzero((spent >= quotas.limits) & (spent > 0)))
+    sums = {"unit": quotas.unit, "groups": len(spent), "full": full}
     if not quotas.wanted:
-        full = int(np.count_nonzero((spent >= quotas.limits) & (quotas.available > 0)))
-        return {"unit": quotas.unit, "groups": len(spent), "full": full}
-    short = quotas.limits - spent
-    columns = (quotas.groups.names, quotas.limits, quotas.available, spent, short)
-    return {
-        "unit": quotas.unit,
-        "groups": len(spent),
-        "table": [
-            {
-                "group": name,
-                "quota": int(limit),
-                "available": int(available),
-                "picked": int(picked),
-                "shortfall": int(missing),
-            }
-            for name, limit, available, picked, missing in zip(*columns, strict=True)
-        ],
+        return sums
+    columns = {
+        "group": list(quotas.groups.names),
+        "rows": quotas.rows.tolist(),
+        "available": quotas.available.tolist(),
+        "share": [None] * len(spent) if quotas.shares is None else quotas.shares.tolist(),
+        "quota": quotas.limits.tolist(),
+        "picked": spent.tolist(),
+        "shortfall": (quotas.limits - spent).tolist(),
     }
+    rows = zip(*columns.values(), strict=True)
+    return {**sums, "table": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
 def _random(problem: Problem, pickable: Rows, count: int, seed: int) -> Rows:

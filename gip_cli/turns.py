@@ -52,7 +52,7 @@ def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]
     """The turns listed under `key`, after one for a `system` that stands beside the list."""
     turns = value.get(key)
     if not isinstance(turns, list):
-        raise NotThisFormat(f"{key!r} is not a list")
+        raise NotThisFormat(f"{key!r} is not a list" if key in value else f"no {key!r}")
     if not turns:
         raise NotThisFormat(f"{key!r} is empty")
     system = _content(value.get("system"), "'system'")

@@ -215,7 +215,7 @@ def test_not_a_terminal_gets_tabs(pool: Path) -> None:
     assert table["rows"] == ["2", "3", "2", "2", "3", "3"]
     assert table["coverage, mean cosine"][0] == "0.700"
     assert table["kind = x"][:2] == ["100.0%", "33.3%"]
-    assert table[f"overlap of {a} and {b}"] == ["0.250"]
+    assert table[f"overlap (Jaccard) of {a} and {b}"] == ["0.250"]
 
 
 def test_a_terminal_gets_a_table(pool: Path) -> None:
@@ -308,9 +308,9 @@ def test_a_group_field_that_no_row_has_is_refused(pool: Path) -> None:
     a = subset(pool, "a.jsonl", 0, 1)
     run = gip("compare", a, "--pool", pool, "--group-field", "nope")
     assert run.returncode == 2
-    assert error_of(run).startswith("no row has a field 'nope'")
+    assert error_of(run).startswith("--group-field: no row has a field 'nope'; fields")
     run = gip("report", pool, "-s", a, "--group-field", "nope")
-    assert error_of(run).startswith("no row has a field 'nope'")
+    assert error_of(run).startswith("--group-field: no row has a field 'nope'; fields")
 
 
 def test_a_folder_is_no_selection(pool: Path) -> None:

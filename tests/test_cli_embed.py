@@ -54,6 +54,7 @@ def test_given_vectors_are_stored_as_unit_rows(kind: str, pool: Path, tmp_path: 
     run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
     assert run.returncode == 0
     assert b"29 vectors brought to unit norm" in run.stderr
+    assert b"mine.npy: 1 vector of zeros kept, to be picked last if at all\n" in run.stderr
     store = open_embeddings(tmp_path / "pool.npy")
     assert store.check_rows() == 1
     wanted = (
@@ -81,7 +82,7 @@ def test_given_vectors_select_for_targets_with_vectors_of_their_own(
     select = ("select", pool, "-k", 1, "--target", task, "--self-weight", 0)
     run = gip(*select)
     assert run.returncode == 4
-    assert "made from given vectors" in error_of(run)
+    assert error_of(run).startswith(f"{task}: 1 row without a vector, and no model can make any")
     gip("embed", task, "-o", tmp_path / "task.npy", "--vectors", tmp_path / "task.given.npy")
     run = gip(*select)
     assert json.loads(run.stdout)["text"] == "row 4"

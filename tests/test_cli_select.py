@@ -126,7 +126,11 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--length-power", 1), "go with --tokens"),
         (("-k", 3, "--per-group", 1), "groups need --group-field"),
         (("-k", 3, "--group-field", "lang"), "--group-field goes with one limit"),
-        (("-k", 3, "--group-field", "lan", "--per-group", 2), "no row has a field 'lan'"),
+        (
+            ("-k", 3, "--group-field", "lan", "--per-group", 2),
+            "--group-field: no row has a field 'lan'; fields here: text, n, lang, length, gip.",
+        ),
+        (("--tokens", 30, "--token-field", "len"), "--token-field: no row has a field 'len'; "),
         (
             ("--captured", 0.5, "--group-field", "lang", "--group-share", "equal"),
             "--group-share divides -k, --fraction or --tokens",
@@ -269,12 +273,14 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert "de: 10 of 12 rows" in said
     table = {entry["group"]: entry for entry in receipt_of(out)["quotas"]["table"]}
     assert table["de"] == {
-        "group": "de", "quota": 12, "available": 10, "picked": 10, "shortfall": 2
+        "group": "de", "rows": 10, "available": 10, "share": None, "quota": 12, "picked": 10,
+        "shortfall": 2,
     }  # fmt: skip
 
     shares = out.parent / "shares.json"
     shares.write_text('{"de": 1, "fr": 3}')
-    select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
+    said = select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
+    assert f"29 of 60 rows are in 1 group to which {shares} gives no share" in said
     langs = [one["lang"] for one in read(out)]
     assert (langs.count("de"), langs.count("fr"), langs.count("en")) == (3, 9, 0)
 
@@ -292,9 +298,29 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
 def test_what_was_asked_for_and_is_not_there_is_told(select: Select, pool: Path, out: Path) -> None:
     for budget in (("-k", 30), ("--fraction", 0.5)):
         said = select(pool, out, *budget, "--group-field", "lang", "--max-per-group", 3)
-        assert "picked 9 of the 30 asked for: no further row can be picked" in said
+        full = "no row can be picked but from groups that are full (--max-per-group 3)"
+        assert f"picked 9 of the 30 asked for: {full}" in said
         receipt = receipt_of(out)
         assert (receipt["stopped"], receipt["asked"], receipt["picked"]) == ("exhausted", 30, 9)
+    said = select(pool, out, "-k", 60, "--group-field", "lang", "--per-group", 12)
+    assert "picked 34 of the 60 asked for: no row can be picked but from groups that are " in said
+    said = select(pool, out, "-k", 60, "--group-field", "lang", "--per-group", 40)
+    assert "picked 59 of the 60 asked for: no further row can be picked" in said
+
+
+def test_shares_in_a_file_that_leave_groups_without_rows_are_told(
+    select: Select, pool: Path, out: Path
+) -> None:
+    """Those that it does not name or gives 0, and those whose share is too small."""
+    shares = out.parent / "shares.json"
+    for given, without in (
+        ('{"de": 1}', "49 of 60 rows are in 2 groups"),
+        ('{"de": 9, "fr": 1, "en": 0}', "29 of 60 rows are in 1 group"),
+    ):
+        shares.write_text(given)
+        said = select(pool, out, "-k", 3, "--group-field", "lang", "--group-share", shares)
+        assert f"gip: {without} to which {shares} gives no share and cannot be picked\n" in said
+        assert ("1 of 2 groups gets none of the 3 rows" in said) == ("fr" in given)
 
 
 def test_a_token_quota_that_no_row_fits_is_told(gip: Gip, pool: Path, out: Path) -> None:
@@ -306,6 +332,22 @@ def test_a_token_quota_that_no_row_fits_is_told(gip: Gip, pool: Path, out: Path)
     )
     assert "1 group is 100 tokens short:\n" in run.stderr
     assert "de: 0 of 100 tokens" in run.stderr
+
+
+def test_a_token_quota_is_short_if_rows_run_out_not_by_a_few_tokens(
+    select: Select, pool: Path, out: Path
+) -> None:
+    """Also where they are near-duplicates of picks: the group had tokens enough."""
+    options = ("--token-field", "length", "--group-field", "lang", "--group-share", "equal")
+    said = select(pool, out, "--tokens", 400, *options)
+    assert sum(row["shortfall"] for row in receipt_of(out)["quotas"]["table"]) > 0
+    assert "short:" not in said
+    rows = [row(np.eye(D)[n % 2], n, lang=("en", "de")[n % 2], length=10) for n in range(20)]
+    copies = write_rows(out.parent / "copies.jsonl", rows)
+    embed(copies, D)
+    said = select(copies, out, "--tokens", 100, "--dedup-threshold", 0.9, *options)
+    assert "2 groups are 80 tokens short:" in said
+    assert "de: 10 of 50 tokens" in said
 
 
 def test_groups_that_a_budget_does_not_reach_are_told(

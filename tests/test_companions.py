@@ -10,8 +10,9 @@ import pytest
 
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
-from gip_cli.errors import InputError
+from gip_cli.errors import InputError, MismatchError
 from tests.selecting import embed, row, unit, write_rows
+from tests.toys import store_given
 
 D = 4
 VECTORS = unit(np.random.default_rng(3).standard_normal((6, D)))
@@ -48,6 +49,16 @@ def test_a_store_of_another_model_is_passed_over(pool: Path) -> None:
     embed(other, D - 1)
     read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
     np.testing.assert_allclose(read.vectors, VECTORS[:2], atol=1e-6)  # the pool's own store
+
+
+def test_a_file_without_vectors_is_named_where_no_model_made_the_pools(pool: Path) -> None:
+    store_given(pool, VECTORS[:3])
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[2:]))
+    with pytest.raises(MismatchError) as error:
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    store = other.with_suffix(".npy")
+    assert str(error.value).startswith(f"{other}: 3 rows without a vector, and no model can ")
+    assert str(error.value).endswith(f": gip embed {other} -o {store} --vectors VECTORS.npy")
 
 
 def test_bad_rows_are_refused_or_counted(pool: Path) -> None:

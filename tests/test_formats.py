@@ -200,7 +200,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("messages", {"messages": [{"role": "user", "tool_calls": []}]}, "lacks 'role' or 'content'"),
     ("sharegpt", {"system": 3, **sharegpt(("human", "q"))}, "'system' holds neither text nor"),
     ("sharegpt", {"conversations": None}, "'conversations' is not a list"),
-    ("sharegpt", messages(("user", "q")), "'conversations' is not a list"),
+    ("sharegpt", messages(("user", "q")), "no 'conversations'"),
+    ("messages", sharegpt(("human", "q")), "no 'messages'"),
 ]  # fmt: skip
 
 

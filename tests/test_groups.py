@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
-from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, quotas
+from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, weigh
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ def test_groups_are_values_by_their_names() -> None:
     assert groups.total(np.arange(7), rows).tolist() == [5, 0, 0, 0, 0, 0]
 
 
-def test_quotas_by_size_evenly_and_by_file() -> None:
+def test_shares_by_size_evenly_and_by_file() -> None:
     groups = Groups.by(Values(["a", "b", "b", "b", "c"]), also=["d"])
     sizes = np.array([1, 3, 0, 0])  # no row of c can be picked, none is in d
-    assert quotas(Shares("proportional", {}), groups, sizes, 4).tolist() == [1, 3, 0, 0]
-    assert quotas(Shares("equal", {}), groups, sizes, 4).tolist() == [2, 2, 0, 0]
+    assert weigh(Shares("proportional", {}), groups, sizes).tolist() == [1, 3, 0, 0]
+    assert weigh(Shares("equal", {}), groups, sizes).tolist() == [1, 1, 0, 0]
     file = Shares("file", {"a": 1, "c": 1, "d": 2})
-    assert quotas(file, groups, sizes, 4).tolist() == [1, 0, 1, 2]  # c and d will fall short
+    assert weigh(file, groups, sizes).tolist() == [1, 0, 1, 2]  # c and d will fall short
     with pytest.raises(UsageError, match="name no group that rows are in; groups here: a, b"):
-        quotas(Shares("file", {"c": 1, "d": 2}), groups, sizes, 4)
+        weigh(Shares("file", {"c": 1, "d": 2}), groups, sizes)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,25 @@ def test_picks_that_are_all_made_are_kept_if_asked_unless_interrupted_twice(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("options", [[], ["--keep-partial"]])
+def test_an_interruption_before_the_first_pick_keeps_nothing_and_says_so_if_asked(
+    options: list[str], pool: Path, tmp_path: Path
+) -> None:
+    """The targets come from a pipe that nobody writes to: the command waits for them."""
+    out, target = tmp_path / "small.jsonl", tmp_path / "target"
+    os.mkfifo(target)
+    command = [GIP, "select", pool, "-k", "9", "-o", out, "--target", target, *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with target.open("wb"):  # once the command has opened it
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1].splitlines()
+    none = "gip: interrupted before the first pick: nothing is kept"
+    assert errors[-2:] == [none, "gip: error: interrupted"] or not options
+    assert (none in errors) == bool(options)
+    assert process.returncode == 130
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("moments", MOMENTS)
 def test_a_judge_run_is_old_or_new_and_asks_again_only_what_was_under_way(
     moments: int, tmp_path: Path

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from gip_cli.groups import Grouping
+from gip_cli.groups import Grouping, Shares
 from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
 from gip_cli.receipt import receipt
@@ -106,9 +106,17 @@ def test_the_curve_has_20_points_and_ends_at_the_last_pick(make: Make) -> None:
 def test_quotas_are_a_table_where_rows_are_wanted(make: Make) -> None:
     figures = make(Plan(Budget(), noise=0.5, grouping=Grouping("lang", per_group=8)))
     assert figures["quotas"]["table"] == [
-        {"group": "de", "quota": 8, "available": 6, "picked": 6, "shortfall": 2},
-        {"group": "en", "quota": 8, "available": 34, "picked": 8, "shortfall": 0},
-    ]
+        {"group": "de", "rows": 6, "available": 6, "share": None, "quota": 8, "picked": 6,
+         "shortfall": 2},
+        {"group": "en", "rows": 34, "available": 34, "share": None, "quota": 8, "picked": 8,
+         "shortfall": 0},
+    ]  # fmt: skip
+    grouping = Grouping("lang", shares=Shares("file", {"en": 3}))
+    figures = make(Plan(Budget(tokens=100), noise=0.5, grouping=grouping))
+    de, en = figures["quotas"]["table"]
+    assert (de["rows"], de["share"], de["quota"]) == (6, 0, 0)
+    assert (en["rows"], en["share"], en["quota"]) == (34, 3, 100)
+    assert en["available"] > 34
     figures = make(Plan(Budget(rows=20), noise=0.5, grouping=Grouping("lang", at_most=6)))
     assert figures["quotas"] == {"unit": "rows", "groups": 2, "full": 2}
     assert (figures["stopped"], figures["picked"], figures["asked"]) == ("exhausted", 12, 20)

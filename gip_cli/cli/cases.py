@@ -81,7 +81,7 @@ def opened(
         counted = [field for one in told if (field := one.plan.budget.token_field)]
         loaded = pool_of(rows, store, [*grouped, *counted])
         for field in group_fields or ():
-            loaded.field(field)
+            loaded.field(field, "--group-field")
         picked = [
             read_selection(path, loaded, receipt, skipped)
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)

@@ -71,7 +71,7 @@ def _cells(figures: dict[str, Any]) -> Iterator[list[str]]:
         yield [name, *values]
     for pair in figures["overlap"]:
         names = f"{escaped(pair['a'])} and {escaped(pair['b'])}"
-        yield [f"overlap of {names}", f"{pair['jaccard']:.3f}"]
+        yield [f"overlap (Jaccard) of {names}", f"{pair['jaccard']:.3f}"]
 
 
 def _show(figures: dict[str, Any]) -> None:

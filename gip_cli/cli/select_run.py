@@ -63,7 +63,11 @@ def run(
     bad = BadRows(skip=skip_bad)
     grouping = plan.grouping
     fields = [field for field in (plan.budget.token_field, grouping and grouping.field) if field]
+    before_picks = ExitStack()  # emptied once there is something to keep
+    if output.keep_partial:
+        before_picks.push(_tell_none_kept)
     with (
+        before_picks,
         RowFile(input, bad, reread=True) as file,
         embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
     ):
@@ -71,6 +75,7 @@ def run(
         beside = Companions(store, skip_bad=skip_bad).read_parts(read)
         problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
         selection = _solve(problem, keep_partial=output.keep_partial)
+        before_picks.pop_all()
         with _kept(selection) if output.keep_partial else nullcontext():
             store_path = embeddings or sibling(input)
             figures = make_receipt(
@@ -127,6 +132,11 @@ def _kept(selection: Selection) -> Iterator[None]:
         raise KeyboardInterrupt
     with put_off(lambda: _tell_kept(selection)):
         yield
+
+
+def _tell_none_kept(kind: type[BaseException] | None, *_: object) -> None:
+    if kind is KeyboardInterrupt:
+        note("interrupted before the first pick: nothing is kept")
 
 
 def _tell_kept(selection: Selection) -> None:

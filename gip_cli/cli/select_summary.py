@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from gip_cli.candidates import Reason
 from gip_cli.printable import counted
@@ -84,6 +83,12 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
+    if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
+        tell(
+            f"{sum(without):,} of {rows:,} rows are in {counted(len(without), 'group')} to which "
+            f"{options['group_share']} gives no share and cannot be picked"
+        )
     for file in figures["beside"].get("given", ()):
         if not file["rows"]:
             tell(f"{file['path']}: no usable rows, so none are given by it")
@@ -103,42 +108,52 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         return
     if "captured" in options and figures["stopped"] != "captured":
         tell(
-            f"--captured {options['captured']:g} is not reached: no further row can be picked, and "
+            f"--captured {options['captured']:g} is not reached: {_no_more(figures)}, and "
             f"{figures['captured']:.1%} is all there is at noise {figures['noise']:.4g}; "
             "a lower --noise captures more"
         )
     elif figures["stopped"] == "exhausted":
         asked = f" of the {figures['asked']:,} asked for" if figures["asked"] else ""
-        tell(f"picked {figures['picked']:,}{asked}: no further row can be picked")
-    if quotas := figures["quotas"]:
-        if options.get("group_share") in ("proportional", "equal"):
-            _tell_without_share(quotas, tell)
-        in_rows = quotas["unit"] == "rows"  # of tokens a few are left over wherever rows fit
-        _tell_short(
-            [
-                row
-                for row in quotas.get("table", ())
-                if row["shortfall"]
-                and (in_rows or row["available"] < row["quota"] or not row["picked"])
-            ],
-            quotas["unit"],
-            tell,
-        )
+        tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
+    if quotas:
+        _tell_none_of_it(table, quotas["unit"], tell)
+        _tell_short(table, quotas["unit"], tell)
 
 
-def _tell_without_share(quotas: Figures, tell: Tell) -> None:
+def _no_more(figures: Figures) -> str:
+    """Why no further row was picked, where rows were wanted."""
+    options, quotas = figures["options"], figures["quotas"]
+    used_up = figures["picked"] == figures["pickable"]
+    if used_up or not quotas or quotas["unit"] == "tokens" or not quotas["full"]:
+        return "no further row can be picked"
+    limits = ("per_group", "max_per_group", "group_share")
+    option = next(f"--{one.replace('_', '-')} {options[one]}" for one in limits if one in options)
+    return f"no row can be picked but from groups that are full ({option})"
+
+
+def _tell_none_of_it(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     """Groups that could give rows, and whose part of the budget is nothing."""
-    table = quotas["table"]
-    groups = sum(row["available"] > 0 for row in table)
-    if none := sum(row["available"] > 0 and not row["quota"] for row in table):
-        budget = counted(sum(row["quota"] for row in table), quotas["unit"].removesuffix("s"))
+    groups = [row["quota"] for row in table if row["available"] and row["share"]]
+    if none := groups.count(0):
+        budget = counted(sum(row["quota"] for row in table), unit.removesuffix("s"))
         tell(
-            f"{none:,} of {counted(groups, 'group')} {'gets' if none == 1 else 'get'} none of the "
-            f"{budget} (larger shares come first, alike ones by name): raise the budget"
+            f"{none:,} of {counted(len(groups), 'group')} {'gets' if none == 1 else 'get'} none of "
+            f"the {budget} (larger shares come first, alike ones by name): raise the budget"
         )
 
 
-def _tell_short(short: list[dict[str, Any]], unit: str, tell: Tell) -> None:
+def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
+    """Quotas not met, but for tokens fewer than a row has on average, which are always left."""
+    short = [
+        row
+        for row in table
+        if row["shortfall"]
+        and (
+            row["shortfall"] * row["rows"] >= row["available"]
+            or row["available"] < row["quota"]
+            or not row["picked"]
+        )
+    ]
     if not short:
         return
     total = sum(row["shortfall"] for row in short)
