@@ -9,8 +9,7 @@ its rates are off, and a block only counts as verified with a margin of at least
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from gip_cli.pursuit.plan import Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
+ROUNDING = 1e-4  # and well above that of a rate of which a block has left next to nothing
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
 
@@ -186,10 +186,6 @@ def settle(
 ) -> tuple[int, int]:
     """First pick that a rival beats, in float64, and that rival; (b, -1) if there is none."""
     found = []
-    alike: dict[bytes, Array] = {}  # rates of the first of all rows that are the same bit by bit
-    twins = defaultdict[bytes, list[int]](list)
-    for step, name in enumerate(identities(pool, picks, block.X)):
-        twins[name].append(step)
     for start in range(0, len(rivals), BATCH):
         batch = rivals[start : start + BATCH]
         X = pool.exact(batch)
@@ -203,12 +199,9 @@ def settle(
         rate = objective.gain(path, pool.noise[batch, None])
         if pool.price is not None:
             rate /= pool.price[batch, None]
-        for own, name in zip(rate, identities(pool, batch, X), strict=True):
-            own[:] = alike.setdefault(name, own)
-            own[twins[name]] = rates[twins[name]]
         since = lookup(closures.rows, closures.since, batch)
         which, steps = np.nonzero(
-            (rate >= rates * (1 - TIE)) & (np.arange(len(block)) < since[:, None])
+            (rate >= rates * (1 - ROUNDING)) & (np.arange(len(block)) < since[:, None])
         )
         found.append((batch[which], steps, rate[which, steps]))
     if not found:
@@ -216,20 +209,30 @@ def settle(
     rows, steps, theirs = map(np.concatenate, zip(*found, strict=True))
     for step in np.unique(steps):
         at = steps == step
-        contest = {picks[step]: rates[step], **dict(zip(rows[at], theirs[at], strict=True))}
-        best = max(contest.values())
-        right = min(row for row, rate in contest.items() if rate >= best * (1 - TIE))
+        who, rate = rows[at], theirs[at]
+        if picks[step] not in who:
+            who, rate = np.append(who, picks[step]), np.append(rate, rates[step])
+        right = int(who[rate >= rate.max() * (1 - TIE)].min())
+        right = first_twin(pool, right, np.sort(who[who < right]))
         if right != picks[step]:
-            return int(step), int(right)
+            return int(step), right
     return len(block), -1
 
 
-def identities(pool: Pool, ids: Ids, X: Array) -> Iterator[bytes]:
-    """What tells rows `ids`, X (n, D), apart: those of equal bytes are tied, however rounded."""
-    noise = pool.noise[ids]
-    price = np.ones(len(ids)) if pool.price is None else pool.price[ids]
-    for row in np.column_stack([X, noise, price]):
-        yield row.tobytes()
+def first_twin(pool: Pool, row: int, others: Ids) -> int:
+    """The first of `others` that is the same as `row` bit by bit; `row` if there is none.
+
+    Such rows are tied, however differently they are rounded.
+    """
+    X = pool.exact(np.array([row]))
+    for start in range(0, len(others), BATCH):
+        ids = others[start : start + BATCH]
+        same = (pool.exact(ids) == X).all(axis=1) & (pool.noise[ids] == pool.noise[row])
+        if pool.price is not None:
+            same &= pool.price[ids] == pool.price[row]
+        if same.any():
+            return int(ids[np.argmax(same)])
+    return row
 
 
 def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
