@@ -23,7 +23,7 @@ PoolEmbeddings = Annotated[
         "--embeddings",
         "-e",
         metavar="NAME.npy",
-        help="From gip embed; default: the pool's sibling .npy, else made for this run.",
+        help="From gip embed; default: those beside the pool, else made for this run.",
     ),
 ]
 GroupFields = Annotated[

@@ -23,7 +23,7 @@ def select(
     embeddings: Annotated[
         str | None,
         typer.Option(
-            "--embeddings", "-e", metavar="NPY", help="Default: INPUT's sibling, or made."
+            "--embeddings", "-e", metavar="NPY", help="Default: those beside INPUT, or made."
         ),
     ] = None,
     rows: RowOptions = RowOptions(),  # noqa: B008 - frozen

@@ -64,14 +64,17 @@ class Greedy:
         self.seconds["draft"] += proposed - began
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
-            # The states have drifted too far to tell, or those within a block, which are
+            # The states have drifted too far to tell, or those within the block, which are
             # differences from its start: those of its first pick never are. Or nothing is left.
             if self.since:
                 self.refresh(pool, belief.objective)
-            elif proposal and len(proposal.block) > 1:
-                most = 1 + len(proposal.block) // SHORTER
-            else:
+            elif not proposal or len(proposal.block) == 1:
                 return None
+            elif pool.dtype is np.float32:
+                self.use_float64(pool)
+                self.refresh(pool, belief.objective)
+            else:
+                most = 1 + len(proposal.block) // SHORTER
             return self.advance(pool, belief, most)
         drafter.margin = step.verdict.margin
         self.near_ties += step.verdict.settled

@@ -19,7 +19,9 @@ from gip_cli.pursuit.plan import Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
-ROUNDING = 1e-4  # and well above that of a rate of which a block has left next to nothing
+NEAR = (
+    1e-4  # among these the same row may be, rounded otherwise: a block may leave little of a rate
+)
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
 
@@ -201,7 +203,7 @@ def settle(
             rate /= pool.price[batch, None]
         since = lookup(closures.rows, closures.since, batch)
         which, steps = np.nonzero(
-            (rate >= rates * (1 - ROUNDING)) & (np.arange(len(block)) < since[:, None])
+            (rate >= rates * (1 - NEAR)) & (np.arange(len(block)) < since[:, None])
         )
         found.append((batch[which], steps, rate[which, steps]))
     if not found:
