@@ -45,7 +45,7 @@ def select(
     The picks are those of the exact greedy of arXiv 2603.13790 as design section 2 states it:
     every one is the best of all rows in float64, and rows whose gains agree to 1e-9 are tied,
     which the lowest row wins (in `information` also those that float64 cannot tell apart: there a
-    gain is a difference of two variances). Time is 1.2 to 4 times that of a matrix product of
+    gain is a difference of two variances). Time is 1.1 to 4 times that of a matrix product of
     4 m d k operations; memory beyond the embeddings a few (m,) vectors and buffers of fixed size.
 
     Parameters
