@@ -523,6 +523,7 @@ def test_the_store_that_has_all_rows_is_used_and_of_several_none(gip: Gip, out: 
     run = gip("select", scored, "-k", 1, "-o", out)
     assert run.code == 0
     assert f"gip: using {store}" in run.stderr.splitlines()
+    assert receipt_of(out)["embeddings"]["path"] == str(store)
     other = embed(write_rows(out.parent / "whole.jsonl", rows), D)
     run = gip("select", scored, "-k", 1, "-o", out)
     assert run.code == 2

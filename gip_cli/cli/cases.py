@@ -72,7 +72,7 @@ def opened(
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
     with (
         RowFile(pool, bad, reread=True) as rows,
-        embeddings_for(rows, pool, embeddings, format, text_fields or ()) as store,
+        embeddings_for(rows, pool, embeddings, format, text_fields or ()) as (store, _),
     ):
         told = [one for one in receipts if one]
         grouped = group_fields or [

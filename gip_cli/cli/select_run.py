@@ -26,7 +26,7 @@ from gip_cli.cli.select_options import (
 from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
-from gip_cli.companions import Companions, sibling
+from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
@@ -69,7 +69,10 @@ def run(
     with (
         before_picks,
         RowFile(input, bad, reread=True) as file,
-        embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as store,
+        embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as (
+            store,
+            store_path,
+        ),
     ):
         pool = pool_of(file, store, fields).sharing(store)
         beside = Companions(store, skip_bad=skip_bad).read_parts(read)
@@ -77,7 +80,6 @@ def run(
         selection = _solve(problem, keep_partial=output.keep_partial)
         before_picks.pop_all()
         with _kept(selection) if output.keep_partial else nullcontext():
-            store_path = embeddings or sibling(input)
             figures = make_receipt(
                 problem,
                 selection,

@@ -25,9 +25,9 @@ def embeddings_for(
     format: str | None,
     fields: Sequence[str],
     tell: Callable[[str], None] = note,
-) -> Iterator[Embeddings]:
+) -> Iterator[tuple[Embeddings, str | None]]:
     """The store named, else the rows' sibling ``.npy``, else one beside them that has them all,
-    else a temporary one by the defaults.
+    else a temporary one by the defaults; and its path, if it stays.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def embeddings_for(
     if given is not None:
         store = open_embeddings(given)
         ours = store.settings.renderer
-        if (format or fields) and Renderer.sniff(rows, format, fields, ours.part) != ours:
+        if not _reads_so(rows, ours, format, fields):
             raise UsageError(
                 f"made by reading rows as {' and '.join(ours.fields) or ours.format}",
                 "leave out --format and --text-field, or run gip embed with them",
@@ -51,7 +51,7 @@ def embeddings_for(
             )
         if zero := store.check_rows():
             tell(f"{given}: {counted(zero, 'zero row')}, to be picked last if at all")
-        yield store
+        yield store, given
         return
     from gip_cli.encoder import load_encoder
     from gip_cli.store import write_embeddings
@@ -69,7 +69,12 @@ def embeddings_for(
                 renderer,
                 on_progress=lambda done, total: update(done, total, ""),
             )
-        yield open_embeddings(target)
+        yield open_embeddings(target), None
+
+
+def _reads_so(rows: RowFile, ours: Renderer, format: str | None, fields: Sequence[str]) -> bool:
+    """Whether a store's renderer is the one that `format` and `fields` ask for, if they do."""
+    return not (format or fields) or Renderer.sniff(rows, format, fields, ours.part) == ours
 
 
 def _holder(rows: RowFile, folder: Path, format: str | None, fields: Sequence[str]) -> Path | None:
@@ -82,7 +87,7 @@ def _holder(rows: RowFile, folder: Path, format: str | None, fields: Sequence[st
         with suppress(GipError):  # damaged, or of rows of another format
             store = open_embeddings(f"{str(path).removesuffix('.keys.npy')}.npy")
             ours = store.settings.renderer
-            if (format or fields) and Renderer.sniff(rows, format, fields, ours.part) != ours:
+            if not _reads_so(rows, ours, format, fields):
                 continue
             if ours not in keys:
                 keys[ours] = row_keys(rows, ours)
