@@ -80,9 +80,14 @@ def query(values: ArrayLike, d: int) -> Array:
     return K
 
 
-def noise(s2: float, best: float) -> float:
-    """s2, which the row of the `best` weight must not see as too small."""
-    least = LEAST_NOISE * best**2
+def least_noise(weights: ArrayLike) -> float:
+    """Least noise variance beside weights (m,), by the largest; NaN ones do not count."""
+    w = np.asarray(weights, dtype=np.float64)
+    return LEAST_NOISE * (float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0) ** 2
+
+
+def noise(s2: float, weights: ArrayLike) -> float:
+    least = least_noise(weights)
     if not least <= s2 <= MOST_NOISE:
         raise ValueError(f"noise must lie in [{least:g}, {MOST_NOISE:g}], not {s2}")
     return float(s2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gip_cli.pursuit.check import LEAST_NOISE
+from gip_cli.pursuit.check import least_noise
 
 
 def effective_rank(K: NDArray[np.floating]) -> float:
@@ -35,5 +35,5 @@ def default_noise(k: float, weights: NDArray[np.floating] | None, K: NDArray[np.
         Query covariance.
     """
     squares = np.square(1.0 if weights is None else weights, dtype=float)
-    least = LEAST_NOISE * float(np.nanmax(squares))
-    return max(0.5 * k * float(np.nanmean(squares)) / effective_rank(K), least)
+    s2 = 0.5 * k * float(np.nanmean(squares)) / effective_rank(K)
+    return max(s2, least_noise(1.0 if weights is None else weights))

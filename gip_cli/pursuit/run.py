@@ -26,7 +26,7 @@ FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; pick
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
 MOST_BESIDE = 4096  # or so many beside a device, which sweeps the pool faster than drafts are made
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
-SMALL_NOISE = 2e-3  # below it float32 is too coarse for what is left of a direction once observed
+SMALL_NOISE = 200  # times the least: below it float32 is too coarse for what an observation leaves
 GIVEN_BATCH = 256
 
 
@@ -45,7 +45,7 @@ class Problem:
     s2 : float
         Noise variance of a row of weight 1.
     least_noise : float
-        That of the row of the largest weight.
+        Least s2 beside these weights.
     unit : float
         What gains are measured in, so that neither they nor rounding have a scale.
     k : int
@@ -73,6 +73,11 @@ class Problem:
     stop_at: float | None
     fill: bool
 
+    @property
+    def has_small_noise(self) -> bool:
+        """Whether float32 will not do."""
+        return self.s2 < SMALL_NOISE * self.least_noise
+
 
 def run(
     problem: Problem, team: Team, device: str, on_progress: Callable[[Progress], None] | None
@@ -98,7 +103,7 @@ def run(
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
     pool, zero = prepare(problem, host)
-    if problem.least_noise < SMALL_NOISE:
+    if problem.has_small_noise:
         greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
 
@@ -162,7 +167,7 @@ def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Ids]:
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
     pool = Pool(problem.source, problem.noise, problem.price, state)
 
-    few = problem.k < m // FLOAT32_SHARE and problem.least_noise >= SMALL_NOISE
+    few = problem.k < m // FLOAT32_SHARE and not problem.has_small_noise
     precision: Precision = np.float32 if few else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:

@@ -118,8 +118,7 @@ def select(
         if noise == "auto":
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
-        best = float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0
-        s2 = check.noise(noise, best)
+        s2, least_noise = check.noise(noise, w), check.least_noise(w)
         least = np.sqrt(s2 / check.MOST_NOISE)
         np.maximum(w, least, out=w)
         unit = 1.0
@@ -152,7 +151,7 @@ def select(
                 objective=objective,
                 noise=variance,
                 s2=s2,
-                least_noise=s2 / best**2,
+                least_noise=least_noise,
                 unit=unit,
                 k=k,
                 given=G,

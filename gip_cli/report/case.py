@@ -28,7 +28,7 @@ from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
 from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
-from gip_cli.pursuit.check import LEAST_NOISE
+from gip_cli.pursuit.check import least_noise
 from gip_cli.report.selections import Picked, Receipt, Rows
 from gip_cli.signals import quality_weights, to_unit
 
@@ -130,8 +130,7 @@ def open_case(
         told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
         raise UsageError(f"the query of {receipt.path}: {told}") from None
     weights, covariance = rows.query.weights, rows.query.covariance
-    best = float(np.max(weights, initial=0.0, where=~np.isnan(weights)))
-    if receipt and receipt.noise < LEAST_NOISE * best**2:
+    if receipt and receipt.noise < least_noise(weights):
         raise UsageError(
             f"the noise of {receipt.path} is too small for these rows",
             "give the pool that was selected from, or move the receipt away",
