@@ -12,7 +12,7 @@ from gip_cli.pursuit import default_noise, select
 from gip_cli.pursuit.draft import Belief, observe
 from gip_cli.pursuit.plan import Contest, Plan, earliest
 from gip_cli.pursuit.pool import Pool
-from gip_cli.pursuit.projection import Projection
+from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
@@ -54,6 +54,31 @@ def test_picks_do_not_depend_on_the_number_of_workers(workers):
     picks, won = plain(F, 300, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_a_product_is_the_same_for_any_number_of_workers(precision):
+    """It is large enough to be shared, its halves differ, and where it goes is not contiguous."""
+    rng = np.random.default_rng(21)
+    A, B = rng.normal(size=(301, 200)).astype(precision), rng.normal(size=(200, 150))
+    products = []
+    for workers in (1, 2, 5):
+        with threadpool_limits(workers, user_api="blas"), Team() as team:
+            assert team.size == workers
+            out = np.zeros((301, 2, 150), precision)
+            products.append(team.product(A, B.astype(precision), out=out[:, 1]))
+            assert not out[:, 0].any()
+    np.testing.assert_allclose(products[0], A @ B, atol=200 * np.finfo(precision).eps * 20)
+    for product in products[1:]:
+        np.testing.assert_array_equal(product, products[0])
+
+
+@pytest.mark.parametrize("d", [5, 64, 100, 130])
+def test_half_of_a_symmetric_matrix_is_enough_for_its_form(d):
+    rng = np.random.default_rng(22)
+    X, A = rng.normal(size=(7, d)), rng.normal(size=(d, d))
+    A += A.T
+    np.testing.assert_allclose(quadratic(X, folded(A)), np.diagonal(X @ A @ X.T), atol=1e-10)
 
 
 @pytest.mark.parametrize("query", ["self", "weighted", "targets"])

@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, namespace
+from gip_cli.pursuit.objective import Array, Columns, Floats, Product, namespace
 from gip_cli.pursuit.posterior import Posterior
 
 
@@ -24,13 +24,17 @@ class Information:
     ----------
     K : (d, d)
         Query covariance of unit trace.
+    product : callable
+        What multiplies matrices outside of sweeps.
     """
 
-    def __init__(self, K: Array) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K))
+    def __init__(self, K: Array, product: Product = np.matmul) -> None:
+        self.K, self.posterior = K, Posterior.prior(len(K), product)
         energy, directions = np.linalg.eigh(K)
         told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
-        self.told = Posterior(np.eye(len(K)) - told @ told.T) if told.shape[1] < len(K) else None
+        self.told = None
+        if told.shape[1] < len(K):
+            self.told = Posterior(np.eye(len(K)) - told @ told.T, product)
         self.groups = self.states = 1 if self.told is None else 2
         self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]
 
@@ -66,8 +70,10 @@ class Information:
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:
         posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
-        grams = [posterior.smoothed(X) @ X.T for posterior in posteriors]
-        return LocalInformation(np.stack(grams), state, noise, picks)
+        grams = np.empty((len(posteriors), len(X), len(X)), X.dtype)
+        for posterior, gram in zip(posteriors, grams, strict=True):
+            posterior.product(posterior.smoothed(X, posterior.product), X.T, out=gram)
+        return LocalInformation(grams, state, noise, picks)
 
 
 def excess(state: Floats, told: Floats, noise: Floats) -> Floats:

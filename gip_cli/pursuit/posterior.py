@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Floats
+from gip_cli.pursuit.objective import Array, Floats, Product
 
 
 class Posterior:
@@ -18,26 +18,27 @@ class Posterior:
     ----------
     Sigma : (d, d)
         Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1.
+    product : callable
+        What multiplies matrices outside of sweeps.
     is_prior : bool
         Whether nothing has been observed yet, so that Sigma is I.
     """
 
-    def __init__(self, Sigma: Array, is_prior: bool = False) -> None:
-        self.Sigma, self.is_prior = Sigma, is_prior
+    def __init__(self, Sigma: Array, product: Product, is_prior: bool = False) -> None:
+        self.Sigma, self.product, self.is_prior = Sigma, product, is_prior
 
     @classmethod
-    def prior(cls, d: int) -> Posterior:
-        return cls(np.eye(d), is_prior=True)
+    def prior(cls, d: int, product: Product) -> Posterior:
+        return cls(np.eye(d), product, is_prior=True)
 
     def copy(self) -> Posterior:
-        return Posterior(self.Sigma.copy(), self.is_prior)
+        return Posterior(self.Sigma.copy(), self.product, self.is_prior)
 
-    def smoothed(self, X: Floats) -> Floats:
+    def smoothed(self, X: Floats, product: Product = np.matmul) -> Floats:
         """(c, d) X Sigma, in X's precision."""
         if self.is_prior:
             return X
-        smoothed: Floats = X @ self.Sigma.astype(X.dtype, copy=False)
-        return smoothed
+        return product(X, self.Sigma.astype(X.dtype, copy=False))
 
     def variances(self, X: Floats) -> Floats:
         """(c,) v = f^T Sigma f of rows X (c, d), in X's precision."""
@@ -66,9 +67,9 @@ class Posterior:
         spread : (b,)
             Predictive variances noise_t + v_t, each as it was just before its pick.
         """
-        XS = X @ self.Sigma
+        XS = self.product(X, self.Sigma)
         L = np.linalg.cholesky(XS @ X.T + np.diag(noise))
         U: Array = np.linalg.inv(L) @ XS
-        self.Sigma -= U.T @ U
+        self.Sigma -= self.product(U.T, U)
         self.is_prior = False
         return U, np.square(np.diagonal(L))

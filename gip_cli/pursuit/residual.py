@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, namespace, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, Product, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
 
@@ -32,12 +32,16 @@ class Residual:
     signed : bool
         The paper's form: rows of any residual may be picked. It overshoots: next to a strong
         pick a bad row gets a large negative residual, and is picked for it.
+    product : callable
+        What multiplies matrices outside of sweeps.
     """
 
     groups = 2
 
-    def __init__(self, K: Array, scores: Array | None, signed: bool) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K))
+    def __init__(
+        self, K: Array, scores: Array | None, signed: bool, product: Product = np.matmul
+    ) -> None:
+        self.K, self.posterior = K, Posterior.prior(len(K), product)
         if scores is None:
             energy, directions = np.linalg.eigh(K)
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T

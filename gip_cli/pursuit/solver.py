@@ -126,9 +126,9 @@ def select(
         atom_noise: Array | float = 0.0
         match pursuit:
             case "projection":
-                objective = Projection(K)
+                objective = Projection(K, team.product)
             case "information":
-                objective = Information(K)
+                objective = Information(K, team.product)
             case "residual":
                 atom_noise = squares = source.squares()
                 signed = signed or scores is None
@@ -139,7 +139,7 @@ def select(
                     own /= largest * np.nan_to_num(w, nan=1.0)[:, None]
                     unit = largest**2
                     source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
-                objective = Residual(K, source.extra, signed)
+                objective = Residual(K, source.extra, signed, team.product)
             case _:
                 raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
         variance = np.divide(s2, np.square(w, out=w), out=w)

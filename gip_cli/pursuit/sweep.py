@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from math import isqrt
 
 import numpy as np
 
@@ -23,7 +24,7 @@ CHUNK_BYTES = 1 << 21  # of products: a core's second-level cache
 MOST_ROWS = 2048  # in a chunk
 FEW_WORKERS = 4  # for more, chunks are larger
 LARGEST = 4  # times as large, at most
-LEAST_SHARE = 4096  # stretches of rows that are worth a worker
+WAKING = 256  # stretches of rows: waking one more worker takes as long
 FOLLOWED = 1024  # stretches of rows followed at a time
 
 
@@ -94,10 +95,11 @@ class Sweeper:
     ) -> None:
         """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
-        Every worker has as many chunks, all of one size, so that none waits for the last. The
-        few rows of a draft keep fewer workers busy, or the calling thread alone.
+        Every worker has as many chunks, all of one size, so that none waits for the last. Of n
+        workers each does 1/n of the work once n are awake: least is sqrt(work / WAKING) of them,
+        which for the few rows of a draft may be the calling thread alone.
         """
-        workers = min(self.team.size, max(1, len(pool) * stretches // LEAST_SHARE))
+        workers = min(self.team.size, max(1, isqrt(len(pool) * stretches // WAKING)))
         most = self.buffers[0].most_rows(stretches) * workers
         size = -(-len(pool) // (-(-len(pool) // most) * workers))
         starts = count(0, size)

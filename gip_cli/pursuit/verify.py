@@ -241,7 +241,7 @@ def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
     ruled = np.concatenate(block.closed)
     since = np.repeat(np.arange(len(block)) + 1, [len(rows) for rows in block.closed])
-    if pool.index is not None:
+    if len(ruled) and pool.index is not None:
         here = np.isin(ruled, pool.index)
         ruled, since = pool.located(ruled[here]), since[here]
     return earliest(np.append(picks, ruled), np.append(np.arange(len(picks)), since))
