@@ -14,8 +14,8 @@ import numpy.typing as npt
 from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
-from gip_cli.errors import MismatchError, NoRowsError
-from gip_cli.formats import KEY_BYTES, Renderer
+from gip_cli.errors import InputError, MismatchError, NoRowsError
+from gip_cli.formats import KEY_BYTES, NotOfFormatError, Renderer
 from gip_cli.pool import load_pool
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
@@ -93,6 +93,11 @@ class Companions:
                 keys = np.empty((0, KEY_BYTES), dtype=np.uint8)
                 vectors = np.empty((0, width), dtype=np.float32)
                 return Companion(rows.name, digest, keys, SignalColumns().signals(), vectors, bad)
+            except NotOfFormatError as error:
+                remedy = "give rows of one format that gip embed knows, or pass --skip-bad"
+                if ours.fields:
+                    remedy = "give rows with the fields that the pool was embedded by"
+                raise InputError(error.fault, remedy) from None
             vectors = np.empty((len(pool), width), dtype=np.float32)
             missing = np.ones(len(pool), dtype=bool)
             for store in self._stores(path):

@@ -126,7 +126,10 @@ class Renderer:
                 if any(keys >= set(mark) for mark in known.marks):
                     return cls(name, (), part)
             shown = members_shown(row.value)
-            rows.bad.refuse(row.error(f"no known format (keys: {shown})", "pass --text-field"))
+            what = f"no known format (keys: {shown})"
+            rows.bad.refuse(
+                NotOfFormatError(what, "pass --text-field", path=row.source, line=row.line)
+            )
         raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:

@@ -47,7 +47,7 @@ class BadRows:
     """What happens to a row that cannot be used: an error, or, if `skip`, counted and told."""
 
     def __init__(self, *, skip: bool = False) -> None:
-        self._skip = skip
+        self.skip = skip
         self.reset()
 
     def reset(self) -> None:
@@ -57,7 +57,7 @@ class BadRows:
 
     def refuse(self, error: InputError) -> None:
         """Raise `error`, or count it when bad rows are to be skipped."""
-        if not self._skip:
+        if not self.skip:
             raise error
         self.count += 1
         self.first = self.first or error

@@ -137,7 +137,7 @@ def test_commands_for_a_gzipped_selection_work(pool: Path, tmp_path: Path) -> No
         *("--target T --target-weight 0", "--target T --self-weight 1 --target-weight 0.123456789"),
         *("--target T --no-signals", "--target T --no-signals --self-weight 0"),
         *("--target T --no-signals --target-weight 0", "--signal quality=0.7 --quality-power 1.5"),
-        *("--annotate", "--keep-signals"),
+        *("--annotate", "--keep-signals", "--order input"),
     ],
 )
 def test_selecting_again_picks_the_same_by_any_mix_of_sources(
@@ -148,11 +148,23 @@ def test_selecting_again_picks_the_same_by_any_mix_of_sources(
     assert gip("select", pool, "-k", 30, *words, "-o", small).returncode == 0
     assert gip("report", pool, "-s", small, "-o", report).returncode == 0
     (selection,) = data_of(report)["selections"]
-    again = shlex.split(selection["curve"]["commands"][1].replace("@N@", "30"))
+    again = shlex.split(selection["curve"]["commands"][-1].replace("@N@", "30"))
     assert any(word.endswith("-weight") for word in again) == ("-weight" in options)
     assert not {"--annotate", "--keep-signals"} & {*options.split()} - {*again}
     assert gip(*again[1:]).returncode == 0
     assert (tmp_path / "small-30.jsonl").read_bytes() == small.read_bytes()
+
+
+def test_selecting_again_skips_the_rows_that_were_skipped(pool: Path, tmp_path: Path) -> None:
+    rows, small, report = tmp_path / "rows.jsonl", tmp_path / "small.jsonl", tmp_path / "r.html"
+    rows.write_bytes(pool.read_bytes() + b"{}\n")
+    asked = ("-e", pool.with_suffix(".npy"), "--skip-bad")
+    assert gip("select", rows, *asked, "-k", 12, "-o", small).returncode == 0
+    assert gip("report", rows, *asked, "-s", small, "-o", report).returncode == 0
+    again = shlex.split(commands_of(report)[-1].replace("@N@", "5"))
+    assert gip(*again[1:]).returncode == 0
+    first = small.read_bytes().splitlines(keepends=True)[:5]
+    assert (tmp_path / "small-5.jsonl").read_bytes() == b"".join(first)
 
 
 def commands_of(report: Path) -> list[str]:

@@ -61,6 +61,25 @@ def test_a_file_without_vectors_is_named_where_no_model_made_the_pools(pool: Pat
     assert str(error.value).endswith(f": gip embed {other} -o {store} --vectors VECTORS.npy")
 
 
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        (b'{"foo": 1}\n', "other.jsonl:1: no known format (keys: foo)"),
+        (b'{"text": 1}\n', ":1: not"),
+    ],
+)
+def test_the_options_for_the_pools_format_are_no_remedy_for_another_file(
+    pool: Path, lines: bytes, what: str
+) -> None:
+    other = pool.with_name("other.jsonl")
+    other.write_bytes(lines)
+    with pytest.raises(InputError) as error:
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    assert what in str(error.value)
+    assert "--format" not in str(error.value)
+    assert "--text-field" not in str(error.value)
+
+
 def test_bad_rows_are_refused_or_counted(pool: Path) -> None:
     other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[:2]))
     other.write_bytes(other.read_bytes() + b"{not json\n")

@@ -148,4 +148,6 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
         said = receipt.options.get(option, [])
         for value in said if isinstance(said, list) else [said]:
             words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
+    words += ["--order", "input"] if receipt.options.get("order") == "input" else []
+    words += ["--skip-bad"] if case.pool.rows.bad.skip else []
     return [*words, "-o", output]
