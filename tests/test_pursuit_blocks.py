@@ -141,6 +141,41 @@ def test_other_rows_may_have_drifted_further_than_the_picks(seed, m, d, k):
     np.testing.assert_array_equal(got.indices, picks)
 
 
+@pytest.mark.parametrize("seed", [3, 5])
+def test_picks_without_drift_hide_none_of_their_rivals(seed):
+    """Rows that stand alone lose nothing; those alike all but 4e-6, with float32 beside that."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(3)
+    F = np.vstack([np.tile([*x / np.linalg.norm(x)] + [0] * 200, (1000, 1)), np.eye(203)[3:]])
+    F = F[rng.permutation(len(F))].astype(np.float32)
+    weights = rng.uniform(0.05, 1, len(F))
+    got = select(F, 80, weights=weights, noise=0.002)
+    picks, _ = plain(F, 80, self_query(F), 0.002, weights)
+    np.testing.assert_array_equal(got.indices, picks)
+
+
+@pytest.mark.parametrize(
+    ("pursuit", "seed"), [("projection", 229), ("information", 1432), ("information", 47)]
+)
+def test_gains_that_float32_cannot_tell_from_nothing_are_told_apart_from_the_first(pursuit, seed):
+    """A query nearly orthogonal to the pool, of which so little is picked that it starts so."""
+    rng = np.random.default_rng(seed)
+    t = rng.standard_normal(64)
+    t /= np.linalg.norm(t)
+    A = rng.standard_normal((3, 64))
+    A -= np.outer(A @ t, t)
+    A /= np.linalg.norm(A, axis=1, keepdims=True)
+    A += 10.0 ** -rng.uniform(3, 4.5) * rng.uniform(0.3, 3, (3, 1)) * t
+    F = A[np.arange(300) % 3]
+    captured, squares = (F @ t) ** 2, np.einsum("ij,ij->i", F, F)
+    best = {
+        "projection": captured / (0.1 + squares),
+        "information": np.log1p(captured / (0.1 + squares - captured)),
+    }[pursuit].argmax()
+    got = select(F, 1, query=np.outer(t, t), noise=0.1, pursuit=pursuit)
+    assert got.indices.tolist() == [best]
+
+
 @pytest.mark.parametrize(("drift", "can_tell"), [(2e-5, True), (3e-5, False)])
 def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drift, can_tell):
     """A margin of four times the drift: 8e-5 is within the widest, 1.2e-4 is not."""

@@ -25,7 +25,7 @@ def rows(embeddings: Floats) -> Floats:
 
 
 def budget(k: int) -> int:
-    if not isinstance(k, Integral) or k < 1:
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be a whole number of at least 1, not {k!r}")
     return int(k)
 
@@ -58,6 +58,12 @@ def price(values: ArrayLike | None, length: int) -> Array | None:
         raise ValueError(f"no price may be more than {MOST_NOISE:g} times another")
     cost /= least  # of rates, only the order counts
     return cost
+
+
+def finite(squares: Array) -> None:
+    """Raise ValueError unless all squared norms (m,) are numbers, and so all rows."""
+    if len(bad := np.flatnonzero(~np.isfinite(squares))):
+        raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
 
 
 def query(values: ArrayLike, d: int) -> Array:

@@ -17,7 +17,7 @@ from gip_cli.pursuit.draft import Belief, Drafter, Step
 from gip_cli.pursuit.objective import Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.sweep import Sweeper
-from gip_cli.pursuit.verify import LEAST_MARGIN, Sweep
+from gip_cli.pursuit.verify import LEAST_MARGIN, Block, Sweep
 
 # Margin from which on states are worked out anew: the drift is known of the picks' own rates
 # alone, and the larger it is the more other rows' rates may be further off.
@@ -37,6 +37,11 @@ class Greedy:
         What inexact rates have cost since states were last worked out, in units of that work.
     since : int
         Picks since then.
+    largest : float or None
+        Rate that no row's was above when its state was last worked out: what is subtracted since
+        is rounded beside that. None while states are as they were worked out in float64.
+    spread : float
+        Largest |f|^2 / noise of a row, which bounds v / noise.
     """
 
     drafter: Drafter
@@ -44,6 +49,8 @@ class Greedy:
     host: Sweeper
     waste: float = 0.0
     since: int = 0
+    largest: float | None = None
+    spread: float = 0.0
     near_ties: int = 0
     refreshes: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -53,30 +60,36 @@ class Greedy:
         began, drafter = perf_counter(), self.drafter
         proposal = drafter.propose(pool, belief, most)
         proposed = perf_counter()
-        step = proposal and drafter.confirm(
-            pool,
-            belief,
-            proposal,
-            drafter.margin,
-            self.sweep,
-            widest=WIDEST if self.since or len(proposal.block) > 1 else np.inf,
-        )
+        is_exact = self.largest is None
+        margin = drafter.margin
+        if proposal:
+            margin = max(margin, self.rounding(pool, belief.objective, proposal.block))
+        can_tell = margin <= WIDEST or (is_exact and pool.dtype is np.float64)
+        length = len(proposal.block) if proposal else 0
+        step = None
+        if proposal and can_tell:
+            widest = np.inf if is_exact and length == 1 else WIDEST
+            step = drafter.confirm(pool, belief, proposal, margin, self.sweep, widest=widest)
         self.seconds["draft"] += proposed - began
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
             # The states have drifted too far to tell, or those within the block, which are
             # differences from its start: those of its first pick never are. Or nothing is left.
-            if self.since:
+            if not is_exact:
                 self.refresh(pool, belief.objective)
-            elif not proposal or len(proposal.block) == 1:
-                return None
-            elif pool.dtype is np.float32:
+            elif pool.dtype is np.float32 and (
+                length > 1 or not can_tell or belief.objective.cancels
+            ):
                 self.use_float64(pool)
                 self.refresh(pool, belief.objective)
+            elif length > 1:
+                most = 1 + length // SHORTER
             else:
-                most = 1 + len(proposal.block) // SHORTER
+                return None
             return self.advance(pool, belief, most)
         drafter.margin = step.verdict.margin
+        if is_exact:
+            self.largest = pool.rates(step.block.columns.gains, step.block.rows)[0]
         self.near_ties += step.verdict.settled
         self.since += len(step.block)
         # A pick dropped has cost the products with its columns, a row settled its d x d product
@@ -88,6 +101,25 @@ class Greedy:
             self.refresh(pool, step.after.objective)
         return step
 
+    def rounding(self, pool: Pool, objective: Objective, block: Block) -> float:
+        """Relative error that the rates of a block's rivals may have, picks' own aside.
+
+        What blocks subtract from a state is rounded beside what was there when it was last worked
+        out. That is at most `largest` (noise + v) of n, whose rate now has the lesser noise + v
+        below it, and `spread` noise of v. Picks orthogonal to all before them lose nothing, so
+        that their own drift can hide what their rivals have lost. And gains that are differences
+        of states are as inexact as those.
+        """
+        sound = self.drafter.sound(pool, block)
+        if not sound:
+            return 0.0
+        rates = pool.rates(block.columns.gains, block.rows)[:sound]
+        largest = rates[0] if self.largest is None else self.largest
+        if objective.cancels:
+            largest = self.spread
+        fall = largest / rates.min()
+        return float(np.finfo(pool.dtype).eps * (fall * (1 + self.spread) + self.spread))
+
     def refresh(self, pool: Pool, objective: Objective) -> None:
         """Work all states out anew.
 
@@ -97,11 +129,12 @@ class Greedy:
         in float64.
         """
         began, d = perf_counter(), pool.rows.shape[1]
-        if self.waste > 1 and self.since < 2 * d and pool.dtype is np.float32:
+        is_early = self.since < 2 * d and (self.waste > 1 or self.refreshes)
+        if is_early and pool.dtype is np.float32:
             self.use_float64(pool)
         self.host.recompute(pool, objective)
         self.drafter.margin = LEAST_MARGIN[pool.dtype]
-        self.waste, self.since = 0.0, 0
+        self.waste, self.since, self.largest = 0.0, 0, None
         self.refreshes += 1
         self.seconds["refresh"] += perf_counter() - began
 

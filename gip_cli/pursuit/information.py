@@ -35,6 +35,7 @@ class Information:
         self.told = None
         if told.shape[1] < len(K):
             self.told = Posterior(np.eye(len(K)) - told @ told.T, product)
+        self.cancels = self.told is not None
         self.groups = self.states = 1 if self.told is None else 2
         self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]
 

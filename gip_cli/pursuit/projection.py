@@ -23,7 +23,7 @@ class Projection:
         What multiplies matrices outside of sweeps.
     """
 
-    states, groups = 2, 2
+    states, groups, cancels = 2, 2, False
     products = ((0, 0), (0, 1), (1, 1))
 
     def __init__(self, K: Array, product: Product = np.matmul) -> None:

@@ -36,7 +36,7 @@ class Residual:
         What multiplies matrices outside of sweeps.
     """
 
-    groups = 2
+    groups, cancels = 2, False
 
     def __init__(
         self, K: Array, scores: Array | None, signed: bool, product: Product = np.matmul

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from gip_cli.pursuit import check
 from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
@@ -78,6 +79,11 @@ class Problem:
         """Whether float32 will not do."""
         return self.s2 < SMALL_NOISE * self.least_noise
 
+    @property
+    def starts_in_float32(self) -> bool:
+        """Whether the states before the first pick are worked out in float32."""
+        return self.k < len(self.noise) // FLOAT32_SHARE and not self.has_small_noise
+
 
 def run(
     problem: Problem, team: Team, device: str, on_progress: Callable[[Progress], None] | None
@@ -102,7 +108,11 @@ def run(
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
-    pool, zero = prepare(problem, host)
+    pool, squares = prepare(problem, host)
+    zero = np.flatnonzero(squares == 0)
+    greedy.spread = float(np.max(squares / pool.noise))
+    if problem.starts_in_float32:
+        greedy.largest = greedy.spread
     if problem.has_small_noise:
         greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
@@ -161,20 +171,18 @@ def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[
             yield last.block, closures.duplicates
 
 
-def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Ids]:
-    """The pool in the state before the first pick, and its rows of all zeros."""
+def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
+    """The pool in the state before the first pick, and its embeddings' squared norms (m,)."""
     m = problem.source.shape[0]
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
     pool = Pool(problem.source, problem.noise, problem.price, state)
 
-    few = problem.k < m // FLOAT32_SHARE and not problem.has_small_noise
-    precision: Precision = np.float32 if few else np.float64
+    precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         np.einsum("ij,ij->i", X, X, out=squares[rows])
         state[:, rows] = problem.objective.state(X.astype(precision, copy=False))
 
     host.each_chunk(pool, LONGEST, work)
-    if len(bad := np.flatnonzero(~np.isfinite(squares))):
-        raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
-    return pool, np.flatnonzero(squares == 0)
+    check.finite(squares)
+    return pool, squares

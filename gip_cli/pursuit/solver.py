@@ -114,7 +114,11 @@ def select(
     G, given_w = check.given(given, given_weights, d)
     with Team() as team:
         source = Source(rows)
-        K = check.query(source.gram(team) if query is None else query, d)
+        if query is None:
+            query = source.gram(team)
+            if not np.isfinite(query).all():
+                check.finite(source.squares())
+        K = check.query(query, d)
         if noise == "auto":
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
