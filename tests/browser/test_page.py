@@ -286,6 +286,24 @@ def test_lasso_narrows_the_table_to_what_is_inside(report: Page) -> None:
     assert report.text("#found") == "20 picks"
 
 
+def test_a_lasso_may_hold_the_pinned_row_and_is_no_click_where_it_closes(report: Page) -> None:
+    report.js("document.querySelector('[data-drag=lasso]').click()")
+    last = report.js("return document.getElementById('map').data[1].x.length") - 1
+    x, y = report.point(1, last)  # the first pick, which is pinned and drawn last
+    around = [(x - 60, y - 60), (x + 60, y - 60), (x + 60, y + 60), (x - 60, y + 60)]
+    report.move(*around, pressed=True)
+    report.wait(lambda: "inside the lasso" in report.text("#found"))
+    assert "1" in report.texts("#table td[data-name='rank']")
+    report.js("document.getElementById('search').focus()")
+    report.keys("a")  # searched within the lasso
+    x, y = report.point(1, 0)
+    around = [(x - 2, y - 2), (x + 60, y), (x + 60, y + 60), (x, y + 60), (x - 3, y - 1)]
+    report.move(*around, pressed=True)
+    report.wait(lambda: "20" in report.texts("#table td[data-name='rank']"))
+    assert report.text("#pinned h3") == "Pick 1 of 20"
+    assert report.listen().errors == []
+
+
 def test_search_finds_texts_in_picks_and_in_the_pool(report: Page, sample: Sample) -> None:
     report.js("document.getElementById('search').focus()")
     report.keys("BRIDGE")

@@ -212,7 +212,7 @@ class Page {
     this.heard = true;
     const tip = byId("tip");
     let hovered; // the row under the mouse, if any
-    let pressed; // where the mouse went down, and on which row
+    let pressed; // where the mouse went down, and on which row, until it moves away
     const row = (event) => event.points.find((point) => point.customdata !== undefined)?.customdata;
     this.map.on("plotly_hover", (event) => {
       hovered = row(event);
@@ -230,12 +230,16 @@ class Page {
     // Plotly's own click is lost where the mouse moves by a pixel while it is down; taps have only that.
     this.map.on("plotly_click", (event) => row(event) !== undefined && this.pin(row(event)));
     this.map.addEventListener("mousedown", ({ clientX: x, clientY: y }) => (pressed = { x, y, row: hovered }), true);
-    addEventListener("mouseup", ({ clientX: x, clientY: y }) => {
-      if (pressed?.row !== undefined && Math.hypot(x - pressed.x, y - pressed.y) < 5) this.pin(pressed.row);
+    addEventListener("mousemove", ({ clientX: x, clientY: y }) => {
+      if (pressed && Math.hypot(x - pressed.x, y - pressed.y) >= 5) pressed = undefined; // a lasso may come back
+    }, true);
+    addEventListener("mouseup", () => {
+      if (pressed?.row !== undefined) this.pin(pressed.row);
       pressed = undefined;
     }, true);
     this.map.on("plotly_selected", (event) => {
-      if (event?.points.length) this.narrow({ lasso: new Set(event.points.map((point) => point.customdata)) });
+      const inside = (event?.points ?? []).map((point) => point.customdata).filter((row) => row !== undefined); // not the ring
+      if (inside.length) this.narrow({ lasso: new Set(inside) });
     });
     this.map.on("plotly_deselect", () => this.narrow({ lasso: null }));
   }
