@@ -353,6 +353,19 @@ def test_themes_follow_the_system_and_the_button(page: Page, sample: Sample, wid
     assert page.js(OVERFLOW) == 0
 
 
+def test_many_columns_and_long_names_leave_room(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    data["signals"] = [f"helpfulness {at}" for at in range(5)]
+    data["rows"]["signals"] *= 5
+    data["selections"][0]["name"] = "a-selection-of-a-long-name-2026.jsonl"
+    data["selections"] *= 2
+    report = rendered(sample.report.with_name("wide.html"), data)
+    for width in (1024, 375):
+        page.open(report, width)
+        text = "return document.querySelector('#table td.text').offsetWidth"
+        assert (page.js(OVERFLOW), page.js(text) > 240) == (0, True)
+
+
 def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
     def look() -> list[Any]:
         found: list[Any] = page.js(
@@ -480,7 +493,7 @@ def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
     pool, store, picks = tmp_path / "pool.jsonl", tmp_path / "pool.npy", tmp_path / "picks.jsonl"
     lines = [orjson.dumps({"text": f"row {n}"}) + b"\n" for n in range(3000)]
     pool.write_bytes(b"".join(lines))
-    picks.write_bytes(b"".join(lines[:60]))
+    picks.write_bytes(b"".join(lines[:1200]))
     embed(pool, store)
     assert gip("report", pool, "-e", store, "-s", picks, "-o", tmp_path / "r.html").returncode == 0
     page.open(tmp_path / "r.html")
@@ -495,6 +508,11 @@ def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
         """
     )
     assert drawn > 3000
+    scale = page.js(
+        "return [...document.querySelectorAll('#map .cbaxis text')]"
+        ".filter((label) => label.checkVisibility()).map((label) => label.textContent)"
+    )
+    assert scale == ["1", "1,200"]
     at = page.point(1, 7)
     page.move((at[0] - 30, at[1]), at)
     page.wait(lambda: not page.js("return document.getElementById('tip').hidden"))

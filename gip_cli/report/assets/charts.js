@@ -82,7 +82,12 @@ function drawMap(node, data, selection, webgl) {
   const dot = pool.length > 10000 ? 3 : pool.length > 1500 ? 4 : 6;
   const at = (rows) => ({ x: rows.map((row) => x[row]), y: rows.map((row) => y[row]) });
   const rows = picks.map(([row]) => row);
-  const bar = { orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0, tickvals: [1, selection.size], title: { text: "rank", side: "top", font: { size: 13 } } };
+  const ends = [1, selection.size];
+  const bar = {
+    orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0,
+    xpad: 32, // Plotly hides a label for which there is no room beside the bar
+    tickvals: ends, ticktext: ends.map(count), title: { text: "rank", side: "top", font: { size: 13 } },
+  };
   const traces = [
     { type, mode: "markers", ...at(pool), customdata: pool, name: "pool", marker: { size: dot, color: theme.colour("pool"), opacity: 0.75 } },
     {

@@ -157,6 +157,7 @@ class Page {
   }
 
   listen() {
+    addEventListener("resize", () => this.rows.fit());
     byId("selection").addEventListener("change", (event) => this.show(event.target.value));
     byId("theme").addEventListener("click", () => (theme.set(!theme.dark()), this.draw()));
     byId("search").addEventListener("input", (event) => this.narrow({ query: event.target.value.toLowerCase() }));
@@ -203,6 +204,7 @@ class Page {
     if (on && !classList.contains("print")) this.dark = theme.dark();
     classList.toggle("print", on);
     theme.set(!on && this.dark);
+    this.rows.fit();
     await this.draw();
     for (const chart of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(chart, { autosize: true });
   }

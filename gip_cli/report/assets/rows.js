@@ -1,6 +1,7 @@
 // Rows as people read them: the card of one, the tip of a hovered one, the table of many.
 
 const PER_PAGE = 25;
+const TABLE = 785; // pixels that a table takes at least; below, and where its columns need more, rows are cards
 const RANK = 0, GAIN = 2; // their columns' places; columns go by place, as a dataset may call a signal anything
 
 class Rows {
@@ -132,6 +133,13 @@ class Rows {
     byId("page").textContent = `Page ${count(this.page + 1)} of ${count(pages)}`;
     byId("previous").disabled = this.page === 0;
     byId("next").disabled = this.page === pages - 1;
+    this.fit();
+  }
+
+  fit() {
+    const table = byId("table");
+    table.classList.remove("cards");
+    table.classList.toggle("cards", Math.max(TABLE, table.offsetWidth) > table.parentElement.clientWidth);
   }
 
   line(row, columns) {
