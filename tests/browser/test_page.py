@@ -394,6 +394,12 @@ def test_long_names_are_cut_between_characters(report: Page) -> None:
     assert report.js(cut, 8) == ["😀😀😀😀"] * 2
 
 
+def test_large_and_small_numbers_are_short(report: Page) -> None:
+    numbers = [None, 0, 3.14159, -1234.5, 98765432, 1e12, -1e100, 5e-324]
+    texts = ["\u2013", "0", "3.14", "-1,234", "98,765,432", "1.00e+12", "-1.00e+100", "5e-324"]
+    assert report.js("return arguments[0].map(short)", numbers) == texts
+
+
 def test_embeddings_that_were_kept_nowhere_are_called_so(page: Page, sample: Sample) -> None:
     data = data_of(sample.report)
     (selection,) = data["selections"]
