@@ -405,6 +405,16 @@ def test_an_unknown_token_count_is_no_zero(tmp_path: Path) -> None:
     assert data["rows"]["length"][:4] == [30, 50, None, 30]
 
 
+def test_one_row_is_told_as_one(tmp_path: Path) -> None:
+    pool, small = write_rows(tmp_path / "pool.jsonl", [row((1, 0))]), tmp_path / "small.jsonl"
+    embed(pool, 2)
+    assert b"picked 1 of 1 row; captured" in gip("select", pool, "-k", 1, "-o", small).stderr
+    receipt = small.with_suffix(".receipt.json")
+    receipt.write_bytes(receipt.read_bytes().replace(b'"picked": 1', b'"picked": 2'))
+    run = gip("report", pool, "-s", small, "-o", tmp_path / "r.html")
+    assert b"small.jsonl has 1 row, its receipt tells of 2" in run.stderr
+
+
 def test_figures_of_the_longest_names_are_written(tmp_path: Path) -> None:
     rows = [row((1, at), gip={"signals": {"s" * 300 + end: 1.0 for end in "ab"}}) for at in (1, 2)]
     pool = write_rows(tmp_path / "pool.jsonl", rows)

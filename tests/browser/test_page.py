@@ -491,7 +491,14 @@ def test_smallest_cases_open(
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")
     assert page.errors == []
-    assert page.text("#headline") == f"{len(picks)} of {len(rows)} rows"
+    many = "row" if len(rows) == 1 else "rows"
+    assert page.text("#headline") == f"{len(picks)} of {len(rows)} {many}"
+    if len(picks) == 1:
+        assert page.text(".answer:last-child .figure") == "1 row"
+        told = page.text(".answer:last-child p")
+        assert told.startswith("keeps ")
+        assert told.endswith(" of that: the curve does not bend before its end.")
+    assert "1 rows" not in page.js("return document.querySelector('main').innerText")
     assert "NaN" not in page.js("return document.querySelector('main').innerText")
 
 
