@@ -126,7 +126,8 @@ def mean_shift(sample: Matrix, reference: Matrix) -> float | None:
     ours, theirs = sample[~np.isnan(sample)], reference[~np.isnan(reference)]
     if not (ours.size and theirs.size):
         return None
-    spread = float(theirs.std())
+    # That of one value repeated is rounding, or 0.
+    spread = float(theirs.std()) if theirs.min() < theirs.max() else 0.0
     return float((ours.mean() - theirs.mean()) / spread) if spread > 0 else 0.0
 
 

@@ -27,6 +27,7 @@ Array = npt.NDArray[np.float64]
 MEMBER = "gip"
 _OF_SCORE = {"signals", "ranges", "lower", "judge"}
 _OF_SELECT = {"rank", "gain", "captured", "reason", "nearest"}
+LARGEST = 1e100  # size of a signal; the squares of larger ones, and so deviations, overflow
 WEIGHT_FLOOR = 0.05  # of a row's mean signal: no row is so bad that it cannot be compared
 
 
@@ -41,8 +42,14 @@ def attach(
 
     Whatever stood beside an old signal of the same name goes with it. `judge` holds a judge's
     probabilities and confidence, by the signal's name.
+
+    Raises
+    ------
+    InputError
+        The row's member is not what `gip` writes, or a signal is larger than `LARGEST`.
     """
     old = attached(row)
+    _refuse_large(row, signals)
 
     def others(part: str) -> dict[str, Any]:
         return {name: known for name, known in old.get(part, {}).items() if name not in signals}
@@ -70,7 +77,8 @@ def attached(row: Row) -> dict[str, Any]:
     Raises
     ------
     InputError
-        The member is there but is not what `gip` writes, or a signal is outside its range.
+        The member is there but is not what `gip` writes, or a signal is outside its range or
+        larger than `LARGEST`.
     """
     if MEMBER not in row.value:
         return {}
@@ -98,6 +106,7 @@ def attached(row: Row) -> dict[str, Any]:
         raise row.error(
             f'the member "{MEMBER}" is not one that gip writes', "rename or remove that member"
         )
+    _refuse_large(row, member.get("signals", {}))
     for name, (low, high) in member.get("ranges", {}).items():
         value = member.get("signals", {}).get(name)
         if value is not None and not low <= value <= high:
@@ -106,6 +115,14 @@ def attached(row: Row) -> dict[str, Any]:
                 "score the row again, or mend it",
             )
     return dict(member)
+
+
+def _refuse_large(row: Row, signals: Mapping[str, float | None]) -> None:
+    for name, value in signals.items():
+        if value is not None and abs(value) > LARGEST:
+            raise row.error(
+                f"signal {name!r} is {value:g}, and {LARGEST:g} is the largest", "scale it down"
+            )
 
 
 def _too_deep(member: dict[str, Any]) -> bool:

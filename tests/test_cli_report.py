@@ -95,6 +95,21 @@ def test_warns_of_length_and_of_dropped_groups(pool: Path, tmp_path: Path) -> No
     assert tokens["shift"] == pytest.approx((25 - pool_tokens.mean()) / pool_tokens.std())
 
 
+def test_a_warning_names_no_group_and_no_signal_at_length(tmp_path: Path) -> None:
+    long = "x" * 10_000
+    rows = [
+        row((1, at), **{long: f"{at % 2}{long}"}, gip={"signals": {long: at % 2}})
+        for at in range(20)
+    ]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    chosen = write_rows(tmp_path / "s.jsonl", rows[::2])
+    run = gip("report", pool, "-s", chosen, "--group-field", long, "-o", tmp_path / "r.html")
+    told = run.stderr.decode()
+    assert f"No pick from {long[:60]}…: 1{long[:59]}…. Random picks would have some." in told
+    assert f"{long[:60]}… is worse among the picks" in told
+
+
 def test_curves_of_several_selections_end_at_their_receipts(pool: Path, tmp_path: Path) -> None:
     small, given = tmp_path / "small.jsonl", picks(pool, "given.jsonl", 0, 1)
     assert gip("select", pool, "-k", 12, "--given", given, "-o", small).returncode == 0
@@ -183,6 +198,7 @@ def commands_of(report: Path) -> list[str]:
         ("plain.gz", lambda lines: b"".join(lines), False),
         ("two\nlines.jsonl", lambda lines: b"".join(lines), False),
         (os.fsdecode(b"\xff" * 100), lambda lines: b"".join(lines), False),
+        ("for @N@ picks.jsonl", lambda lines: b"".join(lines), False),
     ],
 )
 def test_no_command_is_offered_that_would_not_cut_the_file(
@@ -192,6 +208,25 @@ def test_no_command_is_offered_that_would_not_cut_the_file(
     chosen.write_bytes(rewritten(lines(pool)[:4]))
     assert gip("report", pool, "-s", chosen, "-o", report).returncode == 0
     assert bool(commands_of(report)) == works
+
+
+def test_commands_take_no_name_for_an_option(pool: Path, tmp_path: Path) -> None:
+    names = {"-pool.jsonl": pool, "-pool.npy": pool.with_suffix(".npy")}
+    for end in ("json", "keys.npy", "tokens.npy"):
+        names[f"-pool.{end}"] = pool.with_suffix(f".{end}")
+    for name, source in names.items():
+        (tmp_path / name).write_bytes(source.read_bytes())
+    selecting = ("select", "./-pool.jsonl", "-e", "-pool.npy", "-k", 8, "-o", "-small.jsonl")
+    assert gip(*selecting, cwd=tmp_path).returncode == 0
+    reporting = ("report", "-e", "-pool.npy", "-s", "-small.jsonl", "-o", "r.html")
+    assert gip(*reporting, "--", "-pool.jsonl", cwd=tmp_path).returncode == 0
+    first = b"".join((tmp_path / "-small.jsonl").read_bytes().splitlines(keepends=True)[:5])
+    cut, again = (one.replace("@N@", "5") for one in commands_of(tmp_path / "r.html"))
+    subprocess.run(cut, shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "-small-5.jsonl").read_bytes() == first
+    (tmp_path / "-small-5.jsonl").unlink()
+    assert gip(*shlex.split(again)[1:], cwd=tmp_path).returncode == 0
+    assert (tmp_path / "-small-5.jsonl").read_bytes() == first
 
 
 def test_no_command_reads_a_stream_again(pool: Path, tmp_path: Path) -> None:
@@ -368,6 +403,16 @@ def test_an_unknown_token_count_is_no_zero(tmp_path: Path) -> None:
     tokens = data["selections"][0]["changes"]["measures"][0]
     assert (tokens["mean"]["pool"], tokens["unknown"], tokens["at"]) == (40, 20, [30, 50])
     assert data["rows"]["length"][:4] == [30, 50, None, 30]
+
+
+def test_one_row_is_told_as_one(tmp_path: Path) -> None:
+    pool, small = write_rows(tmp_path / "pool.jsonl", [row((1, 0))]), tmp_path / "small.jsonl"
+    embed(pool, 2)
+    assert b"picked 1 of 1 row; captured" in gip("select", pool, "-k", 1, "-o", small).stderr
+    receipt = small.with_suffix(".receipt.json")
+    receipt.write_bytes(receipt.read_bytes().replace(b'"picked": 1', b'"picked": 2'))
+    run = gip("report", pool, "-s", small, "-o", tmp_path / "r.html")
+    assert b"small.jsonl has 1 row, its receipt tells of 2" in run.stderr
 
 
 def test_figures_of_the_longest_names_are_written(tmp_path: Path) -> None:

@@ -143,6 +143,9 @@ def test_a_shift_is_in_the_references_standard_deviations() -> None:
     assert mean_shift(np.array([4.0, np.nan, 6]), reference) == pytest.approx(3)
     assert mean_shift(np.array([np.nan]), reference) is None
     assert mean_shift(np.array([5.0]), np.array([2.0, 2])) == 0
+    constant = np.full(1000, 0.1)
+    assert constant.std() > 0  # by rounding
+    assert mean_shift(constant[:10], constant) == 0
 
 
 def test_random_picks_are_distinct_pickable_and_the_same_for_a_seed() -> None:

@@ -128,8 +128,10 @@ def test_of_no_row_there_is_nothing_to_measure(
             for option in (
                 *({"dedup_threshold": 2}, {"dedup_threshold": "a"}),
                 *({"group_field": 5}, {"token_field": ""}, {"token_field": 5}),
+                *({"targets": ["two.jsonl\0"]}, {"given": [""]}),
             )
         ),
+        *(f'{json.dumps(RECEIPT)[:-1]}, "x": {"[" * n}{"]" * n}}}' for n in (250, 990)),
         *(
             json.dumps(RECEIPT | part)
             for part in (

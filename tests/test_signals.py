@@ -109,6 +109,15 @@ def test_a_signal_outside_its_own_range_is_refused_where_it_stands(value: float)
         attached(row_of(raw % value))
 
 
+@pytest.mark.parametrize("value", [1.1e100, -1e308])
+def test_a_signal_too_large_to_measure_is_refused_attached_or_not(value: float) -> None:
+    told = f"pool.jsonl:7: signal 's' is {value:g}, and 1e.100 is the largest; scale it down"
+    with pytest.raises(InputError, match=told.replace("+", ".")):
+        attach(row_of(b"{}"), {"t": None, "s": value}, {})
+    with pytest.raises(InputError, match=told.replace("+", ".")):
+        attached(row_of(b'{"gip":{"signals":{"s":%g}}}' % value))
+
+
 @pytest.mark.parametrize(("high", "text"), [(5.0, b"5"), (0.5, b"0.5"), (1e20, b"1e+20")])
 def test_a_range_is_written_as_people_write_it(high: float, text: bytes) -> None:
     line = attach(row_of(b"{}"), {"s": 0.25}, {"s": (0.0, high)})

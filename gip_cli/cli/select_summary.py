@@ -41,7 +41,7 @@ def summarise(figures: Figures, tell: Tell) -> None:
     """The outcome in a few lines: what could not be met first, then picks against the rest."""
     _tell_limits(figures, tell)
     tell(
-        f"picked {figures['picked']:,} of {figures['input']['rows']:,} rows; captured "
+        f"picked {figures['picked']:,} of {counted(figures['input']['rows'], 'row')}; captured "
         f"{figures['captured']:.1%} of the query's energy "
         f"(random picks: {figures['captured_by_random']['mean']:.1%}), noise {figures['noise']:.4g}"
     )

@@ -202,12 +202,12 @@ def _notes(rows: Candidates, picked: list[Picked], receipt: Receipt | None) -> l
             )
         if one.receipt and one.receipt.value.get("picked") != len(one.rows):
             notes.append(
-                f"{one.name} has {len(one.rows):,} rows, its receipt tells of "
+                f"{one.name} has {counted(len(one.rows), 'row')}, its receipt tells of "
                 f"{one.receipt.value.get('picked')}: the file was changed since."
             )
         if unscored := int(np.count_nonzero(np.isnan(rows.query.weights[one.rows]))):
             notes.append(
                 "Without a signal of the query, and so capturing nothing here: "
-                f"{unscored:,} of {len(one.rows):,} rows of {one.name}."
+                f"{unscored:,} of {counted(len(one.rows), 'row')} of {one.name}."
             )
     return notes

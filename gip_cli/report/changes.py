@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.measures import known_mean, mean_shift
-from gip_cli.printable import escaped
+from gip_cli.printable import escaped, printable
 from gip_cli.report.case import Case
 from gip_cli.report.comparison import group_shares
 from gip_cli.report.selections import Rows
@@ -146,11 +146,12 @@ def _worse(signal: dict[str, Any], lower: bool) -> str:
     if not (shift > 0 if lower else shift < 0):
         return ""
     means = "{picks:.3g} against {pool:.3g}".format_map(signal["mean"])
-    return f"{signal['name']} is worse among the picks than in the pool: {means}."
+    return f"{printable(signal['name'])} is worse among the picks than in the pool: {means}."
 
 
 def _dropped(group: dict[str, Any]) -> str:
     if not group["dropped"]:
         return ""
-    names = ", ".join(group["dropped"][:5]) + (", …" if len(group["dropped"]) > 5 else "")
-    return f"No pick from {group['field']}: {names}. Random picks would have some."
+    names = ", ".join(printable(name) for name in group["dropped"][:5])
+    names += ", …" if len(group["dropped"]) > 5 else ""
+    return f"No pick from {printable(group['field'])}: {names}. Random picks would have some."

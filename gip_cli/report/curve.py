@@ -97,12 +97,15 @@ def shown(values: Matrix) -> list[float]:
 
 
 def _commands(case: Case, picked: Picked) -> list[str]:
-    """What gives the first @N@ picks, where it can: cutting the file, and selecting again."""
+    """What gives the first @N@ picks, where it can: cutting the file, and selecting again.
+
+    Not where a name holds what stands for the number, or what a shell's line cannot show.
+    """
     path = Path(picked.name)
     packed = path.suffix == ".gz"
     plain = path.with_suffix("") if packed else path
     smaller = str(path.with_name(f"{plain.stem}-{_NUMBER}{plain.suffix}{'.gz' * packed}"))
-    source, target = shlex.quote(picked.name), shlex.quote(smaller)
+    source, target = shlex.quote(_no_option(picked.name)), shlex.quote(smaller)
     commands, head = [], f"head -n {_NUMBER}"
     receipt = picked.receipt
     options = receipt.options if receipt else {}
@@ -112,7 +115,12 @@ def _commands(case: Case, picked: Picked) -> list[str]:
         commands.append(f"{cut} > {target}")
     if receipt and options.keys() <= _RESAID.union(_NESTED) and _can_be_named(case.pool.rows.name):
         commands.append(shlex.join(_select_again(case, receipt, smaller)))
-    return [command for command in commands if command.isprintable()]
+    return [one for one in commands if one.isprintable() and one.count(_NUMBER) == 2]
+
+
+def _no_option(file: str) -> str:
+    """A file's name that no command takes for an option."""
+    return f"./{file}" if file.startswith("-") else file
 
 
 def _can_be_named(file: str) -> bool:
@@ -124,7 +132,7 @@ def _can_be_named(file: str) -> bool:
 
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     """`gip select` with the receipt's options, those that differ from the defaults."""
-    words = ["gip", "select", case.pool.rows.name]
+    words = ["gip", "select", _no_option(case.pool.rows.name)]
     if path := receipt.value.get("embeddings", {}).get("path"):
         words += ["-e", str(path)]
     words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]

@@ -68,8 +68,10 @@ class Receipt:
             texts = [value["gip"], value["numpy"], value["input"]["blake2b"], store["model"]]
             texts += [options[one] for one in ("group_field", "token_field") if one in options]
             texts += [] if store["path"] is None else [store["path"]]
-            if not all(isinstance(one, str) and one for one in texts):
+            texts += [path for paths in receipt.files.values() for path in paths]
+            if not all(isinstance(one, str) and one and "\0" not in one for one in texts):
                 raise TypeError
+            orjson.dumps([[[[value]]]])  # it reads deeper than it writes; the page has it inside
             if not (1 / MOST_NOISE <= receipt.noise <= MOST_NOISE and receipt.sources):
                 raise ValueError
         except (KeyError, TypeError, AttributeError, ValueError, UsageError):

@@ -286,6 +286,24 @@ def test_lasso_narrows_the_table_to_what_is_inside(report: Page) -> None:
     assert report.text("#found") == "20 picks"
 
 
+def test_a_lasso_may_hold_the_pinned_row_and_is_no_click_where_it_closes(report: Page) -> None:
+    report.js("document.querySelector('[data-drag=lasso]').click()")
+    last = report.js("return document.getElementById('map').data[1].x.length") - 1
+    x, y = report.point(1, last)  # the first pick, which is pinned and drawn last
+    around = [(x - 60, y - 60), (x + 60, y - 60), (x + 60, y + 60), (x - 60, y + 60)]
+    report.move(*around, pressed=True)
+    report.wait(lambda: "inside the lasso" in report.text("#found"))
+    assert "1" in report.texts("#table td[data-name='rank']")
+    report.js("document.getElementById('search').focus()")
+    report.keys("a")  # searched within the lasso
+    x, y = report.point(1, 0)
+    around = [(x - 2, y - 2), (x + 60, y), (x + 60, y + 60), (x, y + 60), (x - 3, y - 1)]
+    report.move(*around, pressed=True)
+    report.wait(lambda: "20" in report.texts("#table td[data-name='rank']"))
+    assert report.text("#pinned h3") == "Pick 1 of 20"
+    assert report.listen().errors == []
+
+
 def test_search_finds_texts_in_picks_and_in_the_pool(report: Page, sample: Sample) -> None:
     report.js("document.getElementById('search').focus()")
     report.keys("BRIDGE")
@@ -335,6 +353,19 @@ def test_themes_follow_the_system_and_the_button(page: Page, sample: Sample, wid
     assert page.js(OVERFLOW) == 0
 
 
+def test_many_columns_and_long_names_leave_room(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    data["signals"] = [f"helpfulness {at}" for at in range(5)]
+    data["rows"]["signals"] *= 5
+    data["selections"][0]["name"] = "a-selection-of-a-long-name-2026.jsonl"
+    data["selections"] *= 2
+    report = rendered(sample.report.with_name("wide.html"), data)
+    for width in (1024, 375):
+        page.open(report, width)
+        text = "return document.querySelector('#table td.text').offsetWidth"
+        assert (page.js(OVERFLOW), page.js(text) > 240) == (0, True)
+
+
 def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
     def look() -> list[Any]:
         found: list[Any] = page.js(
@@ -361,6 +392,12 @@ def test_long_names_are_cut_between_characters(report: Page) -> None:
     assert report.js(cut, 4) == ["😀…", "…😀"]
     assert report.js(cut, 5) == ["😀😀…", "…😀😀"]
     assert report.js(cut, 8) == ["😀😀😀😀"] * 2
+
+
+def test_large_and_small_numbers_are_short(report: Page) -> None:
+    numbers = [None, 0, 3.14159, -1234.5, 98765432, 1e12, -1e100, 5e-324]
+    texts = ["\u2013", "0", "3.14", "-1,234", "98,765,432", "1.00e+12", "-1.00e+100", "5e-324"]
+    assert report.js("return arguments[0].map(short)", numbers) == texts
 
 
 def test_embeddings_that_were_kept_nowhere_are_called_so(page: Page, sample: Sample) -> None:
@@ -454,7 +491,14 @@ def test_smallest_cases_open(
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")
     assert page.errors == []
-    assert page.text("#headline") == f"{len(picks)} of {len(rows)} rows"
+    many = "row" if len(rows) == 1 else "rows"
+    assert page.text("#headline") == f"{len(picks)} of {len(rows)} {many}"
+    if len(picks) == 1:
+        assert page.text(".answer:last-child .figure") == "1 row"
+        told = page.text(".answer:last-child p")
+        assert told.startswith("keeps ")
+        assert told.endswith(" of that: the curve does not bend before its end.")
+    assert "1 rows" not in page.js("return document.querySelector('main').innerText")
     assert "NaN" not in page.js("return document.querySelector('main').innerText")
 
 
@@ -462,7 +506,7 @@ def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
     pool, store, picks = tmp_path / "pool.jsonl", tmp_path / "pool.npy", tmp_path / "picks.jsonl"
     lines = [orjson.dumps({"text": f"row {n}"}) + b"\n" for n in range(3000)]
     pool.write_bytes(b"".join(lines))
-    picks.write_bytes(b"".join(lines[:60]))
+    picks.write_bytes(b"".join(lines[:1200]))
     embed(pool, store)
     assert gip("report", pool, "-e", store, "-s", picks, "-o", tmp_path / "r.html").returncode == 0
     page.open(tmp_path / "r.html")
@@ -477,6 +521,11 @@ def test_many_rows_are_drawn_by_webgl(page: Page, tmp_path: Path) -> None:
         """
     )
     assert drawn > 3000
+    scale = page.js(
+        "return [...document.querySelectorAll('#map .cbaxis text')]"
+        ".filter((label) => label.checkVisibility()).map((label) => label.textContent)"
+    )
+    assert scale == ["1", "1,200"]
     at = page.point(1, 7)
     page.move((at[0] - 30, at[1]), at)
     page.wait(lambda: not page.js("return document.getElementById('tip').hidden"))

@@ -21,10 +21,14 @@ async function unpack(id) {
 }
 
 const count = (number) => number.toLocaleString("en-US");
+const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const signed = (number, digits = 2) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(digits)}`;
-const short = (number) =>
-  number === null ? "–" : Math.abs(number) >= 1000 ? count(Math.round(number)) : String(+number.toPrecision(3));
+const short = (number) => {
+  if (number === null) return "–";
+  const size = Math.abs(number);
+  return size >= 1e12 ? number.toExponential(2) : size >= 1000 ? count(Math.round(number)) : String(+number.toPrecision(3));
+};
 /** Both never cut a character that JavaScript keeps as two. */
 const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, "")}…` : text);
 /** A path's end, where its name is. */

@@ -54,14 +54,14 @@ function drawCurve(node, selections, active) {
     marker: { symbol: "diamond", size: 12, color: theme.colour("picks"), line: { color: theme.colour("ground"), width: 2 } },
   });
   const label = {
-    x: knee.n, y: knee.captured, text: `<b>${count(knee.n)} rows</b>${narrow ? "" : ": the curve bends here"}`, showarrow: false,
+    x: knee.n, y: knee.captured, text: `<b>${counted(knee.n, "row")}</b>${narrow || knee.n === size ? "" : ": the curve bends here"}`, showarrow: false,
     // Beside a concave curve there is room above to the left, if the knee is not at the edge.
     ...(knee.n > 0.3 * Math.max(...selections.map((one) => one.size))
       ? { xanchor: "right", yanchor: "bottom", xshift: -10, yshift: 6 }
       : { xanchor: "left", yanchor: "top", xshift: 12, yshift: -8 }),
     borderpad: 2, bgcolor: `${theme.colour("ground")}d9`, font: { color: theme.colour("ink") },
   };
-  const about = `Captured energy against number of picks: ${percent(curve.captured.at(-1))} at ${count(size)} picks, ` +
+  const about = `Captured energy against number of picks: ${percent(curve.captured.at(-1))} at ${counted(size, "pick")}, ` +
     `random ${percent(random.mean.at(-1))}; the curve bends at ${count(knee.n)}.`;
   draw(node, traces, {
     hovermode: "x unified",
@@ -82,7 +82,12 @@ function drawMap(node, data, selection, webgl) {
   const dot = pool.length > 10000 ? 3 : pool.length > 1500 ? 4 : 6;
   const at = (rows) => ({ x: rows.map((row) => x[row]), y: rows.map((row) => y[row]) });
   const rows = picks.map(([row]) => row);
-  const bar = { orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0, tickvals: [1, selection.size], title: { text: "rank", side: "top", font: { size: 13 } } };
+  const ends = [1, selection.size];
+  const bar = {
+    orientation: "h", thickness: 10, len: 0.45, x: 1, xanchor: "right", y: 1, yanchor: "bottom", outlinewidth: 0,
+    xpad: 32, // Plotly hides a label for which there is no room beside the bar
+    tickvals: ends, ticktext: ends.map(count), title: { text: "rank", side: "top", font: { size: 13 } },
+  };
   const traces = [
     { type, mode: "markers", ...at(pool), customdata: pool, name: "pool", marker: { size: dot, color: theme.colour("pool"), opacity: 0.75 } },
     {
@@ -95,7 +100,7 @@ function drawMap(node, data, selection, webgl) {
     { type: "scatter", mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: dot + 14, symbol: "circle-open", color: theme.colour("ink"), line: { width: 3 } } },
   ];
   const hidden = { showgrid: false, showticklabels: false, ticks: "" };
-  const about = `Map of ${count(x.length)} rows, ${count(rows.length)} of them picks. The table of rows below lists the same.`;
+  const about = `Map of ${counted(x.length, "row")}, ${count(rows.length)} of them picks. The table of rows below lists the same.`;
   return draw(node, traces.map((trace) => ({ hoverinfo: "none", ...trace })), {
     dragmode: selection.drag ?? "zoom", showlegend: false, hovermode: "closest", margin: { l: 0, r: 0, t: 50, b: 0 },
     xaxis: hidden, yaxis: hidden,

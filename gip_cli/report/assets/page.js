@@ -22,10 +22,12 @@ function showAnswers(data, selection) {
   const ahead = captured - random.mean.at(-1);
   const better = captured > random.high.at(-1);
   const needs = random.needed === null
-    ? [`Even `, strong(`${count(random.searched)} random rows`), " capture less."]
-    : ["Random takes ", strong(`${count(random.needed)} rows`), " for as much."];
+    ? [`Even `, strong(counted(random.searched, "random row")), " capture less."]
+    : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
+  const bend = knee.n === selection.size ? "the curve does not bend before its end"
+    : knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here";
   document.title = `gip report: ${selection.name}`;
-  byId("headline").textContent = `${count(selection.size)} of ${count(data.pool.rows)} rows`;
+  byId("headline").textContent = `${count(selection.size)} of ${counted(data.pool.rows, "row")}`;
   byId("from").textContent = `${selection.name}, picked from ${data.pool.name}`;
   fill("answers",
     answer("What did I get?", percent(captured),
@@ -34,8 +36,8 @@ function showAnswers(data, selection) {
     answer("Is it better than random?", el("span", { className: better ? "picks-ink" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : "No"),
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : [`${data.signals.length ? "Too few rows have all signals" : "The pool has no signals"} to rank by.`]),
-    answer("How small can I go?", `${count(knee.n)} rows`,
-      ["keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here"}.`]));
+    answer("How small can I go?", counted(knee.n, "row"),
+      [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${bend}.`]));
   fill("warnings",
     ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
     ...data.notes.map((text) => el("li", {}, text)));
@@ -122,7 +124,7 @@ function showRedundancy(selection, rows, pin) {
 function showRun(data, selection) {
   const { receipt } = selection;
   const facts = {
-    "pool": `${data.pool.name}, ${count(data.pool.rows)} rows, ${count(data.pool.pickable)} of which could be picked`,
+    "pool": `${data.pool.name}, ${counted(data.pool.rows, "row")}, ${count(data.pool.pickable)} of which could be picked`,
     "query": Object.entries(data.query).map(([name, share]) => `${name} ${percent(share, 0)}`).join(", "),
     "noise": short(data.noise),
     "report by": `gip ${data.gip}`,
@@ -157,6 +159,7 @@ class Page {
   }
 
   listen() {
+    addEventListener("resize", () => this.rows.fit());
     byId("selection").addEventListener("change", (event) => this.show(event.target.value));
     byId("theme").addEventListener("click", () => (theme.set(!theme.dark()), this.draw()));
     byId("search").addEventListener("input", (event) => this.narrow({ query: event.target.value.toLowerCase() }));
@@ -203,6 +206,7 @@ class Page {
     if (on && !classList.contains("print")) this.dark = theme.dark();
     classList.toggle("print", on);
     theme.set(!on && this.dark);
+    this.rows.fit();
     await this.draw();
     for (const chart of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(chart, { autosize: true });
   }
@@ -212,7 +216,7 @@ class Page {
     this.heard = true;
     const tip = byId("tip");
     let hovered; // the row under the mouse, if any
-    let pressed; // where the mouse went down, and on which row
+    let pressed; // where the mouse went down, and on which row, until it moves away
     const row = (event) => event.points.find((point) => point.customdata !== undefined)?.customdata;
     this.map.on("plotly_hover", (event) => {
       hovered = row(event);
@@ -230,12 +234,16 @@ class Page {
     // Plotly's own click is lost where the mouse moves by a pixel while it is down; taps have only that.
     this.map.on("plotly_click", (event) => row(event) !== undefined && this.pin(row(event)));
     this.map.addEventListener("mousedown", ({ clientX: x, clientY: y }) => (pressed = { x, y, row: hovered }), true);
-    addEventListener("mouseup", ({ clientX: x, clientY: y }) => {
-      if (pressed?.row !== undefined && Math.hypot(x - pressed.x, y - pressed.y) < 5) this.pin(pressed.row);
+    addEventListener("mousemove", ({ clientX: x, clientY: y }) => {
+      if (pressed && Math.hypot(x - pressed.x, y - pressed.y) >= 5) pressed = undefined; // a lasso may come back
+    }, true);
+    addEventListener("mouseup", () => {
+      if (pressed?.row !== undefined) this.pin(pressed.row);
       pressed = undefined;
     }, true);
     this.map.on("plotly_selected", (event) => {
-      if (event?.points.length) this.narrow({ lasso: new Set(event.points.map((point) => point.customdata)) });
+      const inside = (event?.points ?? []).map((point) => point.customdata).filter((row) => row !== undefined); // not the ring
+      if (inside.length) this.narrow({ lasso: new Set(inside) });
     });
     this.map.on("plotly_deselect", () => this.narrow({ lasso: null }));
   }

@@ -1,6 +1,7 @@
 // Rows as people read them: the card of one, the tip of a hovered one, the table of many.
 
 const PER_PAGE = 25;
+const TABLE = 785; // pixels that a table takes at least; below, and where its columns need more, rows are cards
 const RANK = 0, GAIN = 2; // their columns' places; columns go by place, as a dataset may call a signal anything
 
 class Rows {
@@ -63,7 +64,7 @@ class Rows {
       const [role, text] = rows.turns[row].slice(at, at + 2);
       turns.push(el("div", { className: "turn" }, el("b", {}, role), el("div", { dir: "auto" }, text)));
     }
-    const left = rows.cut[row] ? el("p", { className: "muted" }, `${count(rows.cut[row])} more characters in the file`) : null;
+    const left = rows.cut[row] ? el("p", { className: "muted" }, `${counted(rows.cut[row], "more character")} in the file`) : null;
     const name = rank === undefined ? "Not picked" : `Pick ${count(rank + 1)} of ${count(this.selection.size)}`;
     const place = el("p", { className: "muted" }, `line ${count(rows.line[row])} of the pool`);
     return [el("h3", {}, name), place, facts, ...turns, left].filter((part) => part !== null);
@@ -125,13 +126,20 @@ class Rows {
     const columns = this.columns();
     const lines = rows.slice(this.page * PER_PAGE, (this.page + 1) * PER_PAGE).flatMap((row) => this.line(row, columns));
     byId("table").tBodies[0].replaceChildren(...lines);
-    const what = this.scope === "picks" ? "picks" : "rows";
+    const all = counted(of, this.scope === "picks" ? "pick" : "row");
     const where = this.lasso ? " inside the lasso" : "";
-    byId("found").textContent = rows.length === of ? `${count(of)} ${what}` : `${count(rows.length)} of ${count(of)} ${what}${where}`;
+    byId("found").textContent = rows.length === of ? all : `${count(rows.length)} of ${all}${where}`;
     byId("clear").hidden = !this.lasso;
     byId("page").textContent = `Page ${count(this.page + 1)} of ${count(pages)}`;
     byId("previous").disabled = this.page === 0;
     byId("next").disabled = this.page === pages - 1;
+    this.fit();
+  }
+
+  fit() {
+    const table = byId("table");
+    table.classList.remove("cards");
+    table.classList.toggle("cards", Math.max(TABLE, table.offsetWidth) > table.parentElement.clientWidth);
   }
 
   line(row, columns) {
