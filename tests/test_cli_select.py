@@ -460,6 +460,28 @@ def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) ->
     assert "picked 50 of the 60 asked for" in said
 
 
+@pytest.mark.parametrize(
+    "budget",
+    [
+        ("-k", 12),
+        ("--tokens", 300),
+        ("-k", 12, "--group-field", "lang", "--max-per-group", 5),
+    ],
+)
+def test_near_duplicates_are_as_many_as_rows_rejected_for_it(
+    budget: tuple[object, ...], select: Select, pool: Path, out: Path
+) -> None:
+    """Also where the budget or a group's limit had closed a row before a pick came near."""
+    rejects = out.parent / "rejects.jsonl"
+    said = select(pool, out, *budget, "--dedup-threshold", 0.6, "--rejects", rejects)
+    count = sum(one["gip"]["reason"] == "duplicate" for one in read(rejects))
+    rows = make_rows()
+    near = (vectors_of(rows) @ vectors_of(read(out)).T > 0.6).any(axis=1)
+    near[[7, *(one["n"] for one in read(out))]] = False  # one without a signal, and the picks
+    assert count == near.sum() == receipt_of(out)["duplicates_avoided"]
+    assert f"{count} near-duplicates of picks avoided" in said
+
+
 def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Path) -> None:
     rejects = out.parent / "rejects.jsonl"
     rows = make_rows()
