@@ -19,15 +19,17 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Given:
-    """Rows given, in their files' order: every row counts, also one that is given twice.
+    """Rows given, in their files' order, each text once.
 
-    `unscored` is the number whose weight is 1 because nothing says how good they are.
+    `unscored` is the number whose weight is 1 because nothing says how good they are, `repeated`
+    that of the files' other rows, whose texts are here already.
     """
 
     keys: Keys
     vectors: npt.NDArray[np.float32]  # (g, d)
     weights: Array  # (g,)
     unscored: int
+    repeated: int
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -50,7 +52,8 @@ def gather_given(
 
     A row's weight follows from its own signals, mapped by the pool's ranges and cut to [0, 1].
     If it lacks one (`select` takes signals out of what it writes), the pool's row of the same key
-    speaks for it; if there is none, the weight is 1, as without signals.
+    speaks for it; if there is none, the weight is 1, as without signals. Of rows of one text the
+    first that has its own signals counts, else the first.
 
     Parameters
     ----------
@@ -66,17 +69,23 @@ def gather_given(
     """
     keys = np.concatenate([one.keys for one in companions])
     vectors = np.concatenate([one.vectors for one in companions])
-    if not signals.names:
-        return Given(keys, vectors, np.ones(len(keys)), 0)
-    values = np.concatenate([_values(one, signals) for one in companions])
-    unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
-    weights = quality_weights(unit, shares, power)
+    weights = np.ones(len(keys))
+    if signals.names:
+        values = np.concatenate([_values(one, signals) for one in companions])
+        unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
+        weights = quality_weights(unit, shares, power)
+    best = np.argsort(np.isnan(weights), kind="stable")
+    at = np.sort(best[join_keys(keys[best], keys[best]) == np.arange(len(keys))])
+    repeated = len(keys) - len(at)
+    keys, vectors, weights = keys[at], vectors[at], weights[at]
     in_pool = join_keys(pool_keys, keys)
     weights = np.where(
         np.isnan(weights) & (in_pool >= 0), pool_weights[np.maximum(in_pool, 0)], weights
     )
     unscored = np.isnan(weights)
-    return Given(keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)))
+    return Given(
+        keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)), repeated
+    )
 
 
 def _values(companion: Companion, signals: Signals) -> Array:

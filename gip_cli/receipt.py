@@ -89,6 +89,7 @@ def receipt(
         if given is None
         else {
             "rows": len(given),
+            "repeated": given.repeated,
             "in_pool": int(np.count_nonzero(rows.reasons == Reason.GIVEN)),
             "without_signals": given.unscored,
             "captured": selection.captured_given,

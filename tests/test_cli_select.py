@@ -376,6 +376,19 @@ def test_a_selection_is_extended_by_one_command(select: Select, pool: Path, out:
     assert "5 of 60 rows are given and cannot be picked" in said
 
 
+def test_a_text_given_twice_counts_once(select: Select, pool: Path, out: Path) -> None:
+    given = write_rows(out.parent / "given.jsonl", make_rows()[:5])
+    copy = shutil.copy(given, out.parent / "copy.jsonl")
+    select(pool, out, "-k", 10, "--given", given)
+    once = out.read_bytes(), receipt_of(out)
+    said = select(pool, out, "-k", 10, "--given", given, "--given", copy)
+    assert "gip: 5 of 10 given rows repeat the text of another: each text counts once\n" in said
+    assert out.read_bytes() == once[0]
+    twice = receipt_of(out)
+    assert twice["given"] == once[1]["given"] | {"repeated": 5}
+    assert (twice["noise"], twice["captured"]) == (once[1]["noise"], once[1]["captured"])
+
+
 def test_rows_given_are_known_by_their_text(select: Select, pool: Path, out: Path) -> None:
     """What `select` wrote has no signals any more; the pool's row of the same text has."""
     select(pool, out, "-k", 15)

@@ -93,6 +93,11 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         if not file["rows"]:
             tell(f"{file['path']}: no usable rows, so none are given by it")
     given = figures["given"]
+    if given and (repeated := given["repeated"]):
+        tell(
+            f"{repeated:,} of {counted(given['rows'] + repeated, 'given row')} "
+            f"{'repeats' if repeated == 1 else 'repeat'} the text of another: each text counts once"
+        )
     if given and given["without_signals"]:
         tell(
             f"{counted(given['without_signals'], 'given row')} without signals, here or in the "
