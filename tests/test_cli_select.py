@@ -17,8 +17,11 @@ import numpy as np
 import orjson
 import pytest
 
+from gip_cli.formats import Renderer
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.store import write_embeddings
 from tests import toys
-from tests.selecting import embed, row, unit, write_rows
+from tests.selecting import VectorEncoder, embed, row, unit, write_rows
 from tests.toys import GIP
 
 D = 6
@@ -149,6 +152,8 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--signal", "bad"), "no row has signal 'bad'; signals here: good"),
         (("-k", 3, "--signal", "good=0"), "--signal 'good=0' is not NAME=WEIGHT"),
         (("-k", 3, "--signal", "good", "--no-signals"), "exclude each other"),
+        (("-k", 3, "--signal-weight", 1, "--no-signals"), "--signal-weight and --no-signals"),
+        (("-k", 3, "--quality-power", 2, "--no-signals"), "--quality-power and --no-signals"),
         (("-k", 3, "--exclude-threshold", 0.8), "--exclude-threshold goes with --exclude"),
         (("-k", 3, "--target-weight", 2), "--target-weight goes with --target"),
         (("-k", 3, "--format", "alpaca"), "made by reading rows as text; leave out --format"),
@@ -376,6 +381,30 @@ def test_a_selection_is_extended_by_one_command(select: Select, pool: Path, out:
     assert "5 of 60 rows are given and cannot be picked" in said
 
 
+@pytest.mark.parametrize("option", ["--quality-power", "--signal-weight"])
+def test_what_means_nothing_without_signals_is_refused(option: str, gip: Gip, out: Path) -> None:
+    pool = write_rows(out.parent / "pool.jsonl", [stripped(one) for one in make_rows()])
+    embed(pool, D)
+    run = gip("select", pool, "-o", out, "-k", 3, option, 2)
+    what = f"{option} goes with signals, and the rows have none; attach them with gip score"
+    assert (run.code, run.error, out.exists()) == (2, f"{pool}: {what}", False)
+
+
+def test_the_format_of_a_file_beside_the_pool_is_told_where_it_is_another(
+    select: Select, pool: Path, out: Path
+) -> None:
+    same = write_rows(out.parent / "same.jsonl", make_rows()[:2])
+    words = [one["text"].split(" ", 1) for one in make_rows()[:2]]
+    lines = [{"question": first, "answer": rest} for first, rest in words]
+    other = write_rows(out.parent / "other.jsonl", lines)
+    with RowFile(other, BadRows(), reread=True) as rows:
+        write_embeddings(rows, other.with_suffix(".npy"), VectorEncoder(D), Renderer("qa"))
+    said = select(pool, out, "-k", 3, "--given", same, "--target", other)
+    assert [line for line in said.splitlines() if line.endswith(" rows")] == [
+        f"gip: {other}: qa rows"
+    ]
+
+
 def test_a_text_given_twice_counts_once(select: Select, pool: Path, out: Path) -> None:
     given = write_rows(out.parent / "given.jsonl", make_rows()[:5])
     copy = shutil.copy(given, out.parent / "copy.jsonl")
@@ -459,6 +488,10 @@ def test_rows_near_an_excluded_one_are_never_picked(select: Select, pool: Path, 
         np.flatnonzero(near)
     )
     assert f"{near.sum()} of 60 rows are too close to an excluded one" in said
+    write_rows(exclude, [row([-1.0] * D)])
+    embed(exclude, D)
+    said = select(pool, out, "-k", 40, "--exclude", exclude)
+    assert "gip: 0 of 60 rows are too close to an excluded one\n" in said
 
 
 def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) -> None:

@@ -85,8 +85,8 @@ class QueryOptions:
         float | None, _query(metavar="W", help="The targets' share; default 1.")
     ] = None
     quality_power: Annotated[
-        float, _query(metavar="P", help="Larger leans to quality; default 2.")
-    ] = 2.0
+        float | None, _query(metavar="P", help="Larger leans to quality, 0 to 10; default 2.")
+    ] = None
     noise: Annotated[
         str, _query(metavar="S2", help="Larger: typical, smaller: diverse; or auto.")
     ] = "auto"
@@ -99,8 +99,8 @@ class QueryOptions:
 
         if self.no_signals and self.signal:
             raise UsageError("--signal and --no-signals exclude each other")
-        if self.no_signals and self.signal_weight is not None:
-            raise UsageError("--signal-weight and --no-signals exclude each other")
+        if self.no_signals and self.for_signals:
+            raise UsageError(f"{self.for_signals} and --no-signals exclude each other")
         if self.target_weight is not None and not self.target:
             raise UsageError("--target-weight goes with --target")
         return Sources(
@@ -108,8 +108,15 @@ class QueryOptions:
             self_weight=self.self_weight,
             signal_weight=self.signal_weight,
             target_weight=1.0 if self.target_weight is None else self.target_weight,
-            quality_power=self.quality_power,
+            quality_power=2.0 if self.quality_power is None else self.quality_power,
         )
+
+    @property
+    def for_signals(self) -> str:
+        """The option said that means nothing without signals; empty if none is."""
+        if self.signal_weight is not None:
+            return "--signal-weight"
+        return "--quality-power" if self.quality_power is not None else ""
 
     def variance(self) -> float | Literal["auto"]:
         if self.noise == "auto":

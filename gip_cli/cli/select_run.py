@@ -27,7 +27,7 @@ from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
-from gip_cli.errors import CheckFailed
+from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -76,7 +76,18 @@ def run(
     ):
         pool = pool_of(file, store, fields).sharing(store)
         beside = Companions(store, skip_bad=skip_bad).read_parts(read)
-        problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
+        companions = [one for part in beside.values() for one in part]
+        for one in companions:
+            if one.format != pool.renderer.format:
+                tell(f"{one.path}: {one.format} rows")
+        candidates = gather_candidates(pool, store, plan, **beside)
+        if query.for_signals and not candidates.signals_used:
+            raise UsageError(
+                f"{query.for_signals} goes with signals, and the rows have none",
+                "attach them with gip score",
+                path=file.name,
+            )
+        problem = Problem.pose(plan, candidates)
         selection = _solve(problem, keep_partial=output.keep_partial)
         before_picks.pop_all()
         with _kept(selection) if output.keep_partial else nullcontext():
@@ -86,12 +97,10 @@ def run(
                 store=store,
                 store_path=file_name(store_path) if store_path else None,
                 beside=beside,
-                options=options_said(
-                    budget, query, groups, rows, output, problem.candidates.signals_used
-                ),
+                options=options_said(budget, query, groups, rows, output, candidates.signals_used),
             )
             summarise(figures, tell)
-            for skipped in (bad, *(one.skipped for part in beside.values() for one in part)):
+            for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
             _enough(figures, output.min_captured)
             if output.check:

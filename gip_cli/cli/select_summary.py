@@ -83,6 +83,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
+        tell(f"0 of {rows:,} rows {_CLOSED[Reason.EXCLUDED.words]}")
     quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
     if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
         tell(
