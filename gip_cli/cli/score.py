@@ -111,6 +111,8 @@ def score(
         for count, row in enumerate(usable, 1):  # noqa: B007 - told below
             out.write(one_line(_scored(row, lines)) + b"\n")
         scorer.check()
+    for scale in scorer.scales():
+        note(scale)
     for name, missing in scorer.missing.items():
         note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
     note(f"{counted(count, 'row')} scored")
