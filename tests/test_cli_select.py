@@ -282,6 +282,12 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
         "shortfall": 2,
     }  # fmt: skip
 
+    said = select(pool, out, "--group-field", "lang", "--per-group", 12, "-k", 20)
+    few = sum(entry["shortfall"] > 0 for entry in receipt_of(out)["quotas"]["table"])
+    groups = "1 group has" if few == 1 else f"{few} groups have"
+    assert f"gip: {groups} fewer than --per-group 12: the budget ended first\n" in said
+    assert "short" not in said
+
     shares = out.parent / "shares.json"
     shares.write_text('{"de": 1, "fr": 3}')
     said = select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
@@ -655,6 +661,15 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     run = gip("select", pool, "-o", out.with_name("none.jsonl"), "-k", 8, "--check")
     assert run.code == 1
     assert "missing" in run.error
+    options = ("-k", 8, "--annotate", "--check", "--min-captured", 0.99)
+    run = gip("select", pool, "-o", out, *options)
+    assert (run.code, f"{out}: up to date" in run.stderr) == (1, True)
+    little = run.error
+    assert little.startswith("captured 0.")
+    run = gip("select", pool, "-o", out, *options, "--order", "input")
+    assert run.code == 1
+    assert f"{out}: stale: the same rows in another order; " in run.error
+    assert run.error.endswith(f"; run without --check; also {little}")
 
 
 def test_a_result_below_the_least_is_not_written(

@@ -124,7 +124,14 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
     if quotas:
         _tell_none_of_it(table, quotas["unit"], tell)
-        _tell_short(table, quotas["unit"], tell)
+        if _cut_off(figures):
+            if few := sum(row["shortfall"] > 0 for row in table):
+                groups = f"{counted(few, 'group')} {'has' if few == 1 else 'have'}"
+                tell(
+                    f"{groups} fewer than --per-group {table[0]['quota']:,}: the budget ended first"
+                )
+        else:
+            _tell_short(table, quotas["unit"], tell)
 
 
 def _no_more(figures: Figures) -> str:
@@ -136,6 +143,13 @@ def _no_more(figures: Figures) -> str:
     limits = ("per_group", "max_per_group", "group_share")
     option = next(f"--{one.replace('_', '-')} {options[one]}" for one in limits if one in options)
     return f"no row can be picked but from groups that are full ({option})"
+
+
+def _cut_off(figures: Figures) -> bool:
+    """Whether groups might have had their --per-group but for another budget."""
+    options = figures["options"]
+    other = figures["asked"] is not None or bool({"tokens", "captured"} & options.keys())
+    return other and "per_group" in options and figures["stopped"] != "exhausted"
 
 
 def _tell_none_of_it(table: Sequence[Figures], unit: str, tell: Tell) -> None:
