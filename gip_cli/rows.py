@@ -149,7 +149,7 @@ class RowFile(Stream):
                 what, remedy = "not UTF-8", "convert the file with iconv, or pass --skip-bad"
             elif line == 1 and raw[:1] == b"{" and raw[-1:] in b"{,":
                 what = "an object over several lines"
-                remedy = "write one a line (jq -c . FILE), or pass --skip-bad"
+                remedy = "write one a line: jq -c . FILE"
             elif line == 1 and error.pos == 0:
                 remedy = "convert the file to JSONL, one object a line, or pass --skip-bad"
         else:

@@ -104,7 +104,7 @@ REFUSED = {
     b'{"a": 1} {"a": 2}': ":1: not JSON",
     b"1\n": ":1: a JSON number where an object was expected",
     b'"x"\n': ":1: a JSON string where an object was expected",
-    b'{\n "a": 1\n}\n': ":1: an object over several lines; write one a line (jq -c . FILE), or",
+    b'{\n "a": 1\n}\n': ":1: an object over several lines; write one a line: jq -c . FILE",
     b'{"a": 1,\n "b": 2}\n': ":1: an object over several lines; write one a line",
     b"\x93NUMPY\x01\x00v\x00{'descr'": ": a NumPy array, not rows; give the file of rows it was",
     b"null\n": ":1: a JSON null where an object was expected",

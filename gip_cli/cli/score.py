@@ -46,7 +46,9 @@ def score(
     range: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=LO:HI", help="The signal's scale; default: what the pool spans."
+            metavar="NAME=LO:HI",
+            help="The signal's scale, beyond which values are refused; default: the rows' span. "
+            "Repeatable.",
         ),
     ] = None,
     overwrite: Annotated[
