@@ -28,6 +28,7 @@ class Companion:
     """A file's rows in the space of the pool: keys (t, 16), signals (t, a), vectors (t, d)."""
 
     path: str
+    format: str  # as `Renderer.format`; the pool's for a file without rows
     digest: str  # as `Pool.digest`
     keys: Keys
     signals: Signals
@@ -92,7 +93,8 @@ class Companions:
                 digest = blake2b(digest_size=16).hexdigest()
                 keys = np.empty((0, KEY_BYTES), dtype=np.uint8)
                 vectors = np.empty((0, width), dtype=np.float32)
-                return Companion(rows.name, digest, keys, SignalColumns().signals(), vectors, bad)
+                signals = SignalColumns().signals()
+                return Companion(rows.name, ours.format, digest, keys, signals, vectors, bad)
             except NotOfFormatError as error:
                 remedy = "give rows of one format that gip embed knows, or pass --skip-bad"
                 if ours.fields:
@@ -107,7 +109,9 @@ class Companions:
                 missing &= ~found
             if missing.any():
                 vectors[missing] = self._encoded(rows, renderer, missing)
-        return Companion(rows.name, pool.digest, pool.keys, pool.signals, vectors, bad)
+        return Companion(
+            rows.name, renderer.format, pool.digest, pool.keys, pool.signals, vectors, bad
+        )
 
     def _stores(self, path: str) -> Iterator[Embeddings]:
         yield self._embeddings

@@ -19,15 +19,18 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Given:
-    """Rows given, in their files' order: every row counts, also one that is given twice.
+    """Rows given, in their files' order, but those that another file has, too.
 
-    `unscored` is the number whose weight is 1 because nothing says how good they are.
+    `unscored` is the number whose weight is 1 because nothing says how good they are, `repeated`
+    that of the rows left out. A text counts as often as the file that repeats it most: a selection
+    may hold two rows of one text, which are two observations.
     """
 
     keys: Keys
     vectors: npt.NDArray[np.float32]  # (g, d)
     weights: Array  # (g,)
     unscored: int
+    repeated: int
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -50,7 +53,8 @@ def gather_given(
 
     A row's weight follows from its own signals, mapped by the pool's ranges and cut to [0, 1].
     If it lacks one (`select` takes signals out of what it writes), the pool's row of the same key
-    speaks for it; if there is none, the weight is 1, as without signals.
+    speaks for it; if there is none, the weight is 1, as without signals. Of a row in several files
+    the first that has its own signals counts, else the first.
 
     Parameters
     ----------
@@ -66,17 +70,35 @@ def gather_given(
     """
     keys = np.concatenate([one.keys for one in companions])
     vectors = np.concatenate([one.vectors for one in companions])
-    if not signals.names:
-        return Given(keys, vectors, np.ones(len(keys)), 0)
-    values = np.concatenate([_values(one, signals) for one in companions])
-    unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
-    weights = quality_weights(unit, shares, power)
+    weights = np.ones(len(keys))
+    if signals.names:
+        values = np.concatenate([_values(one, signals) for one in companions])
+        unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
+        weights = quality_weights(unit, shares, power)
+    turns = np.concatenate([_turns(one.keys) for one in companions])
+    best = np.argsort(np.isnan(weights), kind="stable")
+    same = np.stack([join_keys(keys, keys), turns])[:, best]
+    at = np.sort(best[np.unique(same, axis=1, return_index=True)[1]])
+    repeated = len(keys) - len(at)
+    keys, vectors, weights = keys[at], vectors[at], weights[at]
     in_pool = join_keys(pool_keys, keys)
     weights = np.where(
         np.isnan(weights) & (in_pool >= 0), pool_weights[np.maximum(in_pool, 0)], weights
     )
     unscored = np.isnan(weights)
-    return Given(keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)))
+    return Given(
+        keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)), repeated
+    )
+
+
+def _turns(keys: Keys) -> npt.NDArray[np.int64]:
+    """(t,) how many rows of the same key each has before it."""
+    first = join_keys(keys, keys)
+    order = np.argsort(first, kind="stable")
+    _, starts, counts = np.unique(first[order], return_index=True, return_counts=True)
+    turns = np.empty(len(keys), np.int64)
+    turns[order] = np.arange(len(keys)) - np.repeat(starts, counts)
+    return turns
 
 
 def _values(companion: Companion, signals: Signals) -> Array:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gip_cli.errors import UsageError
+import numpy as np
+
+from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
+from gip_cli.printable import printable
 from gip_cli.rows import Row
 from gip_cli.signals import attach, refuse_present
 
@@ -19,6 +23,9 @@ _REDUCE: dict[str, Callable[[list[float]], float]] = {
     "min": min,
     "last": lambda numbers: numbers[-1],
 }
+
+_FEW = 100  # one row in so many may lie far from the others
+_NARROW = 0.1  # share of a scale in which rows hardly differ
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,8 @@ class MetadataScorer:
         self._overwrite = overwrite
         self._require = require
         self._first: Row | None = None
+        self._odd: dict[str, Row] = {}  # the first that has something, but no number, in the field
+        self._undeclared = {name: array("d") for name in self.names - ranges.keys()}
         self.rows = 0
         self.missing: Counter[str] = Counter()
 
@@ -141,6 +150,8 @@ class MetadataScorer:
                     remedy = source.joined(row) or "drop --require"
                     raise row.error(f"no number in field {source.field!r}", remedy)
                 self.missing[source.name] += 1
+                if source.name not in self._odd and lookup(row.value, source.field) is not None:
+                    self._odd[source.name] = row
             elif source.name in self._ranges:
                 low, high = self._ranges[source.name]
                 if not low <= value <= high:
@@ -148,14 +159,39 @@ class MetadataScorer:
                         f"{source.name} is {value:g}, outside its range {low:g}:{high:g}",
                         "widen --range or mend the row",
                     )
+            else:
+                self._undeclared[source.name].append(value)
         return attach(row, signals, self._ranges, self._lower)
 
     def check(self) -> None:
         """Raise InputError for a field in which no row at all had a number."""
         for source in self._sources:
             if self._first and self.missing[source.name] == self.rows:
-                raise self._first.error(
-                    f"no row has a number in field {source.field!r}",
-                    source.joined(self._first)
-                    or f"fields here: {members_shown(self._first.value)}",
+                what = f"no row has a number in field {source.field!r}"
+                odd = self._odd.get(source.name, self._first)
+                remedy = source.joined(odd) or f"fields here: {members_shown(self._first.value)}"
+                if isinstance(value := lookup(odd.value, source.field), str):
+                    what += f" (line {odd.line}: {printable(repr(value))})"
+                    remedy = "write numbers there, or choose another field"
+                raise InputError(what, remedy, path=self._first.source)
+
+    def scales(self) -> Iterator[str]:
+        """What to tell of each signal without a declared range: the scale that the rows span."""
+        for source in self._sources:
+            if not (known := self._undeclared.get(source.name)):
+                continue
+            values = np.sort(np.frombuffer(known))
+            low, high = values[[0, -1]].tolist()
+            scale = f"scale {low:g} to {high:g}, as the rows span"
+            yield f"{source.name}: {scale} (--range sets another)"
+            few = len(values) // _FEW
+            most = len(values) - few
+            with np.errstate(over="ignore"):
+                widths = values[most - 1 :] - values[: few + 1]
+            at = int(np.argmin(widths))
+            if few and 0 < widths[at] < _NARROW * (high - low):
+                yield (
+                    f"{source.name}: 99% of the rows lie from {values[at]:g} to "
+                    f"{values[at + most - 1]:g}, where on that scale they hardly differ: "
+                    "mend or cut what lies beyond"
                 )

@@ -11,6 +11,7 @@ from gip_cli.candidates import Array, Candidates, Mask, Reason, Reasons, Rows
 from gip_cli.constraints import All, Caps
 from gip_cli.errors import UsageError
 from gip_cli.limits import Limits, limits_of, noise_for
+from gip_cli.measures import closest
 from gip_cli.plan import Plan
 from gip_cli.pursuit import Progress, Selection, Stopped, select
 
@@ -81,6 +82,13 @@ class Problem:
         if self.plan.dedup_threshold is not None:
             reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
         return reasons
+
+    def duplicates(self, selection: Selection) -> int:
+        """How many rows `reasons` calls DUPLICATE."""
+        if not self.limits.rules():  # nothing but a pick closes a row: the solver has counted
+            return selection.duplicates
+        cosine = closest(self.candidates.vectors, self.candidates.vectors[selection.indices])[1]
+        return int(np.count_nonzero(self.reasons(selection, cosine) == Reason.DUPLICATE))
 
     def stopped(self, selection: Selection) -> Stopped:
         """Why no further row was picked: the solver does not know what was asked for."""

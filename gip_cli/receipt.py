@@ -89,6 +89,7 @@ def receipt(
         if given is None
         else {
             "rows": len(given),
+            "repeated": given.repeated,
             "in_pool": int(np.count_nonzero(rows.reasons == Reason.GIVEN)),
             "without_signals": given.unscored,
             "captured": selection.captured_given,
@@ -96,7 +97,7 @@ def receipt(
         "repeated_texts": len(picks) - len(np.unique(sortable(pool.keys[picks]))),
         "duplicates_avoided": None  # those of rows given are among `not_pickable`
         if problem.plan.dedup_threshold is None
-        else selection.duplicates,
+        else problem.duplicates(selection),
         "quotas": quota_table(problem.limits.quotas, picks),
         "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())}
         if rows.tokens.any()

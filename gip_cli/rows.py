@@ -23,6 +23,7 @@ _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
 _UTF8_BOM = b"\xef\xbb\xbf"
+_NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,9 @@ class RowFile(Stream):
                     raise InputError(
                         "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)", path=self.name
                     )
+                if raw.startswith(_NPY):
+                    what, remedy = "a NumPy array, not rows", "give the file of rows it was made of"
+                    raise InputError(what, remedy, path=self.name)
                 if raw.startswith(_UTF8_BOM):
                     raw, start = raw[3:], 3
             text = raw.strip(_BLANK)
@@ -143,6 +147,9 @@ class RowFile(Stream):
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
             if not _is_utf8(raw):
                 what, remedy = "not UTF-8", "convert the file with iconv, or pass --skip-bad"
+            elif line == 1 and raw[:1] == b"{" and raw[-1:] in b"{,":
+                what = "an object over several lines"
+                remedy = "write one a line: jq -c . FILE"
             elif line == 1 and error.pos == 0:
                 remedy = "convert the file to JSONL, one object a line, or pass --skip-bad"
         else:

@@ -22,6 +22,7 @@ def test_the_sample_pool_scored_and_stripped_is_the_sample_pool(tmp_path: Path) 
     run = gip("score", POOL, "-o", out, *METADATA)
     assert run.returncode == 0
     assert run.stderr.decode().splitlines() == [
+        "gip: up: scale 0 to 120, as the rows span (--range sets another)",
         "gip: rating: 3 of 204 rows have no number; they cannot be picked by it",
         "gip: up: 2 of 204 rows have no number; they cannot be picked by it",
         "gip: 204 rows scored",
@@ -73,7 +74,7 @@ def test_a_field_that_no_row_has_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "scored.jsonl"
     run = gip("score", POOL, "-o", out, "--metadata", "q=meta.ratin")
     assert run.returncode == 3
-    assert error_of(run).startswith(f"{POOL}:1: no row has a number in field 'meta.ratin'; fields")
+    assert error_of(run).startswith(f"{POOL}: no row has a number in field 'meta.ratin'; fields")
     assert not out.exists()
 
 

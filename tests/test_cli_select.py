@@ -17,8 +17,11 @@ import numpy as np
 import orjson
 import pytest
 
+from gip_cli.formats import Renderer
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.store import write_embeddings
 from tests import toys
-from tests.selecting import embed, row, unit, write_rows
+from tests.selecting import VectorEncoder, embed, row, unit, write_rows
 from tests.toys import GIP
 
 D = 6
@@ -149,6 +152,8 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--signal", "bad"), "no row has signal 'bad'; signals here: good"),
         (("-k", 3, "--signal", "good=0"), "--signal 'good=0' is not NAME=WEIGHT"),
         (("-k", 3, "--signal", "good", "--no-signals"), "exclude each other"),
+        (("-k", 3, "--signal-weight", 1, "--no-signals"), "--signal-weight and --no-signals"),
+        (("-k", 3, "--quality-power", 2, "--no-signals"), "--quality-power and --no-signals"),
         (("-k", 3, "--exclude-threshold", 0.8), "--exclude-threshold goes with --exclude"),
         (("-k", 3, "--target-weight", 2), "--target-weight goes with --target"),
         (("-k", 3, "--format", "alpaca"), "made by reading rows as text; leave out --format"),
@@ -277,6 +282,12 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
         "shortfall": 2,
     }  # fmt: skip
 
+    said = select(pool, out, "--group-field", "lang", "--per-group", 12, "-k", 20)
+    few = sum(entry["shortfall"] > 0 for entry in receipt_of(out)["quotas"]["table"])
+    groups = "1 group has" if few == 1 else f"{few} groups have"
+    assert f"gip: {groups} fewer than --per-group 12: the budget ended first\n" in said
+    assert "short" not in said
+
     shares = out.parent / "shares.json"
     shares.write_text('{"de": 1, "fr": 3}')
     said = select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
@@ -376,6 +387,43 @@ def test_a_selection_is_extended_by_one_command(select: Select, pool: Path, out:
     assert "5 of 60 rows are given and cannot be picked" in said
 
 
+@pytest.mark.parametrize("option", ["--quality-power", "--signal-weight"])
+def test_what_means_nothing_without_signals_is_refused(option: str, gip: Gip, out: Path) -> None:
+    pool = write_rows(out.parent / "pool.jsonl", [stripped(one) for one in make_rows()])
+    embed(pool, D)
+    run = gip("select", pool, "-o", out, "-k", 3, option, 2)
+    what = f"{option} goes with signals, and the rows have none; attach them with gip score"
+    assert (run.code, run.error, out.exists()) == (2, f"{pool}: {what}", False)
+
+
+def test_the_format_of_a_file_beside_the_pool_is_told_where_it_is_another(
+    select: Select, pool: Path, out: Path
+) -> None:
+    same = write_rows(out.parent / "same.jsonl", make_rows()[:2])
+    words = [one["text"].split(" ", 1) for one in make_rows()[:2]]
+    lines = [{"question": first, "answer": rest} for first, rest in words]
+    other = write_rows(out.parent / "other.jsonl", lines)
+    with RowFile(other, BadRows(), reread=True) as rows:
+        write_embeddings(rows, other.with_suffix(".npy"), VectorEncoder(D), Renderer("qa"))
+    said = select(pool, out, "-k", 3, "--given", same, "--target", other)
+    assert [line for line in said.splitlines() if line.endswith(" rows")] == [
+        f"gip: {other}: qa rows"
+    ]
+
+
+def test_rows_of_two_files_that_overlap_count_once(select: Select, pool: Path, out: Path) -> None:
+    given = write_rows(out.parent / "given.jsonl", make_rows()[:5])
+    copy = shutil.copy(given, out.parent / "copy.jsonl")
+    select(pool, out, "-k", 10, "--given", given)
+    once = out.read_bytes(), receipt_of(out)
+    said = select(pool, out, "-k", 10, "--given", given, "--given", copy)
+    assert "gip: 5 of 10 given rows are in another --given file, too: counted once\n" in said
+    assert out.read_bytes() == once[0]
+    twice = receipt_of(out)
+    assert twice["given"] == once[1]["given"] | {"repeated": 5}
+    assert (twice["noise"], twice["captured"]) == (once[1]["noise"], once[1]["captured"])
+
+
 def test_rows_given_are_known_by_their_text(select: Select, pool: Path, out: Path) -> None:
     """What `select` wrote has no signals any more; the pool's row of the same text has."""
     select(pool, out, "-k", 15)
@@ -446,6 +494,10 @@ def test_rows_near_an_excluded_one_are_never_picked(select: Select, pool: Path, 
         np.flatnonzero(near)
     )
     assert f"{near.sum()} of 60 rows are too close to an excluded one" in said
+    write_rows(exclude, [row([-1.0] * D)])
+    embed(exclude, D)
+    said = select(pool, out, "-k", 40, "--exclude", exclude)
+    assert "gip: 0 of 60 rows are too close to an excluded one\n" in said
 
 
 def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) -> None:
@@ -458,6 +510,28 @@ def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) ->
     assert receipt_of(out)["duplicates_avoided"] == 9
     assert "9 near-duplicates of picks avoided" in said
     assert "picked 50 of the 60 asked for" in said
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        ("-k", 12),
+        ("--tokens", 300),
+        ("-k", 12, "--group-field", "lang", "--max-per-group", 5),
+    ],
+)
+def test_near_duplicates_are_as_many_as_rows_rejected_for_it(
+    budget: tuple[object, ...], select: Select, pool: Path, out: Path
+) -> None:
+    """Also where the budget or a group's limit had closed a row before a pick came near."""
+    rejects = out.parent / "rejects.jsonl"
+    said = select(pool, out, *budget, "--dedup-threshold", 0.6, "--rejects", rejects)
+    count = sum(one["gip"]["reason"] == "duplicate" for one in read(rejects))
+    rows = make_rows()
+    near = (vectors_of(rows) @ vectors_of(read(out)).T > 0.6).any(axis=1)
+    near[[7, *(one["n"] for one in read(out))]] = False  # one without a signal, and the picks
+    assert count == near.sum() == receipt_of(out)["duplicates_avoided"]
+    assert f"{count} near-duplicates of picks avoided" in said
 
 
 def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Path) -> None:
@@ -587,6 +661,15 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     run = gip("select", pool, "-o", out.with_name("none.jsonl"), "-k", 8, "--check")
     assert run.code == 1
     assert "missing" in run.error
+    options = ("-k", 8, "--annotate", "--check", "--min-captured", 0.99)
+    run = gip("select", pool, "-o", out, *options)
+    assert (run.code, f"{out}: up to date" in run.stderr) == (1, True)
+    little = run.error
+    assert little.startswith("captured 0.")
+    run = gip("select", pool, "-o", out, *options, "--order", "input")
+    assert run.code == 1
+    assert f"{out}: stale: the same rows in another order; " in run.error
+    assert run.error.endswith(f"; run without --check; also {little}")
 
 
 def test_a_result_below_the_least_is_not_written(

@@ -32,18 +32,20 @@ def scored(vector: list[float], ends: list[float] | None = None, **signals: Any)
 POOL_ROWS = [scored([1, 0, 0], up=2), scored([0, 1, 0], up=6), scored([0, 0, 1], up=10)]
 
 
-def weigh(tmp_path: Path, rows: list[dict[str, Any]], power: float = 1.0) -> Given:
-    """Rows given to a pool whose signal `up` spans 2 to 10."""
+def weigh(tmp_path: Path, *files: list[dict[str, Any]], power: float = 1.0) -> Given:
+    """Files of rows given to a pool whose signal `up` spans 2 to 10."""
     pool = read(tmp_path / "pool", POOL_ROWS)
     signals = Signals(("up",), pool.signals.values, (None,), (False,)).spanned()
     assert signals.ranges == ((2.0, 10.0),)
     weights = np.array([0.05, 0.5, np.nan])
-    given = read(tmp_path / "given", rows)
-    return gather_given([given], pool.keys, weights, signals, [1.0], power)
+    given = [read(tmp_path / f"given-{n}", rows) for n, rows in enumerate(files)]
+    return gather_given(given, pool.keys, weights, signals, [1.0], power)
 
 
 def test_own_signals_are_mapped_by_the_pools_range_and_cut(tmp_path: Path) -> None:
-    given = weigh(tmp_path, [scored([1, 1, 0], up=v) for v in (4, 10, 99, -5)])
+    given = weigh(
+        tmp_path, [scored([1, x, 0], up=v) for v, x in ((4, 1), (10, 2), (99, 3), (-5, 4))]
+    )
     np.testing.assert_allclose(given.weights, [0.25, 1, 1, 0.05])  # the floor
     assert given.unscored == 0
     squared = weigh(tmp_path, [scored([1, 1, 0], up=4)], power=2)
@@ -55,15 +57,27 @@ def test_own_signals_come_before_the_pools_and_those_before_none(tmp_path: Path)
     given = weigh(
         tmp_path,
         [
-            scored([0, 1, 0], up=10),  # in the pool too, at 0.5
+            scored([1, 0, 0], up=10),  # in the pool too, at 0.05
             row([0, 1, 0]),  # no signal here: the pool's
-            scored([0, 1, 0], up=None),
             row([0, 0, 1]),  # no signal here, and the pool's row has none either
             row([1, 1, 1]),  # not in the pool
         ],
     )
-    np.testing.assert_allclose(given.weights, [1, 0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(given.weights, [1, 0.5, 1, 1])
     assert given.unscored == 2
+    null = weigh(tmp_path, [scored([0, 1, 0], up=None)])
+    np.testing.assert_allclose(null.weights, [0.5])
+
+
+def test_a_row_of_several_files_counts_once_by_its_own_signals_if_it_has_any(
+    tmp_path: Path,
+) -> None:
+    first = [row([0, 1, 0]), row([1, 1, 1])]
+    again = [scored([0, 1, 0], up=4), scored([0, 1, 0], up=10), row([1, 1, 1])]
+    given = weigh(tmp_path, first, again)
+    # A file that holds a text twice has two rows of it; those that count stay in their order.
+    np.testing.assert_allclose(given.weights, [1, 0.25, 1])
+    assert (len(given), given.unscored, given.repeated) == (3, 1, 2)
 
 
 def test_a_signal_of_another_scale_is_refused(tmp_path: Path) -> None:
@@ -75,5 +89,5 @@ def test_without_signals_all_weigh_the_same(tmp_path: Path) -> None:
     companion = read(tmp_path / "given", POOL_ROWS)
     none = Signals((), np.empty((3, 0)), (), ())
     given = gather_given([companion, companion], companion.keys, np.ones(3), none, [], 2.0)
-    assert given.weights.tolist() == [1.0] * 6
-    assert given.unscored == 0
+    assert given.weights.tolist() == [1.0] * 3
+    assert (given.unscored, given.repeated) == (0, 3)

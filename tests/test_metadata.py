@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -98,7 +99,7 @@ def test_a_field_without_any_number_is_an_error_that_shows_the_fields() -> None:
     score = scorer("s=a", "t=b")
     score.line(row_of({"a": 1, "c": 2}))
     with pytest.raises(
-        InputError, match=r"pool.jsonl:7: no row has a number in field 'b'; fields here: a, c"
+        InputError, match=r"pool.jsonl: no row has a number in field 'b'; fields here: a, c"
     ):
         score.check()
     score.line(row_of({"b": 1}))
@@ -128,6 +129,12 @@ def test_a_list_that_is_not_joined_is_named_with_the_ways_to_join_it() -> None:
         score.check()
     with pytest.raises(InputError, match=f"no number in field 'v'; {remedy}"):
         scorer("s=-v", require=True).line(row_of({"v": [1, 2]}))
+    first = scorer("s=v")
+    first.line(row_of({"w": 1}))
+    first.line(row_of({"v": "90%\x1b"}))
+    why = "pool.jsonl: no row has a number in field 'v' (line 7: '90%\\x1b'); write numbers there"
+    with pytest.raises(InputError, match=re.escape(why)):
+        first.check()
     score = scorer("s=v:mean")
     score.line(row_of({"v": ["a"]}))
     with pytest.raises(InputError, match="fields here: v"):
@@ -146,6 +153,25 @@ def test_a_value_outside_its_range_is_an_error(value: float) -> None:
     score.line(row_of({"a": 5}))
     with pytest.raises(InputError, match=f"pool.jsonl:7: s is {value:g}, outside its range 1:5"):
         score.line(row_of({"a": value}))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([1, 5, 2], ["s: scale 1 to 5, as the rows span (--range sets another)"]),
+        ([1e308, -1e308] * 100, ["s: scale -1e+308 to 1e+308, as the rows span (--range sets"]),
+        ([0] * 199 + [1], ["s: scale 0 to 1, as the rows span"]),  # a rare mark is no slip
+        ([*range(1, 6)] * 20 + [1000], ["s: scale 1 to 1000", "s: 99% of the rows lie from 1 to "]),
+        ([None, "x"], []),
+    ],
+)  # fmt: skip
+def test_the_scale_that_rows_span_is_told_and_where_few_of_them_make_it(
+    values: list[Any], told: list[str]
+) -> None:
+    score = scorer("s=a", "t=b", ranges=["t=0:9"])
+    for value in values:
+        score.line(row_of({"a": value, "b": 1}))
+    assert [text[: len(one)] for text, one in zip(score.scales(), told, strict=True)] == told
 
 
 def test_a_signal_that_is_there_is_replaced_only_when_told() -> None:

@@ -46,7 +46,9 @@ def score(
     range: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=LO:HI", help="The signal's scale; default: what the pool spans."
+            metavar="NAME=LO:HI",
+            help="The signal's scale, beyond which values are refused; default: the rows' span. "
+            "Repeatable.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -111,6 +113,8 @@ def score(
         for count, row in enumerate(usable, 1):  # noqa: B007 - told below
             out.write(one_line(_scored(row, lines)) + b"\n")
         scorer.check()
+    for scale in scorer.scales():
+        note(scale)
     for name, missing in scorer.missing.items():
         note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
     note(f"{counted(count, 'row')} scored")

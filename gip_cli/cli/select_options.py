@@ -37,20 +37,20 @@ _rows = partial(typer.Option, show_default=False)
 @dataclass(frozen=True)
 class BudgetOptions:
     num: Annotated[int | None, _budget("--num", "-k", metavar="N", help="Rows to pick.")] = None
-    fraction: Annotated[float | None, _budget(metavar="F", help="Share of the rows to pick.")] = (
-        None
-    )
+    fraction: Annotated[
+        float | None, _budget(metavar="F", help="Share of the rows to pick, up to 1.")
+    ] = None
     tokens: Annotated[
         int | None, _budget(metavar="N", help="Tokens of all picks together, never more.")
     ] = None
     captured: Annotated[
-        float | None, _budget(metavar="F", help="Stop at this share of the query's energy.")
+        float | None, _budget(metavar="F", help="Stop at this share, 0 to 1, of query energy.")
     ] = None
     token_field: Annotated[
         str | None, _budget(metavar="A.B", help="Where rows say their tokens; default: counted.")
     ] = None
     length_power: Annotated[
-        float, _budget(metavar="P", help="Compare gains per tokens^P; default 0.")
+        float, _budget(metavar="P", help="Compare gains per tokens^P, 0 to 3; default 0.")
     ] = 0.0
 
     def budget(self) -> Budget:
@@ -69,7 +69,8 @@ class BudgetOptions:
 @dataclass(frozen=True)
 class QueryOptions:
     signal: Annotated[
-        list[str] | None, _query(metavar="NAME[=W]", help="Use this signal; default all, alike.")
+        list[str] | None,
+        _query(metavar="NAME[=W]", help="Use this; default: all, alike; repeatable."),
     ] = None
     no_signals: Annotated[bool, _query("--no-signals", help="Use none.")] = False
     target: Annotated[
@@ -85,10 +86,10 @@ class QueryOptions:
         float | None, _query(metavar="W", help="The targets' share; default 1.")
     ] = None
     quality_power: Annotated[
-        float, _query(metavar="P", help="Larger leans to quality; default 2.")
-    ] = 2.0
+        float | None, _query(metavar="P", help="0 to 10; more leans to quality; default 2.")
+    ] = None
     noise: Annotated[
-        str, _query(metavar="S2", help="Larger: typical, smaller: diverse; or auto.")
+        str, _query(metavar="S2", help="auto or > 0 (small diverse, large typical).")
     ] = "auto"
     pursuit: Annotated[
         Pursuit, _query(metavar="NAME", help="projection (default), information, residual.")
@@ -99,8 +100,8 @@ class QueryOptions:
 
         if self.no_signals and self.signal:
             raise UsageError("--signal and --no-signals exclude each other")
-        if self.no_signals and self.signal_weight is not None:
-            raise UsageError("--signal-weight and --no-signals exclude each other")
+        if self.no_signals and self.for_signals:
+            raise UsageError(f"{self.for_signals} and --no-signals exclude each other")
         if self.target_weight is not None and not self.target:
             raise UsageError("--target-weight goes with --target")
         return Sources(
@@ -108,8 +109,15 @@ class QueryOptions:
             self_weight=self.self_weight,
             signal_weight=self.signal_weight,
             target_weight=1.0 if self.target_weight is None else self.target_weight,
-            quality_power=self.quality_power,
+            quality_power=2.0 if self.quality_power is None else self.quality_power,
         )
+
+    @property
+    def for_signals(self) -> str:
+        """The option said that means nothing without signals; empty if none is."""
+        if self.signal_weight is not None:
+            return "--signal-weight"
+        return "--quality-power" if self.quality_power is not None else ""
 
     def variance(self) -> float | Literal["auto"]:
         if self.noise == "auto":
@@ -157,13 +165,13 @@ class RowOptions:
     format: Format = None
     text_field: TextFields = None
     given: Annotated[
-        list[str] | None, _rows(metavar="FILE", help="Rows chosen before: extend them.")
+        list[str] | None, _rows(metavar="FILE", help="Extend these rows; repeatable.")
     ] = None
     dedup_threshold: Annotated[
         float | None, _rows(metavar="COS", help="No row closer than this to a pick.")
     ] = None
     exclude: Annotated[
-        list[str] | None, _rows(metavar="FILE", help="No row close to one of these.")
+        list[str] | None, _rows(metavar="FILE", help="No row close to one of these; repeatable.")
     ] = None
     exclude_threshold: Annotated[
         float | None, _rows(metavar="COS", help="How close that is; default 0.9.")

@@ -36,7 +36,7 @@ def options_said(
         "fraction": budget.fraction,
         "signals": signals,
         "targets": query.target or [],
-        "quality_power": query.quality_power,
+        "quality_power": query.sources().quality_power,
         "noise": query.noise,
         "order": str(output.order),
     }

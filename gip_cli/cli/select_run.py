@@ -27,7 +27,7 @@ from gip_cli.cli.select_plan import options_said, plan_of
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
-from gip_cli.errors import CheckFailed
+from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -76,7 +76,18 @@ def run(
     ):
         pool = pool_of(file, store, fields).sharing(store)
         beside = Companions(store, skip_bad=skip_bad).read_parts(read)
-        problem = Problem.pose(plan, gather_candidates(pool, store, plan, **beside))
+        companions = [one for part in beside.values() for one in part]
+        for one in companions:
+            if one.format != pool.renderer.format:
+                tell(f"{one.path}: {one.format} rows")
+        candidates = gather_candidates(pool, store, plan, **beside)
+        if query.for_signals and not candidates.signals_used:
+            raise UsageError(
+                f"{query.for_signals} goes with signals, and the rows have none",
+                "attach them with gip score",
+                path=file.name,
+            )
+        problem = Problem.pose(plan, candidates)
         selection = _solve(problem, keep_partial=output.keep_partial)
         before_picks.pop_all()
         with _kept(selection) if output.keep_partial else nullcontext():
@@ -86,16 +97,16 @@ def run(
                 store=store,
                 store_path=file_name(store_path) if store_path else None,
                 beside=beside,
-                options=options_said(
-                    budget, query, groups, rows, output, problem.candidates.signals_used
-                ),
+                options=options_said(budget, query, groups, rows, output, candidates.signals_used),
             )
             summarise(figures, tell)
-            for skipped in (bad, *(one.skipped for part in beside.values() for one in part)):
+            for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
-            _enough(figures, output.min_captured)
+            little = _too_little(figures, output.min_captured)
             if output.check:
-                _check(problem, selection, output)
+                _check(problem, selection, output, little)
+            elif little:
+                raise CheckFailed(little)
             else:
                 figures["time"] = {
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -146,7 +157,8 @@ def _tell_kept(selection: Selection) -> None:
     note(f"interrupted after {picks}: keeping what there is")
 
 
-def _enough(figures: Figures, least: float | None) -> None:
+def _too_little(figures: Figures, least: float | None) -> str:
+    """What --min-captured has against the selection, if anything."""
     if least is not None and figures["captured"] < least:
         options, remedy = figures["options"], "raise the budget"
         if figures["stopped"] == "exhausted" or figures["picked"] == figures["pickable"]:
@@ -159,22 +171,25 @@ def _enough(figures: Figures, least: float | None) -> None:
                 f" at a fixed --noise, {figures['noise']:.4g} here: "
                 "the automatic one grows with the budget, and less may be captured"
             )
-        raise CheckFailed(
-            f"captured {figures['captured']:.4f}, less than --min-captured {least:g}", remedy
-        )
+        return f"captured {figures['captured']:.4f}, less than --min-captured {least:g}; {remedy}"
+    return ""
 
 
-def _check(problem: Problem, selection: Selection, output: OutputOptions) -> None:
+def _check(problem: Problem, selection: Selection, output: OutputOptions, little: str) -> None:
+    """Tell whether OUT would change; with `little`, the check that failed before, if any."""
+    also = f"; also {little}" if little else ""
     with storage_errors(output.output):
         if not Path(output.output).exists():
-            raise CheckFailed("missing", "run without --check", path=output.output)
+            raise CheckFailed("missing", f"run without --check{also}", path=output.output)
         old = Path(output.output).read_bytes()
     with suppress(gzip.BadGzipFile, EOFError, zlib.error):  # damaged, or not gzipped: as it is
         old = gzip.decompress(old)
     new = b"".join(_lines(problem, selection, output))
     if what := difference(old, new):
-        raise CheckFailed(f"stale: {what}", "run without --check", path=output.output)
+        raise CheckFailed(f"stale: {what}", f"run without --check{also}", path=output.output)
     note(f"{output.output}: up to date, {counted(len(selection.indices), 'row')}")
+    if little:
+        raise CheckFailed(little)
 
 
 def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Iterator[bytes]:

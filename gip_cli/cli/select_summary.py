@@ -83,6 +83,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+    if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
+        tell(f"0 of {rows:,} rows {_CLOSED[Reason.EXCLUDED.words]}")
     quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
     if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
         tell(
@@ -93,6 +95,11 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         if not file["rows"]:
             tell(f"{file['path']}: no usable rows, so none are given by it")
     given = figures["given"]
+    if given and (repeated := given["repeated"]):
+        tell(
+            f"{repeated:,} of {counted(given['rows'] + repeated, 'given row')} "
+            f"{'is' if repeated == 1 else 'are'} in another --given file, too: counted once"
+        )
     if given and given["without_signals"]:
         tell(
             f"{counted(given['without_signals'], 'given row')} without signals, here or in the "
@@ -117,7 +124,14 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
     if quotas:
         _tell_none_of_it(table, quotas["unit"], tell)
-        _tell_short(table, quotas["unit"], tell)
+        if _cut_off(figures):
+            if few := sum(row["shortfall"] > 0 for row in table):
+                groups = f"{counted(few, 'group')} {'has' if few == 1 else 'have'}"
+                tell(
+                    f"{groups} fewer than --per-group {table[0]['quota']:,}: the budget ended first"
+                )
+        else:
+            _tell_short(table, quotas["unit"], tell)
 
 
 def _no_more(figures: Figures) -> str:
@@ -129,6 +143,13 @@ def _no_more(figures: Figures) -> str:
     limits = ("per_group", "max_per_group", "group_share")
     option = next(f"--{one.replace('_', '-')} {options[one]}" for one in limits if one in options)
     return f"no row can be picked but from groups that are full ({option})"
+
+
+def _cut_off(figures: Figures) -> bool:
+    """Whether groups might have had their --per-group but for another budget."""
+    options = figures["options"]
+    other = figures["asked"] is not None or bool({"tokens", "captured"} & options.keys())
+    return other and "per_group" in options and figures["stopped"] != "exhausted"
 
 
 def _tell_none_of_it(table: Sequence[Figures], unit: str, tell: Tell) -> None:
