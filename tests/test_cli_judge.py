@@ -258,28 +258,40 @@ def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer)
     assert '{"characters_cut": 30}' in server.requests[0].body["state"]
 
 
-def test_ctrl_c_ends_soon_with_the_journal_whole(pool: Path, server: JudgeServer) -> None:
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_soon_with_the_journal_whole(
+    number: signal.Signals, background: bool, pool: Path, server: JudgeServer
+) -> None:
+    """In the background of a shell script Ctrl-C is ignored, and the other signals are not."""
+
     def slow(handler: Handler, asked: Asked) -> bool:
         if asked.turns[0] in ("question 0", "question 1"):
             return False
         handler.hang()
         return True
 
+    if background and number == signal.SIGINT:
+        pytest.skip("ignored")
     server.fault = slow
     out = pool.with_name("scored.jsonl")
     command = [GIP, "score", pool, "-o", out, *map(str, judge(server))]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if background else []
+    with subprocess.Popen([*ignoring, *command], stderr=subprocess.PIPE) as process:
         while len(server.requests) < 7:
             time.sleep(0.01)
         time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        if background:
+            process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         started = time.monotonic()
-        assert process.wait(10) == 130
+        assert process.wait(10) == 128 + number
         assert time.monotonic() - started < 2
         assert process.stderr is not None
-        said = process.stderr.read()
-    assert b"Traceback" not in said
-    assert b"the answers so far are kept in" in said
+        said = process.stderr.read().decode().splitlines()
+    told = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    assert said[-2].startswith("gip: judge: the answers so far are kept in")
+    assert said[-1] == f"gip: error: {told}"
     assert not out.exists()
     assert pool.with_name("scored.judge.jsonl").read_text().count("\n") == 3
     server.fault = None

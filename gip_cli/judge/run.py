@@ -93,7 +93,10 @@ def judge(
         is in the journal.
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
-    asyncio.run(run.all(items, connect))
+    try:
+        asyncio.run(run.all(items, connect))
+    except asyncio.CancelledError:  # from outside: asyncio itself does so at Ctrl-C
+        raise KeyboardInterrupt from None
     tally = run.tally
     if tally.failure_rate > max_failure_rate:
         # A verdict without a score is an answer all the same: the journal would give it again.
