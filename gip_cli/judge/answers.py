@@ -67,13 +67,19 @@ class Answer:
 
 
 class Unanswered(Exception):  # noqa: N818 - control flow: becomes a counted null, or a JudgeError
-    """No answer could be had: why, in the words that are counted, and what the server said."""
+    """No answer could be had: why, in the words that are counted, and what the server said.
 
-    def __init__(self, cause: str, detail: str = "", status: int | None = None) -> None:
+    `wait` is set where it said that the answer may be had later.
+    """
+
+    def __init__(
+        self, cause: str, detail: str = "", status: int | None = None, *, wait: bool = False
+    ) -> None:
         super().__init__(cause, detail)
         self.cause = cause
         self.detail = detail
         self.status = status
+        self.wait = wait
 
 
 class Transport(Protocol):

@@ -195,9 +195,10 @@ class Http:
             answered = isinstance(error.__cause__, _ANSWERED)
             return Unanswered("bad answer" if answered else NO_CONNECTION, why)
         if isinstance(error, openai.APIStatusError):
-            return Unanswered(
-                f"HTTP {error.status_code}", self._said(error.body), error.status_code
-            )
+            status, said = error.status_code, self._said(error.body)
+            if after := self._said(error.response.headers.get("retry-after")):
+                said = f"{said}, Retry-After: {after}".removeprefix(", ")
+            return Unanswered(f"HTTP {status}", said, status, wait=status == 429 or bool(after))
         return Unanswered("error", self._said(error.message))
 
     def _said(self, body: object) -> str:

@@ -18,7 +18,14 @@ from gip_cli.judge import Api, Journal, JudgeItem, Rubric, Server, Usage, Verdic
 from gip_cli.judge.answers import Answer
 from gip_cli.judge.estimate import CHARS_PER_TOKEN, estimate
 from tests.judge.conftest import RUBRIC, Run, causes, items, scores
-from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+from tests.judge.server import (
+    Asked,
+    Handler,
+    JudgeServer,
+    completion,
+    distribution,
+    expected_index,
+)
 
 KEY = "sk-test-5Zp0t9QwErTyUiOp"
 
@@ -243,7 +250,9 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             run(items(10))
         assert caught.value.exit_code == 5
         said = str(caught.value)
-        assert "2 of 10 rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
+        assert (
+            "2 of 10 distinct rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
+        )
         assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
@@ -316,6 +325,69 @@ def test_a_wrong_key_or_address_ends_the_run_at_once(status: int, tmp_path: Path
         with pytest.raises(JudgeError, match=rf"HTTP {status} \(who are you\?\); see to"):
             run(items(100))
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [(401, 1), (402, 1), (403, 20), (404, 20), (400, 30)],  # a closed door may be one row's
+)
+def test_a_key_or_address_that_is_lost_on_the_way_ends_the_run_at_any_failure_rate(
+    status: int, more: int, tmp_path: Path
+) -> None:
+    def later(handler: Handler, asked: Asked) -> bool:
+        if len(server.requests) <= 5:
+            return False
+        handler.json({"error": {"message": "gone"}}, status)
+        return True
+
+    with JudgeServer(later) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1)
+        if status == 400:
+            run(items(35))
+            assert run.tally.failures == 30
+        else:
+            with pytest.raises(JudgeError, match=rf"HTTP {status} \(gone\); see to .* kept in"):
+                run(items(100))
+        assert len(server.requests) == 5 + more
+
+
+@pytest.mark.parametrize("answered", [0, 2])
+def test_a_server_that_asks_to_wait_is_told_as_such(answered: int, tmp_path: Path) -> None:
+    def busy(handler: Handler, asked: Asked) -> bool:
+        if len(server.requests) <= answered:
+            return False
+        handler.json({"error": {"message": "slow down"}}, 429, retry_after="300")
+        return True
+
+    said = r"HTTP 429 \(slow down, Retry-After: 300\); the server asks to wait: run again later, "
+    with JudgeServer(busy) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=said) as caught:
+            run(items(100))
+        assert ("are kept in" in str(caught.value)) is bool(answered)
+        assert len(server.requests) == 20 + answered  # openai's package waits two minutes at most
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: Path) -> None:
+    def prose(handler: Handler, asked: Asked) -> bool:
+        handler.json(completion("I think it is good."))
+        return True
+
+    with JudgeServer(prose) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1, max_failure_rate=rate)
+        if rate == 1:
+            run(items(30))
+        else:
+            with pytest.raises(JudgeError, match=r"first 20 answers holds a score \(20 unparsed\)"):
+                run(items(30))
+            assert len(server.requests) == 20
+            server.fault = None
+            run(items(40))  # another 20, with a score
+            server.fault = prose
+            run.max_failure_rate = 0.9
+            run(items(70))  # of a judge that has answered before
+            assert run.tally.failures == 50
 
 
 def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:
