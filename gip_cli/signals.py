@@ -42,7 +42,7 @@ def attach(
     Whatever stood beside an old signal of the same name goes with it. `judge` holds a judge's
     probabilities and confidence, by the signal's name.
     """
-    old = attached(row)
+    old = attached(row, replaced=signals.keys())
 
     def others(part: str) -> dict[str, Any]:
         return {name: known for name, known in old.get(part, {}).items() if name not in signals}
@@ -64,13 +64,14 @@ def _plain(ends: tuple[float, float]) -> list[float]:
     return [int(end) if abs(end) < 2**53 and float(end).is_integer() else end for end in ends]
 
 
-def attached(row: Row) -> dict[str, Any]:
+def attached(row: Row, replaced: Collection[str] = ()) -> dict[str, Any]:
     """The row's ``"gip"`` member, checked; empty if it has none.
 
     Raises
     ------
     InputError
-        The member is there but is not what `gip` writes, or a signal is outside its range.
+        The member is there but is not what `gip` writes, or a signal that is not to be `replaced`
+        is outside its range.
     """
     if MEMBER not in row.value:
         return {}
@@ -100,10 +101,10 @@ def attached(row: Row) -> dict[str, Any]:
         )
     for name, (low, high) in member.get("ranges", {}).items():
         value = member.get("signals", {}).get(name)
-        if value is not None and not low <= value <= high:
+        if value is not None and name not in replaced and not low <= value <= high:
             raise row.error(
                 f"signal {name!r} is {value:g}, outside its range {low:g}:{high:g}",
-                "score the row again, or mend it",
+                "score the row again with --overwrite, or mend it",
             )
     return dict(member)
 

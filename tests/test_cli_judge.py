@@ -153,6 +153,36 @@ def test_keep_probabilities_and_metadata_in_one_run(pool: Path, server: JudgeSer
     assert all("judge" not in member for member in members(pool.with_name("again.jsonl")))
 
 
+@pytest.mark.parametrize(
+    ("row", "options", "said"),
+    [
+        ({"n": None}, ["--require"], "no number in field 'n'"),
+        ({"n": 9}, ["--range", "order=0:7"], "order is 9, outside its range 0:7"),
+        ({"gip": {"mine": 1}, "n": 7}, ["--overwrite"], 'the member "gip" is not one that gip'),
+        ({}, ["--metadata", "order=m"], "no row has a number in field 'm'"),
+    ],
+    ids=["missing", "outside", "foreign", "none"],
+)
+def test_rows_that_cannot_be_scored_are_found_before_anything_is_asked(
+    row: dict[str, Any], options: list[str], said: str, pool: Path, server: JudgeServer
+) -> None:
+    with pool.open("a") as file:
+        print(json.dumps(ROWS[0] | row), file=file)
+    metadata = [] if options[0] in ("--metadata", "--overwrite") else ["--metadata", "order=n"]
+    done = gip("score", pool, *judge(server), *metadata, *options, code=3)
+    assert said.encode() in done.stderr
+    assert server.requests == []
+
+
+def test_scores_outside_their_range_are_mended_by_judging_again(
+    pool: Path, server: JudgeServer
+) -> None:
+    odd = {"signals": {"accuracy": 9}, "ranges": {"accuracy": [1, 5]}}
+    pool.write_text(json.dumps(ROWS[0] | {"gip": odd}) + "\n")
+    done = gip("score", pool, *judge(server), "--overwrite")
+    assert json.loads(done.stdout)["gip"]["signals"]["accuracy"] <= 5
+
+
 def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServer) -> None:
     out = pool.with_name("scored.jsonl")
     before = sorted(pool.parent.iterdir())
