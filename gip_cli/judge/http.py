@@ -26,7 +26,12 @@ from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
-_ANSWERED = (httpx2.DecodingError, httpx2.TooManyRedirects, httpx2.UnsupportedProtocol)
+_ANSWERED = (
+    httpx2.DecodingError,
+    httpx2.RemoteProtocolError,
+    httpx2.TooManyRedirects,
+    httpx2.UnsupportedProtocol,
+)
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
 
@@ -64,9 +69,18 @@ def _spellings(secret: str) -> re.Pattern[str]:
     )
 
 
+def _message(body: object) -> object:
+    """A server's own words in the body of an error, without what else it repeats; None if none."""
+    return body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
+
+
 def _will_not_pass(response: httpx2.Response) -> bool:
     """Not implemented; or, as llama-cpp-python says with 500, not valid."""
-    return response.status_code == 501 or "response_format" in response.text
+    body = _json_object(response.text) or {}
+    said = str(_message(body.get("error", body)))
+    return response.status_code == 501 or (
+        response.status_code == 500 and "response_format" in said
+    )
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
@@ -110,6 +124,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
             raise
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
+        except (httpx2.RequestError, MemoryError):
+            raise
+        except Exception as error:  # of a layer below, which the answer has led astray
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            raise httpx2.DecodingError(str(cause), request=request) from error
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             if _json_object(response.text) is None:
@@ -203,9 +222,8 @@ class Http:
 
     def _said(self, body: object) -> str:
         """A server's own words, in one line."""
-        if isinstance(body, Mapping):
-            body = body.get("message") or body.get("detail") or body
-        return printable(" ".join(self._without_secret(str(body or "")).split()), 200)
+        said = self._without_secret(str(_message(body) or body or ""))
+        return printable(" ".join(said.split()), 200)
 
     def _without_secret(self, text: str) -> str:
         return self._secret.sub("[key]", text) if self._secret else text

@@ -223,6 +223,26 @@ def test_chat_leaves_out_what_the_server_does_not_take(
         assert run.notices == [f"the server does not take {', '.join(sorted(refused))}: left out"]
 
 
+@pytest.mark.parametrize(
+    "message", ["overloaded", "GPU temperature too high", "no response_format today"]
+)
+def test_chat_asks_a_busy_server_again_with_the_same_options(message: str, tmp_path: Path) -> None:
+    def busy(handler: Handler, asked: Asked) -> bool:
+        if asked.before and asked.turns[0] != "question 0":
+            return False
+        error = {"message": message, "request": asked.body}
+        handler.json({"error": error}, 503, retry_after="0.01")
+        return True
+
+    with JudgeServer(busy) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_retries=1)
+        assert causes(run(items(3))) == [["HTTP 503"] * 2, [None] * 2, [None] * 2]
+        assert all("response_format" in asked.body for asked in server.requests)
+        assert all("temperature" in asked.body for asked in server.requests)
+        assert len(server.requests) == 6
+        assert run.notices == []
+
+
 def test_chat_does_not_learn_from_a_row_that_is_refused_either_way(tmp_path: Path) -> None:
     def too_long(handler: Handler, asked: Asked) -> bool:
         if asked.turns[0] != "question 0":
