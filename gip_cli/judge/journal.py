@@ -42,7 +42,7 @@ class Known:
 def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     """What the journal at `path` knows, without touching it; raises as `Journal` does."""
     by_api: dict[str, dict[bytes, int]] = {}
-    api, digest, end = None, rubric.digest, 0
+    api, end = None, 0
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
@@ -51,8 +51,8 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
             if not line.endswith(b"\n"):
                 break  # torn
             if line_number > 1:
-                entry = _entry(line, path, line_number)
-                ours = entry["model"] == model and entry["rubric"] == digest
+                entry = _entry(line, rubric, path, line_number)
+                ours = entry["model"] == model and entry["rubric"] == rubric.digest
                 if ours and entry["api"] in apis:
                     api = entry["api"]
                     by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
@@ -71,7 +71,7 @@ def _foreign(path: Path) -> UsageError:
     return UsageError("exists and is not a judge's journal", "choose another", path=path)
 
 
-def _entry(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
+def _entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dict[str, Any]:
     try:
         entry = json.loads(line)
         if not isinstance(entry, dict):
@@ -80,7 +80,7 @@ def _entry(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
             if not isinstance(entry[name], str):
                 raise ValueError(f"{name} is not a text")
         bytes.fromhex(entry["key"])
-        _verdicts(entry)
+        _verdicts(entry, rubric)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             "not an answer that gip wrote",
@@ -126,7 +126,7 @@ class Journal:
     ) -> None:
         self.path = Path(path)
         self._model = model
-        self._digest = rubric.digest
+        self._rubric = rubric
         self._synced = time.monotonic()
         writable(self.path)
         _refuse_special(self.path)
@@ -162,9 +162,9 @@ class Journal:
             line = self._reader.readline()
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             entry = json.loads(line)
-            asked = (key.hex(), self._model, self._digest)
+            asked = (key.hex(), self._model, self._rubric.digest)
             if (entry["key"], entry["model"], entry["rubric"]) == asked:
-                return _verdicts(entry)
+                return _verdicts(entry, self._rubric)
         raise InputError("was changed while it was in use", "run again", path=self.path)
 
     def append(self, key: bytes, api: str, answer: Answer, seconds: float) -> None:
@@ -172,7 +172,7 @@ class Journal:
         entry = {
             "key": key.hex(),
             "model": self._model,
-            "rubric": self._digest,
+            "rubric": self._rubric.digest,
             "api": api,
             "scores": {name: _plain(verdict) for name, verdict in answer.verdicts.items()},
             "usage": {
@@ -229,8 +229,12 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _verdicts(entry: dict[str, Any]) -> dict[str, Verdict]:
-    """The verdicts of a journal's line; KeyError, TypeError or AttributeError if it has none."""
+def _verdicts(entry: dict[str, Any], rubric: Rubric) -> dict[str, Verdict]:
+    """The verdicts of a journal's line; ValueError, KeyError, TypeError or AttributeError if none.
+
+    One to `rubric` has a verdict for each of its attributes, and scores on their levels.
+    """
+    ours = entry["rubric"] == rubric.digest
     verdicts = {}
     for name, one in entry["scores"].items():
         score, cause = one["score"], one.get("cause")
@@ -243,6 +247,12 @@ def _verdicts(entry: dict[str, Any]) -> dict[str, Verdict]:
             tuple(map(_number, shares)) if shares else None,
             None if sure is None else _number(sure),
         )
+        if ours and score is not None:
+            low, high = rubric.ranges[name]
+            if not low <= score <= high:
+                raise ValueError("a score off the scale")
+    if ours and verdicts.keys() != rubric.ranges.keys():
+        raise ValueError("not all attributes")
     return verdicts
 
 
