@@ -14,6 +14,7 @@ import asyncio
 import json
 import math
 import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ _ANSWERED = (
     httpx2.TooManyRedirects,
     httpx2.UnsupportedProtocol,
 )
+_URL_SAFE = str.maketrans("+/", "-_")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
 
@@ -61,12 +63,24 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _spellings(secret: str) -> re.Pattern[str]:
-    r"""`secret` as it is and as JSON may write it (``\/``, ``\u002F``), quoted once or oftener."""
-    return re.compile(
-        "".join(
-            rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u(?i:{ord(char):04x}))" for char in secret
-        )
-    )
+    r"""`secret` as it is, in base64, and as JSON or a URL may write either, once or oftener.
+
+    JSON has ``\/`` and ``\u002F`` for a slash, a URL ``%2F``. What of base64 depends on the
+    bytes beside the secret, as a user's name, is left out.
+    """
+    alone = b64encode(secret.encode()).decode().rstrip("=")
+    texts = {secret, alone, alone.translate(_URL_SAFE)}
+    for before in range(3):
+        whole = b64encode(b"\0" * before + secret.encode()).decode()
+        inner = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        texts |= {inner, inner.translate(_URL_SAFE)}
+    chars = ("".join(map(_char_spellings, text)) for text in sorted(texts, key=len, reverse=True))
+    return re.compile("|".join(chars))
+
+
+def _char_spellings(char: str) -> str:
+    code = f"{ord(char):02x}"
+    return rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u00(?i:{code})|%(?:25)*(?i:{code}))"
 
 
 def _message(body: object) -> object:

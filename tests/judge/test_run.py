@@ -6,10 +6,12 @@ import asyncio
 import json
 import sys
 import time
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 import pytest
 
@@ -159,12 +161,21 @@ def test_a_server_that_dribbles_times_out_as_a_whole(tmp_path: Path) -> None:
         assert time.monotonic() - started < 1.5
 
 
-@pytest.mark.parametrize("status", [404, 405, 501])
-def test_auto_falls_back_to_chat_and_says_so(status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, {"error": {"message": "no such route"}}) for status in (404, 405, 501)),
+        (200, {"error": "Unexpected endpoint or method. (POST /v1/systemone): no such route"}),
+        (403, {"message": "Missing Authentication Token: no such route"}),
+    ],
+)
+def test_auto_falls_back_to_chat_and_says_so(
+    status: int, body: dict[str, object], tmp_path: Path
+) -> None:
     def no_systemone(handler: Handler, asked: Asked) -> bool:
         if not asked.path.endswith("systemone"):
             return False
-        handler.json({"error": {"message": "no such route"}}, status)
+        handler.json(body, status)
         return True
 
     with JudgeServer(no_systemone) as server:
@@ -467,7 +478,14 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     quoted = json.dumps(key)[1:-1]
+    percent = "".join(f"%{ord(char):02x}" for char in key)
     spellings = [
+        quote(key, safe=""),
+        percent,
+        percent.replace("%", "%25"),
+        b64encode(key.encode()).decode().rstrip("="),
+        json.dumps(b64encode(key.encode()).decode().rstrip("=").replace("/", "\\/"))[1:-1],
+        urlsafe_b64encode(key.encode()).decode().rstrip("="),
         quoted,
         quoted.replace("/", "\\/"),
         "".join(f"\\u{ord(char):04X}" for char in key),
@@ -498,12 +516,33 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
                 run([item])
 
 
+def test_the_middle_of_a_key_is_not_shown_amid_other_base64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def basic(handler: Handler, asked: Asked) -> bool:
+        user = "x" * int(asked.turns[0].removeprefix("question "))
+        handler.json({"error": {"message": b64encode(f"{user}:{KEY}:".encode()).decode()}}, 400)
+        return True
+
+    with JudgeServer(basic) as server:
+        for item in items(4):
+            run = Run(server.url, tmp_path / "j", max_failure_rate=0.0)
+            with pytest.raises(JudgeError, match=r"the last: \S{0,7}\[key\]\S{0,5}; above"):
+                run([item])
+
+
 def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Server("m", base_url="http://127.0.0.1:1/v1").key() is None
     with pytest.raises(UsageError, match="OPENAI_API_KEY is not in the environment"):
         Server("m").key()
     with pytest.raises(UsageError, match="MY_KEY is not in the environment"):
         Server("m", base_url="http://127.0.0.1:1/v1", key_variable="MY_KEY").key()
+    for mistaken in (KEY, "gsk_" + "a1" * 26, "hf_x", ""):
+        with pytest.raises(UsageError, match="--api-key-env names no variable") as caught:
+            Server("m", key_variable=mistaken).key()
+        assert not mistaken or mistaken not in str(caught.value)
     monkeypatch.setenv("MY_KEY", f" {KEY}\n")
     assert Server("m", key_variable="MY_KEY").key() == KEY
     monkeypatch.setenv("MY_KEY", "a\nb")
