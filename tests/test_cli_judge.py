@@ -289,8 +289,13 @@ def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer)
     assert '{"characters_cut": 30}' in server.requests[0].body["state"]
 
 
-@pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [
+        (signal.SIGINT, False),
+        *((number, where) for number in (signal.SIGTERM, signal.SIGHUP) for where in (False, True)),
+    ],
+)
 def test_a_signal_ends_soon_with_the_journal_whole(
     number: signal.Signals, background: bool, pool: Path, server: JudgeServer
 ) -> None:
@@ -302,8 +307,6 @@ def test_a_signal_ends_soon_with_the_journal_whole(
         handler.hang()
         return True
 
-    if background and number == signal.SIGINT:
-        pytest.skip("ignored")
     server.fault = slow
     out = pool.with_name("scored.jsonl")
     command = [GIP, "score", pool, "-o", out, *map(str, judge(server))]
@@ -317,7 +320,7 @@ def test_a_signal_ends_soon_with_the_journal_whole(
         process.send_signal(number)
         started = time.monotonic()
         assert process.wait(10) == 128 + number
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         assert process.stderr is not None
         said = process.stderr.read().decode().splitlines()
     told = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
