@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,17 @@ from gip_cli.printable import printable
 from gip_cli.rows import Row
 from gip_cli.signals import attach, refuse_present
 
+
+def _mean(numbers: list[float]) -> float:
+    try:
+        mean = math.fsum(numbers) / len(numbers)
+    except OverflowError:
+        mean = math.fsum(number / len(numbers) for number in numbers)
+    return min(max(mean, min(numbers)), max(numbers))  # past which rounding can take it
+
+
 _REDUCE: dict[str, Callable[[list[float]], float]] = {
-    "mean": lambda numbers: sum(numbers) / len(numbers),
+    "mean": _mean,
     "max": max,
     "min": min,
     "last": lambda numbers: numbers[-1],
@@ -81,7 +90,7 @@ def _number(member: Any) -> float | None:
     return float(member)
 
 
-def parse_range(text: str) -> tuple[str, tuple[float, float]]:
+def _range(text: str) -> tuple[str, tuple[float, float]]:
     """Read ``NAME=LO:HI``; raises UsageError."""
     name, _, bounds = text.partition("=")
     low, _, high = bounds.partition(":")
@@ -89,6 +98,14 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
     if not name or ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
         raise UsageError(f"--range {text!r} is not NAME=LO:HI with LO below HI")
     return name, (ends[0], ends[1])
+
+
+def parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Read several, each of another name; raises UsageError."""
+    ranges = dict(map(_range, texts))
+    if len(ranges) < len(texts):
+        raise UsageError("two --range of one name", "give each signal one")
+    return ranges
 
 
 class MetadataScorer:
@@ -163,6 +180,15 @@ class MetadataScorer:
                 self._undeclared[source.name].append(value)
         return attach(row, signals, self._ranges, self._lower)
 
+    def examine(self, rows: Iterable[Row]) -> None:
+        """Raise now what `line` of each of these rows, or `check` after them, would raise."""
+        trial = MetadataScorer(
+            self._sources, self._ranges, overwrite=self._overwrite, require=self._require
+        )
+        for row in rows:
+            trial.line(row)
+        trial.check()
+
     def check(self) -> None:
         """Raise InputError for a field in which no row at all had a number."""
         for source in self._sources:
@@ -186,8 +212,7 @@ class MetadataScorer:
             yield f"{source.name}: {scale} (--range sets another)"
             few = len(values) // _FEW
             most = len(values) - few
-            with np.errstate(over="ignore"):
-                widths = values[most - 1 :] - values[: few + 1]
+            widths = values[most - 1 :] - values[: few + 1]
             at = int(np.argmin(widths))
             if few and 0 < widths[at] < _NARROW * (high - low):
                 yield (

@@ -48,7 +48,7 @@ def attach(
     InputError
         The row's member is not what `gip` writes, or a signal is larger than `LARGEST`.
     """
-    old = attached(row)
+    old = attached(row, replaced=signals.keys())
     _refuse_large(row, signals)
 
     def others(part: str) -> dict[str, Any]:
@@ -71,14 +71,14 @@ def _plain(ends: tuple[float, float]) -> list[float]:
     return [int(end) if abs(end) < 2**53 and float(end).is_integer() else end for end in ends]
 
 
-def attached(row: Row) -> dict[str, Any]:
+def attached(row: Row, replaced: Collection[str] = ()) -> dict[str, Any]:
     """The row's ``"gip"`` member, checked; empty if it has none.
 
     Raises
     ------
     InputError
-        The member is there but is not what `gip` writes, or a signal is outside its range or
-        larger than `LARGEST`.
+        The member is there but is not what `gip` writes, or a signal that is not to be `replaced`
+        is outside its range or larger than `LARGEST`.
     """
     if MEMBER not in row.value:
         return {}
@@ -106,13 +106,14 @@ def attached(row: Row) -> dict[str, Any]:
         raise row.error(
             f'the member "{MEMBER}" is not one that gip writes', "rename or remove that member"
         )
-    _refuse_large(row, member.get("signals", {}))
+    kept = {name: one for name, one in member.get("signals", {}).items() if name not in replaced}
+    _refuse_large(row, kept)
     for name, (low, high) in member.get("ranges", {}).items():
-        value = member.get("signals", {}).get(name)
+        value = kept.get(name)
         if value is not None and not low <= value <= high:
             raise row.error(
                 f"signal {name!r} is {value:g}, outside its range {low:g}:{high:g}",
-                "score the row again, or mend it",
+                "score the row again with --overwrite, or mend it",
             )
     return dict(member)
 

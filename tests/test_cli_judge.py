@@ -153,6 +153,36 @@ def test_keep_probabilities_and_metadata_in_one_run(pool: Path, server: JudgeSer
     assert all("judge" not in member for member in members(pool.with_name("again.jsonl")))
 
 
+@pytest.mark.parametrize(
+    ("row", "options", "said"),
+    [
+        ({"n": None}, ["--require"], "no number in field 'n'"),
+        ({"n": 9}, ["--range", "order=0:7"], "order is 9, outside its range 0:7"),
+        ({"gip": {"mine": 1}, "n": 7}, ["--overwrite"], 'the member "gip" is not one that gip'),
+        ({}, ["--metadata", "order=m"], "no row has a number in field 'm'"),
+    ],
+    ids=["missing", "outside", "foreign", "none"],
+)
+def test_rows_that_cannot_be_scored_are_found_before_anything_is_asked(
+    row: dict[str, Any], options: list[str], said: str, pool: Path, server: JudgeServer
+) -> None:
+    with pool.open("a") as file:
+        print(json.dumps(ROWS[0] | row), file=file)
+    metadata = [] if options[0] in ("--metadata", "--overwrite") else ["--metadata", "order=n"]
+    done = gip("score", pool, *judge(server), *metadata, *options, code=3)
+    assert said.encode() in done.stderr
+    assert server.requests == []
+
+
+def test_scores_outside_their_range_are_mended_by_judging_again(
+    pool: Path, server: JudgeServer
+) -> None:
+    odd = {"signals": {"accuracy": 9}, "ranges": {"accuracy": [1, 5]}}
+    pool.write_text(json.dumps(ROWS[0] | {"gip": odd}) + "\n")
+    done = gip("score", pool, *judge(server), "--overwrite")
+    assert json.loads(done.stdout)["gip"]["signals"]["accuracy"] <= 5
+
+
 def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServer) -> None:
     out = pool.with_name("scored.jsonl")
     before = sorted(pool.parent.iterdir())
@@ -202,8 +232,9 @@ def test_too_many_failures_leave_the_old_output_and_the_journal(
     out.write_text("old\n")
     done = gip("score", pool, "-o", out, *judge(server), code=5)
     assert out.read_text() == "old\n"
-    assert b"2 of 7 rows (28.6%) have no score (2 HTTP 400); the last: context too long" in (
-        done.stderr
+    assert (
+        b"2 of 7 distinct rows (28.6%) have no score (2 HTTP 400); the last: context too long"
+        in (done.stderr)
     )
     done = gip("score", pool, "-o", out, *judge(server), "--max-failure-rate", 1)
     assert b"2 of 7 distinct rows lack a score (2 HTTP 400); null is attached" in done.stderr
@@ -258,7 +289,18 @@ def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer)
     assert '{"characters_cut": 30}' in server.requests[0].body["state"]
 
 
-def test_ctrl_c_ends_soon_with_the_journal_whole(pool: Path, server: JudgeServer) -> None:
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [
+        (signal.SIGINT, False),
+        *((number, where) for number in (signal.SIGTERM, signal.SIGHUP) for where in (False, True)),
+    ],
+)
+def test_a_signal_ends_soon_with_the_journal_whole(
+    number: signal.Signals, background: bool, pool: Path, server: JudgeServer
+) -> None:
+    """In the background of a shell script Ctrl-C is ignored, and the other signals are not."""
+
     def slow(handler: Handler, asked: Asked) -> bool:
         if asked.turns[0] in ("question 0", "question 1"):
             return False
@@ -268,18 +310,22 @@ def test_ctrl_c_ends_soon_with_the_journal_whole(pool: Path, server: JudgeServer
     server.fault = slow
     out = pool.with_name("scored.jsonl")
     command = [GIP, "score", pool, "-o", out, *map(str, judge(server))]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if background else []
+    with subprocess.Popen([*ignoring, *command], stderr=subprocess.PIPE) as process:
         while len(server.requests) < 7:
             time.sleep(0.01)
         time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        if background:
+            process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         started = time.monotonic()
-        assert process.wait(10) == 130
-        assert time.monotonic() - started < 2
+        assert process.wait(10) == 128 + number
+        assert time.monotonic() - started < 5
         assert process.stderr is not None
-        said = process.stderr.read()
-    assert b"Traceback" not in said
-    assert b"the answers so far are kept in" in said
+        said = process.stderr.read().decode().splitlines()
+    told = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+    assert said[-2].startswith("gip: judge: the answers so far are kept in")
+    assert said[-1] == f"gip: error: {told}"
     assert not out.exists()
     assert pool.with_name("scored.judge.jsonl").read_text().count("\n") == 3
     server.fault = None

@@ -248,6 +248,55 @@ def test_a_signal_amid_a_destructor_is_not_lost_and_one_at_the_end_is_not_heard(
     assert process.returncode == 0
 
 
+BUSY = """
+import asyncio, sys, time
+from contextlib import asynccontextmanager
+from gip_cli.cli.interruption import Interruption
+from gip_cli.judge import Journal, JudgeItem, Rubric, Usage, Verdict, judge
+from gip_cli.judge.answers import Answer
+class Busy:
+    api = "local"
+    async def ask(self, state):
+        print("ready", flush=True)
+        time.sleep(0.3)
+        await asyncio.sleep(0)
+        return Answer({}, {name: Verdict(3.0) for name in rubric.ranges}, Usage())
+@asynccontextmanager
+async def connect():
+    yield Busy()
+rubric = Rubric.choose()
+items = (JudgeItem.of([("user", str(n))]) for n in range(100))
+with Interruption() as interruption:
+    try:
+        with Journal(sys.argv[1], "m", rubric, ["local"]) as journal:
+            judge(items, connect, rubric, journal, max_concurrent=1)
+    except KeyboardInterrupt:
+        print(interruption.number)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_amid_an_answer_is_quiet_where_ctrl_c_is_ignored(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """As in the background of a shell script, where asyncio has no handler of its own."""
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    process = subprocess.Popen(
+        [*ignoring, sys.executable, "-c", BUSY, tmp_path / "j"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    for _ in range(2):
+        assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    said, errors = process.communicate()
+    assert (said.split()[-1], errors) == (str(int(number)).encode(), b"")
+    lines = (tmp_path / "j").read_bytes().splitlines()
+    assert ["key" in json.loads(line) for line in lines] == [False, True]
+
+
 EMBED = """
 import signal, sys
 from pathlib import Path

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gip_cli.errors import InputError, UsageError
-from gip_cli.metadata import Metadata, MetadataScorer, parse_range
+from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
 from gip_cli.rows import Row
 
 
@@ -68,7 +68,8 @@ def test_what_counts_as_a_number(member: Any, value: float | None) -> None:
         ("mean", [], None),
         ("mean", [1, None], None),
         ("max", [1, [2]], None),
-        ("mean", [1.7e308, 1.7e308], None),  # its sum is no number any more
+        ("mean", [1.7e308, 1.7e308], 1.7e308),  # though the sum is no number
+        ("mean", [4.4, 4.4, 4.4], 4.4),  # 4.400000000000001 if summed as it comes
         ("max", 4, 4.0),
     ],
 )
@@ -79,12 +80,12 @@ def test_how_a_list_is_joined(how: str, members: Any, value: float | None) -> No
 @pytest.mark.parametrize("text", ["", "s", "s=1", "s=5:1", "s=1:1", "=1:2", "s=a:b", "s=1:inf"])
 def test_a_range_is_two_numbers(text: str) -> None:
     with pytest.raises(UsageError, match="is not NAME=LO:HI"):
-        parse_range(text)
-    assert parse_range("s=-1:2.5") == ("s", (-1, 2.5))
+        parse_ranges([text])
+    assert parse_ranges(["s=-1:2.5"]) == {"s": (-1, 2.5)}
 
 
 def scorer(*sources: str, **options: Any) -> MetadataScorer:
-    ranges = dict(map(parse_range, options.pop("ranges", ())))
+    ranges = parse_ranges(options.pop("ranges", ()))
     return MetadataScorer([Metadata.parse(text) for text in sources], ranges, **options)
 
 
@@ -159,7 +160,7 @@ def test_a_value_outside_its_range_is_an_error(value: float) -> None:
     ("values", "told"),
     [
         ([1, 5, 2], ["s: scale 1 to 5, as the rows span (--range sets another)"]),
-        ([1e308, -1e308] * 100, ["s: scale -1e+308 to 1e+308, as the rows span (--range sets"]),
+        ([1e100, -1e100] * 100, ["s: scale -1e+100 to 1e+100, as the rows span (--range sets"]),
         ([0] * 199 + [1], ["s: scale 0 to 1, as the rows span"]),  # a rare mark is no slip
         ([*range(1, 6)] * 20 + [1000], ["s: scale 1 to 1000", "s: 99% of the rows lie from 1 to "]),
         ([None, "x"], []),
@@ -182,8 +183,18 @@ def test_a_signal_that_is_there_is_replaced_only_when_told() -> None:
     assert orjson.loads(line)["gip"]["signals"] == {"s": 2, "t": 3}
 
 
+def test_a_signal_outside_its_range_is_mended_by_scoring_again() -> None:
+    row = row_of({"a": 2, "gip": {"signals": {"s": 9}, "ranges": {"s": [1, 5]}}})
+    with pytest.raises(InputError, match=r"'s' is 9, outside its range 1:5; score .* --overwrite"):
+        scorer("t=a", overwrite=True).line(row)
+    line = scorer("s=a", overwrite=True, ranges=["s=1:5"]).line(row)
+    assert orjson.loads(line)["gip"] == {"signals": {"s": 2}, "ranges": {"s": [1, 5]}}
+
+
 def test_names_must_be_told_apart() -> None:
     with pytest.raises(UsageError, match="two --metadata of one name"):
         scorer("s=a", "s=b")
+    with pytest.raises(UsageError, match="two --range of one name; give each signal one"):
+        parse_ranges(["s=1:5", "s=0:9"])
     with pytest.raises(UsageError, match=r"--range t=... names no signal of this run"):
         scorer("s=a", ranges=["t=1:5"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -77,11 +78,22 @@ def put_off(tell: Callable[[], None]) -> Iterator[None]:
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Do what Ctrl-C would do: an event loop has a handler of its own."""
+    """Do what Ctrl-C would do: an event loop has a handler of its own.
+
+    Not where Ctrl-C is ignored, in the background of a shell script: there its tasks are
+    cancelled, as that handler would.
+    """
     handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):  # ignored, in the background of a shell script
-        raise KeyboardInterrupt
-    handler(signal.SIGINT, frame)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise KeyboardInterrupt from None
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_soon_threadsafe(lambda: None)  # wakes it
 
 
 def _raise_later(unraisable: sys.UnraisableHookArgs) -> None:

@@ -103,7 +103,7 @@ class JudgeOptions:
     ] = None
     max_failure_rate: Annotated[
         float,
-        _limits(min=0, max=1, metavar="F", help="Rows without a score; more is exit 5."),
+        _limits(min=0, max=1, metavar="F", help="Distinct rows without a score; more is exit 5."),
     ] = 0.01
 
     @property

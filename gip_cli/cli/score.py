@@ -70,7 +70,7 @@ def score(
     gip score pool.jsonl --metadata ppl=-perplexity | gip select - -e pool.npy -k 500 > small.jsonl
     gip score pool.jsonl -o scored.jsonl --judge-url http://127.0.0.1:8000/v1 --judge-model M
     """
-    from gip_cli.metadata import Metadata, MetadataScorer, parse_range
+    from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
 
     if not metadata and not asked.wanted:
         raise UsageError(
@@ -78,7 +78,7 @@ def score(
         )
     scorer = MetadataScorer(
         [Metadata.parse(text) for text in metadata or ()],
-        dict(map(parse_range, range or ())),
+        parse_ranges(range or ()),
         overwrite=overwrite,
         require=require,
     )
@@ -102,6 +102,8 @@ def score(
 
             place = asked.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
+            if metadata:  # now: later it would be found when the judge has been paid
+                scorer.examine(one.row for one in renderer.read(rows))
             line = stack.enter_context(
                 judged(rows, renderer, asked, rubric, place, overwrite=overwrite)
             )

@@ -14,6 +14,7 @@ REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
 NO_CONNECTION = "no connection"
 
 _ROUNDING = 1e-6  # of an expected level that a server summed in float32
+_MOST_TOKENS = 2**53  # of one answer: a server's longer number is none, and could not be shown
 _ROUNDED_SUM = 0.06  # ten probabilities rounded to two decimals miss 1 by up to 0.05
 
 
@@ -49,8 +50,9 @@ class Usage:
         counts = usage if isinstance(usage, Mapping) else {}
 
         def count(*names: str) -> int:
-            found = (counts[name] for name in names if isinstance(counts.get(name), int))
-            return max(next(found, 0), 0)
+            found = (counts[name] for name in names if is_number(counts.get(name)))
+            tokens = next(found, 0)
+            return int(tokens) if 0 <= tokens <= _MOST_TOKENS else 0
 
         return cls(
             count("input_tokens", "prompt_tokens"), count("output_tokens", "completion_tokens")
@@ -67,13 +69,19 @@ class Answer:
 
 
 class Unanswered(Exception):  # noqa: N818 - control flow: becomes a counted null, or a JudgeError
-    """No answer could be had: why, in the words that are counted, and what the server said."""
+    """No answer could be had: why, in the words that are counted, and what the server said.
 
-    def __init__(self, cause: str, detail: str = "", status: int | None = None) -> None:
+    `wait` is set where it said that the answer may be had later.
+    """
+
+    def __init__(
+        self, cause: str, detail: str = "", status: int | None = None, *, wait: bool = False
+    ) -> None:
         super().__init__(cause, detail)
         self.cause = cause
         self.detail = detail
         self.status = status
+        self.wait = wait
 
 
 class Transport(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
 _GRADE = re.compile(r"\s*\d{1,2}\s*")  # there are ten levels at most
+_OPENING = re.compile(r'\{(?=\s*+")')  # of an object that has a member
+_MOST_OPENINGS = 500  # tried in a reply, the last ones: an answer is its end
+_MOST_READ = 64 << 20  # characters, in tries that came to nothing
 _UNSUPPORTED = (400, 422)  # what servers say to a parameter that they do not know
 
 
@@ -51,7 +55,8 @@ class Chat:
             try:
                 reply = await self._ask(state, options)
             except Unanswered as failure:
-                named = [name for name in options if name in failure.detail]
+                busy = (failure.status or 0) > 501  # or its hardware has a temperature
+                named = [name for name in options if name in failure.detail and not busy]
                 if not options or not (named or failure.status in _UNSUPPORTED):
                     raise
                 del options[(named or list(options))[0]]
@@ -143,29 +148,45 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     """The object in `text` that holds grades, wherever it stands; None if there is not just one.
 
     The same object twice is one answer; two that differ are none. Where the model was `cut` off,
-    what goes on after the object might have changed its mind.
+    what goes on after the object might have changed its mind. A reply is searched from its last
+    openings on, and no further than `_MOST_READ`: one of megabytes must not hold up the others.
     """
     names = {one.name for one in rubric.attributes}
     said = text.rpartition("</think>")[2]  # some templates open the tag in the prompt
     text = said.partition("<think>")[0]
+    openings = deque((one.start() for one in _OPENING.finditer(text)), _MOST_OPENINGS)
+    start = openings[0] if openings else 0  # where an error is, is counted from the start
+    text = text[start:]
     found: list[dict[str, Any]] = []
-    last = 0
-    at = text.find("{")
-    while at >= 0:
+    end = last = read = 0
+    for at in openings:
+        if at - start < end:
+            continue
         try:
-            value, end = _OBJECT.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            end = at + 1
+            value, end = _OBJECT.raw_decode(text, at - start)
+        except (ValueError, RecursionError) as error:
+            read += getattr(error, "pos", len(text)) - (at - start)
+            if read > _MOST_READ:
+                return None
         else:
-            if names & value.keys():
-                found.append(value)
-                last = end
-            else:  # an envelope: what it holds may be the answer
-                end = at + 1
-        at = text.find("{", end)
+            if held := _outermost(value, names):
+                found += held
+                last = start + end
     if cut and said[last:].strip():
         return None
     return found[0] if found and all(value == found[0] for value in found) else None
+
+
+def _outermost(value: Any, names: set[str]) -> list[dict[str, Any]]:
+    """The object `value` if it has one of `names`, else those within it: it is an envelope."""
+    found, left = [], [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict) and names & one.keys():
+            found.append(one)
+        elif isinstance(one, dict | list):
+            left += one.values() if isinstance(one, dict) else one
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

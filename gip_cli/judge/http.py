@@ -14,6 +14,7 @@ import asyncio
 import json
 import math
 import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -26,7 +27,13 @@ from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
-_ANSWERED = (httpx2.DecodingError, httpx2.TooManyRedirects, httpx2.UnsupportedProtocol)
+_ANSWERED = (
+    httpx2.DecodingError,
+    httpx2.RemoteProtocolError,
+    httpx2.TooManyRedirects,
+    httpx2.UnsupportedProtocol,
+)
+_URL_SAFE = str.maketrans("+/", "-_")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
 
@@ -56,17 +63,38 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _spellings(secret: str) -> re.Pattern[str]:
-    r"""`secret` as it is and as JSON may write it (``\/``, ``\u002F``), quoted once or oftener."""
-    return re.compile(
-        "".join(
-            rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u(?i:{ord(char):04x}))" for char in secret
-        )
-    )
+    r"""`secret` as it is, in base64, and as JSON or a URL may write either, once or oftener.
+
+    JSON has ``\/`` and ``\u002F`` for a slash, a URL ``%2F``. What of base64 depends on the
+    bytes beside the secret, as a user's name, is left out.
+    """
+    alone = b64encode(secret.encode()).decode().rstrip("=")
+    texts = {secret, alone, alone.translate(_URL_SAFE)}
+    for before in range(3):
+        whole = b64encode(b"\0" * before + secret.encode()).decode()
+        inner = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        texts |= {inner, inner.translate(_URL_SAFE)}
+    chars = ("".join(map(_char_spellings, text)) for text in sorted(texts, key=len, reverse=True))
+    return re.compile("|".join(chars))
+
+
+def _char_spellings(char: str) -> str:
+    code = f"{ord(char):02x}"
+    return rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u00(?i:{code})|%(?:25)*(?i:{code}))"
+
+
+def _message(body: object) -> object:
+    """A server's own words in the body of an error, without what else it repeats; None if none."""
+    return body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
 
 
 def _will_not_pass(response: httpx2.Response) -> bool:
     """Not implemented; or, as llama-cpp-python says with 500, not valid."""
-    return response.status_code == 501 or "response_format" in response.text
+    body = _json_object(response.text) or {}
+    said = str(_message(body.get("error", body)))
+    return response.status_code == 501 or (
+        response.status_code == 500 and "response_format" in said
+    )
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
@@ -110,6 +138,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
             raise
         except TimeoutError:
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
+        except (httpx2.RequestError, MemoryError):
+            raise
+        except Exception as error:  # of a layer below, which the answer has led astray
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            raise httpx2.DecodingError(str(cause), request=request) from error
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             if _json_object(response.text) is None:
@@ -195,16 +228,16 @@ class Http:
             answered = isinstance(error.__cause__, _ANSWERED)
             return Unanswered("bad answer" if answered else NO_CONNECTION, why)
         if isinstance(error, openai.APIStatusError):
-            return Unanswered(
-                f"HTTP {error.status_code}", self._said(error.body), error.status_code
-            )
+            status, said = error.status_code, self._said(error.body)
+            if after := self._said(error.response.headers.get("retry-after")):
+                said = f"{said}, Retry-After: {after}".removeprefix(", ")
+            return Unanswered(f"HTTP {status}", said, status, wait=status == 429 or bool(after))
         return Unanswered("error", self._said(error.message))
 
     def _said(self, body: object) -> str:
         """A server's own words, in one line."""
-        if isinstance(body, Mapping):
-            body = body.get("message") or body.get("detail") or body
-        return printable(" ".join(self._without_secret(str(body or "")).split()), 200)
+        said = self._without_secret(str(_message(body) or body or ""))
+        return printable(" ".join(said.split()), 200)
 
     def _without_secret(self, text: str) -> str:
         return self._secret.sub("[key]", text) if self._secret else text

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import lock_descriptor
 
 from gip_cli.errors import InputError, UsageError
-from gip_cli.judge.answers import Answer, Verdict, number
+from gip_cli.judge.answers import Answer, Verdict
+from gip_cli.judge.journal_entry import plain, read_entry, verdicts_in
 from gip_cli.judge.rubric import Rubric
 from gip_cli.storage import storage_errors, writable
 
@@ -42,7 +42,7 @@ class Known:
 def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     """What the journal at `path` knows, without touching it; raises as `Journal` does."""
     by_api: dict[str, dict[bytes, int]] = {}
-    api, digest, end = None, rubric.digest, 0
+    api, end = None, 0
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
@@ -51,8 +51,8 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
             if not line.endswith(b"\n"):
                 break  # torn
             if line_number > 1:
-                entry = _entry(line, path, line_number)
-                ours = entry["model"] == model and entry["rubric"] == digest
+                entry = read_entry(line, rubric, path, line_number)
+                ours = entry["model"] == model and entry["rubric"] == rubric.digest
                 if ours and entry["api"] in apis:
                     api = entry["api"]
                     by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
@@ -69,26 +69,6 @@ def _refuse_special(path: Path) -> None:
 
 def _foreign(path: Path) -> UsageError:
     return UsageError("exists and is not a judge's journal", "choose another", path=path)
-
-
-def _entry(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-        if not isinstance(entry, dict):
-            raise ValueError("not an object")
-        for name in ("model", "rubric", "api", "key"):
-            if not isinstance(entry[name], str):
-                raise ValueError(f"{name} is not a text")
-        bytes.fromhex(entry["key"])
-        _verdicts(entry)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(
-            "not an answer that gip wrote",
-            "delete the line, and its row will be asked again",
-            path=path,
-            line=line_number,
-        ) from None
-    return entry
 
 
 class Journal:
@@ -126,7 +106,7 @@ class Journal:
     ) -> None:
         self.path = Path(path)
         self._model = model
-        self._digest = rubric.digest
+        self._rubric = rubric
         self._synced = time.monotonic()
         writable(self.path)
         _refuse_special(self.path)
@@ -162,9 +142,9 @@ class Journal:
             line = self._reader.readline()
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             entry = json.loads(line)
-            asked = (key.hex(), self._model, self._digest)
+            asked = (key.hex(), self._model, self._rubric.digest)
             if (entry["key"], entry["model"], entry["rubric"]) == asked:
-                return _verdicts(entry)
+                return verdicts_in(entry, self._rubric)
         raise InputError("was changed while it was in use", "run again", path=self.path)
 
     def append(self, key: bytes, api: str, answer: Answer, seconds: float) -> None:
@@ -172,9 +152,9 @@ class Journal:
         entry = {
             "key": key.hex(),
             "model": self._model,
-            "rubric": self._digest,
+            "rubric": self._rubric.digest,
             "api": api,
-            "scores": {name: _plain(verdict) for name, verdict in answer.verdicts.items()},
+            "scores": {name: plain(verdict) for name, verdict in answer.verdicts.items()},
             "usage": {
                 "input_tokens": answer.usage.input_tokens,
                 "output_tokens": answer.usage.output_tokens,
@@ -217,36 +197,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _plain(verdict: Verdict) -> dict[str, Any]:
-    if verdict.score is None:
-        return {"score": None, "cause": verdict.cause}
-    return {
-        "score": verdict.score,
-        "probabilities": verdict.probabilities,
-        "confidence": verdict.confidence,
-    }
-
-
-def _verdicts(entry: dict[str, Any]) -> dict[str, Verdict]:
-    """The verdicts of a journal's line; KeyError, TypeError or AttributeError if it has none."""
-    verdicts = {}
-    for name, one in entry["scores"].items():
-        score, cause = one["score"], one.get("cause")
-        if isinstance(cause, str) is not (score is None):
-            raise TypeError("a score or the cause of its absence")
-        shares, sure = one.get("probabilities"), one.get("confidence")
-        verdicts[name] = Verdict(
-            None if score is None else _number(score),
-            cause,
-            tuple(map(_number, shares)) if shares else None,
-            None if sure is None else _number(sure),
-        )
-    return verdicts
-
-
-def _number(value: Any) -> float:
-    if (known := number(value)) is None:
-        raise TypeError("not a number")
-    return known

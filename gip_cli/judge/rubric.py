@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -40,13 +41,13 @@ class Rubric:
 
     attributes: tuple[Attribute, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """BLAKE2b-128 of names, instructions and levels: another wording, another judgment."""
         asked = [[one.name, one.instructions, one.levels] for one in self.attributes]
         return blake2b(json.dumps([_PROMPTS, asked]).encode(), digest_size=16).hexdigest()
 
-    @property
+    @cached_property
     def ranges(self) -> dict[str, tuple[float, float]]:
         return {one.name: one.range for one in self.attributes}
 

@@ -18,7 +18,9 @@ from gip_cli.judge.journal import Journal
 from gip_cli.judge.rubric import Rubric
 
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
-_HOPELESS = (401, 402, 404, 405, 501)  # no later row will fare better than the first
+_NO_KEY = (401, 402)  # refused, or without credit: no later row will fare better
+_NO_ENDPOINT = (404, 405, 501)  # nor here, if it is said to the first
+_CLOSED = (403, *_NO_ENDPOINT)  # may be of one row (moderation), but not of many in a row
 _SEE_TO = "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key"
 _BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
 _END = object()
@@ -84,7 +86,7 @@ def judge(
         Requests under way at a time.
     max_failure_rate : float
         The share of distinct rows that may end without all scores. At 1 nothing but a refused
-        key or a missing endpoint stops the run.
+        key, or an endpoint that is missing or closed, stops the run.
 
     Raises
     ------
@@ -93,14 +95,17 @@ def judge(
         is in the journal.
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
-    asyncio.run(run.all(items, connect))
+    try:
+        asyncio.run(run.all(items, connect))
+    except asyncio.CancelledError:  # from outside: asyncio itself does so at Ctrl-C
+        raise KeyboardInterrupt from None
     tally = run.tally
     if tally.failure_rate > max_failure_rate:
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = tally.failures > len(run.failed)
         raise JudgeError(
-            f"{tally.failures:,} of {tally.rows:,} rows ({tally.failure_rate:.1%}) have no score "
-            f"({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
+            f"{tally.failures:,} of {tally.rows:,} distinct rows ({tally.failure_rate:.1%}) have "
+            f"no score ({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
             f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
             f"kept in {journal.path}: "
             + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
@@ -131,8 +136,11 @@ class _Run:
         self._max_concurrent = max_concurrent
         self._patient = max_failure_rate >= 1
         self._on_progress = on_progress
-        self._in_a_row = 0
-        self._answered = False
+        self._many = max(_GIVE_UP_AFTER, 2 * max_concurrent)
+        self._in_a_row = 0  # failures
+        self._closed_in_a_row = 0
+        self._answers = 0
+        self._scored = False  # a row of this run or of an earlier one
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
         """Workers that share one iterator: no more than their number is ever in memory."""
@@ -185,12 +193,20 @@ class _Run:
             self._fail(item.key, failure)
             return
         self._journal.append(item.key, transport.api, answer, time.monotonic() - started)
-        self._answered = True
-        self._in_a_row = 0
+        self._answers += 1
+        self._in_a_row = self._closed_in_a_row = 0
         self.tally.usage += answer.usage
         self._count(answer.verdicts)
+        if self._answers >= self._many and not (self._scored or self._patient):
+            raise JudgeError(
+                f"none of the first {self._answers} answers holds a score "
+                f"({told(self.tally.causes)})",
+                f"see to --judge-model and --judge-api; the answers are in {self._journal.path}: "
+                'delete its lines with "score": null to have them asked again',
+            )
 
     def _count(self, verdicts: dict[str, Verdict]) -> None:
+        self._scored |= any(one.score is not None for one in verdicts.values())
         cause = next((one.cause for one in verdicts.values() if one.cause), None)
         if cause:
             self.tally.causes[cause] += 1
@@ -200,16 +216,28 @@ class _Run:
         self.tally.causes[failure.cause] += 1
         self.last = failure.detail or self.last
         self._in_a_row += 1
+        closed = failure.status in _CLOSED
+        self._closed_in_a_row = self._closed_in_a_row + 1 if closed else 0
         said = f" ({failure.detail})" if failure.detail else ""
-        if failure.status in _HOPELESS and not self._answered:
-            raise JudgeError(f"the judge's server answers {failure.cause}{said}", _SEE_TO)
-        if self._in_a_row >= max(_GIVE_UP_AFTER, 2 * self._max_concurrent) and not self._patient:
+        if failure.status in _NO_KEY or (failure.status in _NO_ENDPOINT and not self._answers):
             raise JudgeError(
-                f"{self._in_a_row} requests in a row had no answer, the last: "
-                f"{failure.cause}{said}",
-                f"answers are kept in {self._journal.path}: run again to go on"
-                if self._answered
-                else "is the server running, and --judge-url right?"
-                if failure.cause == NO_CONNECTION
-                else _SEE_TO,
+                f"the judge's server answers {failure.cause}{said}", self._remedy(failure)
             )
+        counted = self._closed_in_a_row if self._patient else self._in_a_row
+        if counted >= self._many:
+            raise JudgeError(
+                f"{counted} requests in a row had no answer, the last: {failure.cause}{said}",
+                self._remedy(failure),
+            )
+
+    def _remedy(self, failure: Unanswered) -> str:
+        kept = f"answers are kept in {self._journal.path}: run again to go on"
+        if failure.wait:
+            advice = "the server asks to wait: run again later, or set --requests-per-minute"
+        elif failure.cause == NO_CONNECTION and not self._answers:
+            advice = "is the server running, and --judge-url right?"
+        elif failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:
+            advice = _SEE_TO
+        else:
+            return kept
+        return f"{advice}; {kept}" if self._answers else advice

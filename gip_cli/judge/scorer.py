@@ -9,7 +9,7 @@ from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.run import Outcome
 from gip_cli.rows import Row, RowFile
-from gip_cli.signals import attach, refuse_present
+from gip_cli.signals import attach, attached, refuse_present
 
 
 class JudgeScorer:
@@ -46,11 +46,14 @@ class JudgeScorer:
         Raises
         ------
         InputError
-            A row that cannot be read, or has a signal of an attribute's name already.
+            A row that cannot be read, or to which no score can be attached: it has a signal of
+            an attribute's name already, or a ``"gip"`` member that gip did not write.
         """
         names = self._rubric.ranges.keys()
         for one in self._renderer.read(rows):
-            if not self._overwrite:
+            if self._overwrite:
+                attached(one.row, replaced=names)
+            else:
                 refuse_present(one.row, names)
             yield JudgeItem.of(one.turns, self._max_chars)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
 _OPENAI = "https://api.openai.com/v1"
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,31}")  # of a variable, as it is usual
 _NO_SUCH_ENDPOINT = (404, 405, 501)
+# As LM Studio says it with status 200, and Amazon's API Gateway with 403.
+_NO_SUCH_ENDPOINT_SAYS = ("Unexpected endpoint", "Missing Authentication Token")
 
 Notice = Callable[[str], None]
 
@@ -116,6 +120,11 @@ class Server:
         if key:
             return key
         if self._url == _OPENAI or self.key_variable != DEFAULT_KEY_VARIABLE:
+            if not _NAME.fullmatch(self.key_variable):  # never shown: it may be the key itself
+                raise UsageError(
+                    "--api-key-env names no variable of the environment",
+                    "give it the name of one that holds the key, not the key",
+                )
             raise UsageError(
                 f"no API key: {self.key_variable} is not in the environment",
                 "export it, name another variable with --api-key-env, or give a local server's "
@@ -204,7 +213,9 @@ class _Auto:
                     try:
                         answer = await self._first.ask(state)
                     except Unanswered as failure:
-                        if failure.status not in _NO_SUCH_ENDPOINT:
+                        if failure.status not in _NO_SUCH_ENDPOINT and not any(
+                            words in failure.detail for words in _NO_SUCH_ENDPOINT_SAYS
+                        ):
                             raise
                         self._chosen = self._second
                         said = f" ({failure.detail})" if failure.detail else ""

@@ -57,11 +57,11 @@ TRANSIENT: dict[Callable[[Handler, Asked], None], str] = {
     retry_after: "HTTP 429",
     internal: "HTTP 500",
     hang: "timed out",
-    close: "no connection",
+    close: "bad answer",
     garbage: "not JSON",
     not_an_object: "not JSON",
     no_charset: "not JSON",
-    truncated: "no connection",
+    truncated: "bad answer",
 }
 
 
@@ -131,6 +131,8 @@ def redirect(place: str) -> Callable[[Handler, Asked], None]:
     [
         (redirect("/v1/systemone"), "bad answer"),
         (redirect("ftp://127.0.0.1/v1/systemone"), "bad answer"),
+        (redirect("http://127.0.0.1:99999/v1/systemone"), "bad answer"),
+        (redirect("http://[::1/"), "bad answer"),
         (lambda handler, _: handler.raw(b"{}", content_encoding="gzip"), "bad answer"),
         (lambda handler, _: handler.raw(b" " * (9 << 20) + b"{}"), "answer too long"),
         (lambda handler, _: handler.raw(BOMB, content_encoding="gzip"), "answer too long"),
@@ -148,6 +150,20 @@ def test_an_answer_of_no_use_is_no_missing_connection(
         run = Run(server.url, tmp_path / "j", max_retries=0)
         assert causes(run(items(1))) == [[cause] * 2]
     assert run.path.stat().st_size < 100
+
+
+def test_numbers_of_tokens_that_are_none_are_not_counted(tmp_path: Path) -> None:
+    def boasting(handler: Handler, asked: Asked) -> bool:
+        usage = {0: 10**4299, 1: True}.get(number(asked), 7)
+        handler.json(answer(asked) | {"usage": {"input_tokens": usage, "output_tokens": 10**4000}})
+        return True
+
+    with JudgeServer(boasting) as server:
+        run = Run(server.url, tmp_path / "j")
+        assert causes(run(items(3))) == [[None, None]] * 3
+        assert (run.tally.usage.input_tokens, run.tally.usage.output_tokens) == (7, 0)
+        with unchanged(run.path):
+            run(items(3))
 
 
 def test_a_packed_answer_is_read(tmp_path: Path) -> None:

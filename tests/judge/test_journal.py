@@ -158,6 +158,8 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, damage: str) -> N
         {"score": 4, "probabilities": ["1"]},
         {"score": 4, "confidence": []},
         {"cause": "refused"},
+        {"score": 0.99},
+        {"score": 5.01},
         4,
     ],
     ids=str,
@@ -166,10 +168,26 @@ def test_a_verdict_is_a_score_or_the_cause_of_its_absence(tmp_path: Path, verdic
     path = tmp_path / "j"
     write(path, range(1))
     header, line = path.read_text().splitlines()
-    entry = json.loads(line) | {"scores": {"accuracy": verdict}}
+    for name in ("accuracy", "helpfulness"):
+        entry = json.loads(line)
+        entry["scores"][name] = verdict
+        path.write_text(f"{header}\n{json.dumps(entry)}\n")
+        with pytest.raises(InputError, match=r"j:2: not an answer that gip wrote; delete the line"):
+            look(path, "m", RUBRIC, ["chat"])
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["accuracy"], ["helpfulness", "charm"], ["helpfulness", "accuracy", "charm"]]
+)
+def test_an_answer_has_the_attributes_of_its_rubric(names: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(1))
+    header, line = path.read_text().splitlines()
+    entry = json.loads(line) | {"scores": {name: {"score": 3} for name in names}}
     path.write_text(f"{header}\n{json.dumps(entry)}\n")
     with pytest.raises(InputError, match=r"j:2: not an answer that gip wrote; delete the line"):
         look(path, "m", RUBRIC, ["chat"])
+    assert not look(path, "m", OTHER, ["chat"]).at  # whose line this is not
 
 
 def test_what_an_answer_cost_is_for_people_alone(tmp_path: Path) -> None:

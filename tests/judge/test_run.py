@@ -6,10 +6,12 @@ import asyncio
 import json
 import sys
 import time
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +20,14 @@ from gip_cli.judge import Api, Journal, JudgeItem, Rubric, Server, Usage, Verdic
 from gip_cli.judge.answers import Answer
 from gip_cli.judge.estimate import CHARS_PER_TOKEN, estimate
 from tests.judge.conftest import RUBRIC, Run, causes, items, scores
-from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+from tests.judge.server import (
+    Asked,
+    Handler,
+    JudgeServer,
+    completion,
+    distribution,
+    expected_index,
+)
 
 KEY = "sk-test-5Zp0t9QwErTyUiOp"
 
@@ -152,12 +161,21 @@ def test_a_server_that_dribbles_times_out_as_a_whole(tmp_path: Path) -> None:
         assert time.monotonic() - started < 1.5
 
 
-@pytest.mark.parametrize("status", [404, 405, 501])
-def test_auto_falls_back_to_chat_and_says_so(status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, {"error": {"message": "no such route"}}) for status in (404, 405, 501)),
+        (200, {"error": "Unexpected endpoint or method. (POST /v1/systemone): no such route"}),
+        (403, {"message": "Missing Authentication Token: no such route"}),
+    ],
+)
+def test_auto_falls_back_to_chat_and_says_so(
+    status: int, body: dict[str, object], tmp_path: Path
+) -> None:
     def no_systemone(handler: Handler, asked: Asked) -> bool:
         if not asked.path.endswith("systemone"):
             return False
-        handler.json({"error": {"message": "no such route"}}, status)
+        handler.json(body, status)
         return True
 
     with JudgeServer(no_systemone) as server:
@@ -216,6 +234,26 @@ def test_chat_leaves_out_what_the_server_does_not_take(
         assert run.notices == [f"the server does not take {', '.join(sorted(refused))}: left out"]
 
 
+@pytest.mark.parametrize(
+    "message", ["overloaded", "GPU temperature too high", "no response_format today"]
+)
+def test_chat_asks_a_busy_server_again_with_the_same_options(message: str, tmp_path: Path) -> None:
+    def busy(handler: Handler, asked: Asked) -> bool:
+        if asked.before and asked.turns[0] != "question 0":
+            return False
+        error = {"message": message, "request": asked.body}
+        handler.json({"error": error}, 503, retry_after="0.01")
+        return True
+
+    with JudgeServer(busy) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_retries=1)
+        assert causes(run(items(3))) == [["HTTP 503"] * 2, [None] * 2, [None] * 2]
+        assert all("response_format" in asked.body for asked in server.requests)
+        assert all("temperature" in asked.body for asked in server.requests)
+        assert len(server.requests) == 6
+        assert run.notices == []
+
+
 def test_chat_does_not_learn_from_a_row_that_is_refused_either_way(tmp_path: Path) -> None:
     def too_long(handler: Handler, asked: Asked) -> bool:
         if asked.turns[0] != "question 0":
@@ -243,7 +281,9 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             run(items(10))
         assert caught.value.exit_code == 5
         said = str(caught.value)
-        assert "2 of 10 rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
+        assert (
+            "2 of 10 distinct rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
+        )
         assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
@@ -318,6 +358,69 @@ def test_a_wrong_key_or_address_ends_the_run_at_once(status: int, tmp_path: Path
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [(401, 1), (402, 1), (403, 20), (404, 20), (400, 30)],  # a closed door may be one row's
+)
+def test_a_key_or_address_that_is_lost_on_the_way_ends_the_run_at_any_failure_rate(
+    status: int, more: int, tmp_path: Path
+) -> None:
+    def later(handler: Handler, asked: Asked) -> bool:
+        if len(server.requests) <= 5:
+            return False
+        handler.json({"error": {"message": "gone"}}, status)
+        return True
+
+    with JudgeServer(later) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1)
+        if status == 400:
+            run(items(35))
+            assert run.tally.failures == 30
+        else:
+            with pytest.raises(JudgeError, match=rf"HTTP {status} \(gone\); see to .* kept in"):
+                run(items(100))
+        assert len(server.requests) == 5 + more
+
+
+@pytest.mark.parametrize("answered", [0, 2])
+def test_a_server_that_asks_to_wait_is_told_as_such(answered: int, tmp_path: Path) -> None:
+    def busy(handler: Handler, asked: Asked) -> bool:
+        if len(server.requests) <= answered:
+            return False
+        handler.json({"error": {"message": "slow down"}}, 429, retry_after="300")
+        return True
+
+    said = r"HTTP 429 \(slow down, Retry-After: 300\); the server asks to wait: run again later, "
+    with JudgeServer(busy) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=said) as caught:
+            run(items(100))
+        assert ("are kept in" in str(caught.value)) is bool(answered)
+        assert len(server.requests) == 20 + answered  # openai's package waits two minutes at most
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: Path) -> None:
+    def prose(handler: Handler, asked: Asked) -> bool:
+        handler.json(completion("I think it is good."))
+        return True
+
+    with JudgeServer(prose) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1, max_failure_rate=rate)
+        if rate == 1:
+            run(items(30))
+        else:
+            with pytest.raises(JudgeError, match=r"first 20 answers holds a score \(20 unparsed\)"):
+                run(items(30))
+            assert len(server.requests) == 20
+            server.fault = None
+            run(items(40))  # another 20, with a score
+            server.fault = prose
+            run.max_failure_rate = 0.9
+            run(items(70))  # of a judge that has answered before
+            assert run.tally.failures == 50
+
+
 def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:
     def stream() -> Iterator[JudgeItem]:
         yield from items(3)
@@ -375,7 +478,14 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     quoted = json.dumps(key)[1:-1]
+    percent = "".join(f"%{ord(char):02x}" for char in key)
     spellings = [
+        quote(key, safe=""),
+        percent,
+        percent.replace("%", "%25"),
+        b64encode(key.encode()).decode().rstrip("="),
+        json.dumps(b64encode(key.encode()).decode().rstrip("=").replace("/", "\\/"))[1:-1],
+        urlsafe_b64encode(key.encode()).decode().rstrip("="),
         quoted,
         quoted.replace("/", "\\/"),
         "".join(f"\\u{ord(char):04X}" for char in key),
@@ -406,12 +516,33 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
                 run([item])
 
 
+def test_the_middle_of_a_key_is_not_shown_amid_other_base64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def basic(handler: Handler, asked: Asked) -> bool:
+        user = "x" * int(asked.turns[0].removeprefix("question "))
+        handler.json({"error": {"message": b64encode(f"{user}:{KEY}:".encode()).decode()}}, 400)
+        return True
+
+    with JudgeServer(basic) as server:
+        for item in items(4):
+            run = Run(server.url, tmp_path / "j", max_failure_rate=0.0)
+            with pytest.raises(JudgeError, match=r"the last: \S{0,7}\[key\]\S{0,5}; above"):
+                run([item])
+
+
 def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Server("m", base_url="http://127.0.0.1:1/v1").key() is None
     with pytest.raises(UsageError, match="OPENAI_API_KEY is not in the environment"):
         Server("m").key()
     with pytest.raises(UsageError, match="MY_KEY is not in the environment"):
         Server("m", base_url="http://127.0.0.1:1/v1", key_variable="MY_KEY").key()
+    for mistaken in (KEY, "gsk_" + "a1" * 26, "hf_x", ""):
+        with pytest.raises(UsageError, match="--api-key-env names no variable") as caught:
+            Server("m", key_variable=mistaken).key()
+        assert not mistaken or mistaken not in str(caught.value)
     monkeypatch.setenv("MY_KEY", f" {KEY}\n")
     assert Server("m", key_variable="MY_KEY").key() == KEY
     monkeypatch.setenv("MY_KEY", "a\nb")

@@ -1,0 +1,76 @@
+"""One answer in the judge's journal: what of a line is believed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gip_cli.errors import InputError
+from gip_cli.judge.answers import Verdict, number
+from gip_cli.judge.rubric import Rubric
+
+
+def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dict[str, Any]:
+    """A line as it was written; InputError if gip did not write it, or not for its rubric."""
+    try:
+        entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError("not an object")
+        for name in ("model", "rubric", "api", "key"):
+            if not isinstance(entry[name], str):
+                raise ValueError(f"{name} is not a text")
+        bytes.fromhex(entry["key"])
+        verdicts_in(entry, rubric)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(
+            "not an answer that gip wrote",
+            "delete the line, and its row will be asked again",
+            path=path,
+            line=line_number,
+        ) from None
+    return entry
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON, of which `verdicts_in` makes it again."""
+    if verdict.score is None:
+        return {"score": None, "cause": verdict.cause}
+    return {
+        "score": verdict.score,
+        "probabilities": verdict.probabilities,
+        "confidence": verdict.confidence,
+    }
+
+
+def verdicts_in(entry: dict[str, Any], rubric: Rubric) -> dict[str, Verdict]:
+    """The verdicts of a journal's line; ValueError, KeyError, TypeError or AttributeError if none.
+
+    One to `rubric` has a verdict for each of its attributes, and scores on their levels.
+    """
+    ours = entry["rubric"] == rubric.digest
+    verdicts = {}
+    for name, one in entry["scores"].items():
+        score, cause = one["score"], one.get("cause")
+        if isinstance(cause, str) is not (score is None):
+            raise TypeError("a score or the cause of its absence")
+        shares, sure = one.get("probabilities"), one.get("confidence")
+        verdicts[name] = Verdict(
+            None if score is None else _number(score),
+            cause,
+            tuple(map(_number, shares)) if shares else None,
+            None if sure is None else _number(sure),
+        )
+        if ours and score is not None:
+            low, high = rubric.ranges[name]
+            if not low <= score <= high:
+                raise ValueError("a score off the scale")
+    if ours and verdicts.keys() != rubric.ranges.keys():
+        raise ValueError("not all attributes")
+    return verdicts
+
+
+def _number(value: Any) -> float:
+    if (known := number(value)) is None:
+        raise TypeError("not a number")
+    return known
