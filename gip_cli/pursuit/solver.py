@@ -47,6 +47,7 @@ def select(
     which the lowest row wins (in `information` also those that float64 cannot tell apart: there a
     gain is a difference of two variances). Time is 1.1 to 4 times that of a matrix product of
     4 m d k operations; memory beyond the embeddings a few (m,) vectors and buffers of fixed size.
+    Meanwhile BLAS has one thread in the whole process, so that no two calls may overlap.
 
     Parameters
     ----------
