@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
 from gip_cli.printable import printable
 from gip_cli.rows import Row
-from gip_cli.signals import attach, refuse_present
+from gip_cli.signals import LARGEST, attach, refuse_present
 
 
 def _mean(numbers: list[float]) -> float:
@@ -97,6 +97,8 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
     ends = _number(low), _number(high)
     if not name or ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
         raise UsageError(f"--range {text!r} is not NAME=LO:HI with LO below HI")
+    if max(map(abs, (ends[0], ends[1]))) > LARGEST:
+        raise UsageError(f"--range {text!r} goes beyond {LARGEST:g}", "scale the signal down")
     return name, (ends[0], ends[1])
 
 
@@ -118,6 +120,8 @@ class MetadataScorer:
         Declared scales; a value outside is an error.
     overwrite : bool
         Replace signals of the same name that a row has already.
+    beside : names
+        Signals that are attached, and overwritten, by another in the same run.
     require : bool
         A value that is missing or not a number is an error instead of null.
     """
@@ -128,6 +132,7 @@ class MetadataScorer:
         ranges: dict[str, tuple[float, float]],
         *,
         overwrite: bool = False,
+        beside: Collection[str] = (),
         require: bool = False,
     ) -> None:
         self.names = {source.name for source in sources}
@@ -139,6 +144,7 @@ class MetadataScorer:
         self._ranges = ranges
         self._lower = [source.name for source in sources if source.lower]
         self._overwrite = overwrite
+        self._replaced = beside if overwrite else ()
         self._require = require
         self._first: Row | None = None
         self._odd: dict[str, Row] = {}  # the first that has something, but no number, in the field
@@ -178,12 +184,16 @@ class MetadataScorer:
                     )
             else:
                 self._undeclared[source.name].append(value)
-        return attach(row, signals, self._ranges, self._lower)
+        return attach(row, signals, self._ranges, self._lower, replaced=self._replaced)
 
     def examine(self, rows: Iterable[Row]) -> None:
         """Raise now what `line` of each of these rows, or `check` after them, would raise."""
         trial = MetadataScorer(
-            self._sources, self._ranges, overwrite=self._overwrite, require=self._require
+            self._sources,
+            self._ranges,
+            overwrite=self._overwrite,
+            beside=self._replaced,
+            require=self._require,
         )
         for row in rows:
             trial.line(row)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -147,7 +148,7 @@ class RowFile(Stream):
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
             if not _is_utf8(raw):
                 what, remedy = "not UTF-8", "convert the file with iconv, or pass --skip-bad"
-            elif line == 1 and raw[:1] == b"{" and raw[-1:] in b"{,":
+            elif _goes_on(raw):
                 what = "an object over several lines"
                 remedy = "write one a line: jq -c . FILE"
             elif line == 1 and error.pos == 0:
@@ -219,6 +220,15 @@ _KIND: dict[type, str] = {
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _goes_on(raw: bytes) -> bool:
+    """Whether a line is the first of an object over several."""
+    if raw[:1] != b"{" or raw[-1:] not in (b"{", b","):
+        return False
+    with suppress(orjson.JSONDecodeError):
+        return isinstance(orjson.loads(raw.removesuffix(b",") + b"}"), dict)
+    return False
 
 
 def _is_utf8(raw: bytes) -> bool:

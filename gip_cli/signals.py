@@ -37,18 +37,20 @@ def attach(
     ranges: Mapping[str, tuple[float, float]],
     lower: Sequence[str] = (),
     judge: Mapping[str, Any] | None = None,
+    replaced: Collection[str] = (),
 ) -> bytes:
     """The row's bytes with `signals` among its signals; those of other names are kept.
 
     Whatever stood beside an old signal of the same name goes with it. `judge` holds a judge's
-    probabilities and confidence, by the signal's name.
+    probabilities and confidence, by the signal's name. Old signals that are to be `replaced` later
+    need not be in their range.
 
     Raises
     ------
     InputError
         The row's member is not what `gip` writes, or a signal is larger than `LARGEST`.
     """
-    old = attached(row, replaced=signals.keys())
+    old = attached(row, replaced={*signals, *replaced})
     _refuse_large(row, signals)
 
     def others(part: str) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def attached(row: Row, replaced: Collection[str] = ()) -> dict[str, Any]:
         and all(
             isinstance(ends, list)
             and len(ends) == 2
-            and all(map(is_number, ends))
+            and all(is_number(end) and abs(end) <= LARGEST for end in ends)
             and ends[0] < ends[1]
             for ends in ranges.values()
         )

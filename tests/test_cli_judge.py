@@ -174,13 +174,19 @@ def test_rows_that_cannot_be_scored_are_found_before_anything_is_asked(
     assert server.requests == []
 
 
-def test_scores_outside_their_range_are_mended_by_judging_again(
-    pool: Path, server: JudgeServer
+@pytest.mark.parametrize("beside", [[], ["--metadata", "order=n", "--range", "order=0:9"]])
+@pytest.mark.parametrize("name", ["accuracy", "order"])
+def test_scores_outside_their_range_are_mended_by_scoring_again(
+    name: str, beside: list[str], pool: Path, server: JudgeServer
 ) -> None:
-    odd = {"signals": {"accuracy": 9}, "ranges": {"accuracy": [1, 5]}}
-    pool.write_text(json.dumps(ROWS[0] | {"gip": odd}) + "\n")
-    done = gip("score", pool, *judge(server), "--overwrite")
-    assert json.loads(done.stdout)["gip"]["signals"]["accuracy"] <= 5
+    odd = {"signals": {name: 99}, "ranges": {name: [1, 5]}}
+    pool.write_text(json.dumps(ROWS[0] | {"n": 7, "gip": odd}) + "\n")
+    scored = name == "accuracy" or bool(beside)
+    done = gip("score", pool, *judge(server), *beside, "--overwrite", code=0 if scored else 3)
+    if scored:
+        assert json.loads(done.stdout)["gip"]["signals"][name] <= 9
+    else:
+        assert b"signal 'order' is 99, outside its range 1:5" in done.stderr
 
 
 def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServer) -> None:

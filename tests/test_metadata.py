@@ -77,6 +77,11 @@ def test_how_a_list_is_joined(how: str, members: Any, value: float | None) -> No
     assert Metadata.parse(f"s=f:{how}").value(row_of({"f": members})) == value
 
 
+def test_a_range_is_no_wider_than_signals_may_be() -> None:
+    with pytest.raises(UsageError, match=r"'s=-1e308:1e308' goes beyond 1e\+100; scale the sig"):
+        parse_ranges(["s=-1e308:1e308"])
+
+
 @pytest.mark.parametrize("text", ["", "s", "s=1", "s=5:1", "s=1:1", "=1:2", "s=a:b", "s=1:inf"])
 def test_a_range_is_two_numbers(text: str) -> None:
     with pytest.raises(UsageError, match="is not NAME=LO:HI"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +92,11 @@ def judged(
     journal_path: Path | None,
     *,
     overwrite: bool,
+    beside: Collection[str],
 ) -> Iterator[Callable[[Row], bytes] | None]:
     """Ask about every row, then give what attaches the answers; None after a dry run.
 
-    Only a dry run may do without a journal.
+    Only a dry run may do without a journal. The signals `beside` are attached by another.
 
     Raises
     ------
@@ -107,6 +108,7 @@ def judged(
         renderer,
         max_chars=options.max_chars,
         overwrite=overwrite,
+        beside=beside,
         keep_probabilities=options.keep_probabilities,
     )
     asked = _who(options)

@@ -76,13 +76,14 @@ def score(
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
+    rubric = Rubric.choose(asked.attributes or (), asked.rubric)
     scorer = MetadataScorer(
         [Metadata.parse(text) for text in metadata or ()],
         parse_ranges(range or ()),
         overwrite=overwrite,
+        beside=rubric.ranges.keys() if asked.wanted else (),
         require=require,
     )
-    rubric = Rubric.choose(asked.attributes or (), asked.rubric)
     if asked.wanted and (twice := scorer.names & rubric.ranges.keys()):
         raise UsageError(
             f"{min(twice)} is a signal of --metadata and the judge's",
@@ -105,7 +106,15 @@ def score(
             if metadata:  # now: later it would be found when the judge has been paid
                 scorer.examine(one.row for one in renderer.read(rows))
             line = stack.enter_context(
-                judged(rows, renderer, asked, rubric, place, overwrite=overwrite)
+                judged(
+                    rows,
+                    renderer,
+                    asked,
+                    rubric,
+                    place,
+                    overwrite=overwrite,
+                    beside=scorer.names,
+                )
             )
             if line is None:
                 return

@@ -84,7 +84,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
-        tell(f"0 of {rows:,} rows {_CLOSED[Reason.EXCLUDED.words]}")
+        none = "no other row is" if figures["not_pickable"] else f"0 of {rows:,} rows are"
+        tell(f"{none} too close to an excluded one")
     quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
     if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
         tell(
@@ -125,7 +126,10 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     if quotas:
         _tell_none_of_it(table, quotas["unit"], tell)
         if _cut_off(figures):
-            if few := sum(row["shortfall"] > 0 for row in table):
+            _tell_short([row for row in table if row["available"] < row["quota"]], "rows", tell)
+            if few := sum(
+                row["shortfall"] > 0 and row["available"] >= row["quota"] for row in table
+            ):
                 groups = f"{counted(few, 'group')} {'has' if few == 1 else 'have'}"
                 tell(
                     f"{groups} fewer than --per-group {table[0]['quota']:,}: the budget ended first"

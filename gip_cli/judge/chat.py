@@ -55,7 +55,7 @@ class Chat:
             try:
                 reply = await self._ask(state, options)
             except Unanswered as failure:
-                busy = (failure.status or 0) > 501  # or its hardware has a temperature
+                busy = failure.wait or (failure.status or 0) > 501  # or its GPU's temperature
                 named = [name for name in options if name in failure.detail and not busy]
                 if not options or not (named or failure.status in _UNSUPPORTED):
                     raise

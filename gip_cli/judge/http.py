@@ -33,6 +33,7 @@ _ANSWERED = (
     httpx2.TooManyRedirects,
     httpx2.UnsupportedProtocol,
 )
+_NOTHING = "without sending a response"  # of a connection closed before the answer's first byte
 _URL_SAFE = str.maketrans("+/", "-_")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
@@ -90,8 +91,8 @@ def _message(body: object) -> object:
 
 def _will_not_pass(response: httpx2.Response) -> bool:
     """Not implemented; or, as llama-cpp-python says with 500, not valid."""
-    body = _json_object(response.text) or {}
-    said = str(_message(body.get("error", body)))
+    body = _json_object(response.text)
+    said = response.text if body is None else str(_message(body.get("error", body)))
     return response.status_code == 501 or (
         response.status_code == 500 and "response_format" in said
     )
@@ -225,12 +226,14 @@ class Http:
             why = self._said(str(error.__cause__ or ""))
             if isinstance(error.__cause__, _Unusable):
                 return Unanswered(why)
-            answered = isinstance(error.__cause__, _ANSWERED)
+            answered = isinstance(error.__cause__, _ANSWERED) and _NOTHING not in why
             return Unanswered("bad answer" if answered else NO_CONNECTION, why)
         if isinstance(error, openai.APIStatusError):
             status, said = error.status_code, self._said(error.body)
             if after := self._said(error.response.headers.get("retry-after")):
                 said = f"{said}, Retry-After: {after}".removeprefix(", ")
+            if error.code == "insufficient_quota":  # with 429, where 402 would be the word
+                return Unanswered(f"HTTP {status}", said, 402)
             return Unanswered(f"HTTP {status}", said, status, wait=status == 429 or bool(after))
         return Unanswered("error", self._said(error.message))
 

@@ -29,11 +29,15 @@ _SYNC_SECONDS = 5.0
 
 @dataclass
 class Known:
-    """The answers of one api in a journal: where each key's begins, and where the whole ends."""
+    """The answers of one api in a journal: where each key's begins, and where the whole ends.
+
+    `scored` tells whether one of them holds a score.
+    """
 
     api: str | None
     at: dict[bytes, int]
     end: int
+    scored: bool
 
     def __contains__(self, key: object) -> bool:
         return key in self.at
@@ -42,7 +46,7 @@ class Known:
 def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     """What the journal at `path` knows, without touching it; raises as `Journal` does."""
     by_api: dict[str, dict[bytes, int]] = {}
-    api, end = None, 0
+    api, end, with_scores = None, 0, set()
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
@@ -56,8 +60,10 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                 if ours and entry["api"] in apis:
                     api = entry["api"]
                     by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
+                    if any(one["score"] is not None for one in entry["scores"].values()):
+                        with_scores.add(api)
             end += len(line)
-    return Known(api, by_api.get(api or "", {}), end)
+    return Known(api, by_api.get(api or "", {}), end, api in with_scores)
 
 
 def _refuse_special(path: Path) -> None:
@@ -128,6 +134,11 @@ class Journal:
     def api(self) -> str | None:
         """The kind of answers that it holds, None before the first."""
         return self._known.api
+
+    @property
+    def scored(self) -> bool:
+        """Whether it held a score when it was opened."""
+        return self._known.scored
 
     def __contains__(self, key: object) -> bool:
         return key in self._known.at

@@ -140,7 +140,7 @@ class _Run:
         self._in_a_row = 0  # failures
         self._closed_in_a_row = 0
         self._answers = 0
-        self._scored = False  # a row of this run or of an earlier one
+        self._scored = journal.scored  # a row of this run or of an earlier one
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
         """Workers that share one iterator: no more than their number is ever in memory."""
@@ -233,7 +233,7 @@ class _Run:
     def _remedy(self, failure: Unanswered) -> str:
         kept = f"answers are kept in {self._journal.path}: run again to go on"
         if failure.wait:
-            advice = "the server asks to wait: run again later, or set --requests-per-minute"
+            advice = "the server is busy: run again later, or set --requests-per-minute"
         elif failure.cause == NO_CONNECTION and not self._answers:
             advice = "is the server running, and --judge-url right?"
         elif failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from gip_cli.formats import Renderer
 from gip_cli.judge.item import JudgeItem
@@ -32,12 +32,14 @@ class JudgeScorer:
         *,
         max_chars: int,
         overwrite: bool = False,
+        beside: Collection[str] = (),
         keep_probabilities: bool = False,
     ) -> None:
         self._rubric = rubric
         self._renderer = renderer
         self._max_chars = max_chars
         self._overwrite = overwrite
+        self._beside = beside
         self._keep_probabilities = keep_probabilities
 
     def items(self, rows: RowFile) -> Iterator[JudgeItem]:
@@ -52,7 +54,7 @@ class JudgeScorer:
         names = self._rubric.ranges.keys()
         for one in self._renderer.read(rows):
             if self._overwrite:
-                attached(one.row, replaced=names)
+                attached(one.row, replaced={*names, *self._beside})
             else:
                 refuse_present(one.row, names)
             yield JudgeItem.of(one.turns, self._max_chars)

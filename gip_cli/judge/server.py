@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
 _OPENAI = "https://api.openai.com/v1"
-_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,31}")  # of a variable, as it is usual
+_NAME = re.compile(
+    r"[A-Z]{1,32}|(?=[A-Z0-9]*_)[A-Z_][A-Z0-9_]{0,31}"
+)  # as variables have, not keys
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 # As LM Studio says it with status 200, and Amazon's API Gateway with 403.
 _NO_SUCH_ENDPOINT_SAYS = ("Unexpected endpoint", "Missing Authentication Token")

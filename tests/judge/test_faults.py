@@ -57,7 +57,7 @@ TRANSIENT: dict[Callable[[Handler, Asked], None], str] = {
     retry_after: "HTTP 429",
     internal: "HTTP 500",
     hang: "timed out",
-    close: "bad answer",
+    close: "no connection",
     garbage: "not JSON",
     not_an_object: "not JSON",
     no_charset: "not JSON",

@@ -390,13 +390,28 @@ def test_a_server_that_asks_to_wait_is_told_as_such(answered: int, tmp_path: Pat
         handler.json({"error": {"message": "slow down"}}, 429, retry_after="300")
         return True
 
-    said = r"HTTP 429 \(slow down, Retry-After: 300\); the server asks to wait: run again later, "
+    said = r"HTTP 429 \(slow down, Retry-After: 300\); the server is busy: run again later, "
     with JudgeServer(busy) as server:
         run = Run(server.url, tmp_path / "j", max_concurrent=1, max_failure_rate=0.5)
         with pytest.raises(JudgeError, match=said) as caught:
             run(items(100))
         assert ("are kept in" in str(caught.value)) is bool(answered)
         assert len(server.requests) == 20 + answered  # openai's package waits two minutes at most
+
+
+def test_a_key_without_credit_ends_the_run_at_once(tmp_path: Path) -> None:
+    """OpenAI says so with the status of a server that is busy."""
+
+    def broke(handler: Handler, asked: Asked) -> bool:
+        error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+        handler.json({"error": error}, 429)
+        return True
+
+    with JudgeServer(broke) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1, max_retries=0)
+        with pytest.raises(JudgeError, match=r"HTTP 429 \(You exceeded your current quota\); see"):
+            run(items(9))
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
@@ -419,6 +434,8 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
             run.max_failure_rate = 0.9
             run(items(70))  # of a judge that has answered before
             assert run.tally.failures == 50
+            run(items(100)[::-1])  # also where what it has answered comes last
+            assert run.tally.failures == 80
 
 
 def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:

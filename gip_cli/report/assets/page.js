@@ -22,7 +22,7 @@ function showAnswers(data, selection) {
   const ahead = captured - random.mean.at(-1);
   const better = captured > random.high.at(-1);
   const needs = random.needed === null
-    ? [`Even `, strong(counted(random.searched, "random row")), " capture less."]
+    ? ["Even ", strong(counted(random.searched, "random row")), random.searched === 1 ? " captures less." : " capture less."]
     : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
   const bend = knee.n === selection.size ? "the curve does not bend before its end"
     : knee.sharpness < FAINT ? "the curve bends here, but hardly; every further row still adds" : "the curve bends here";
