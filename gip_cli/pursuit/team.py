@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-LEAST_WORK = 1e7  # bytes of a product's terms: about 0.1 ms, twice what waking a worker takes
+LEAST_WORK = 1e7  # bytes of terms in a product: with fewer, waking a worker spares nothing
 
 
 class Team:
