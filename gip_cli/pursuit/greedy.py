@@ -123,10 +123,10 @@ class Greedy:
     def refresh(self, pool: Pool, objective: Objective) -> None:
         """Work all states out anew.
 
-        Done once their drift has cost as much as that does. Picks dropped and rows settled are
-        signs of drift, but near-ties have other causes, too (many rows of few dimensions): where
-        this is called for sooner than drift explains, float32 will not do, and all work goes on
-        in float64.
+        Done once their drift has cost as much as that does, or has become as large as may be.
+        Picks dropped and rows settled are signs of drift, but near-ties have other causes, too
+        (many rows of few dimensions): where this is called for sooner than drift explains, or soon
+        a second time, float32 will not do, and all work goes on in float64.
         """
         began, d = perf_counter(), pool.rows.shape[1]
         is_early = self.since < 2 * d and (self.waste > 1 or self.refreshes)
