@@ -234,24 +234,40 @@ def test_chat_leaves_out_what_the_server_does_not_take(
         assert run.notices == [f"the server does not take {', '.join(sorted(refused))}: left out"]
 
 
+@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     "message", ["overloaded", "GPU temperature too high", "no response_format today"]
 )
-def test_chat_asks_a_busy_server_again_with_the_same_options(message: str, tmp_path: Path) -> None:
+def test_chat_asks_a_busy_server_again_with_the_same_options(
+    message: str, status: int, tmp_path: Path
+) -> None:
     def busy(handler: Handler, asked: Asked) -> bool:
         if asked.before and asked.turns[0] != "question 0":
             return False
         error = {"message": message, "request": asked.body}
-        handler.json({"error": error}, 503, retry_after="0.01")
+        handler.json({"error": error}, status, retry_after="0.01")
         return True
 
     with JudgeServer(busy) as server:
         run = Run(server.url, tmp_path / "j", Api.chat, max_retries=1)
-        assert causes(run(items(3))) == [["HTTP 503"] * 2, [None] * 2, [None] * 2]
+        assert causes(run(items(3))) == [[f"HTTP {status}"] * 2, [None] * 2, [None] * 2]
         assert all("response_format" in asked.body for asked in server.requests)
         assert all("temperature" in asked.body for asked in server.requests)
         assert len(server.requests) == 6
         assert run.notices == []
+
+
+def test_an_option_that_is_refused_in_plain_text_is_not_asked_for_again(tmp_path: Path) -> None:
+    def strict(handler: Handler, asked: Asked) -> bool:
+        if "response_format" not in asked.body:
+            return False
+        handler.raw(b"no such field: response_format", 500, content_type="text/plain")
+        return True
+
+    with JudgeServer(strict) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1)
+        assert causes(run(items(2))) == [[None, None]] * 2
+        assert len(server.requests) == 3
 
 
 def test_chat_does_not_learn_from_a_row_that_is_refused_either_way(tmp_path: Path) -> None:
@@ -556,7 +572,7 @@ def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.Mon
         Server("m").key()
     with pytest.raises(UsageError, match="MY_KEY is not in the environment"):
         Server("m", base_url="http://127.0.0.1:1/v1", key_variable="MY_KEY").key()
-    for mistaken in (KEY, "gsk_" + "a1" * 26, "hf_x", ""):
+    for mistaken in (KEY, "gsk_" + "a1" * 26, "hf_x", "AKIA0123456789ABCDEF", ""):
         with pytest.raises(UsageError, match="--api-key-env names no variable") as caught:
             Server("m", key_variable=mistaken).key()
         assert not mistaken or mistaken not in str(caught.value)
