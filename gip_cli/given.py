@@ -75,9 +75,11 @@ def gather_given(
         values = np.concatenate([_values(one, signals) for one in companions])
         unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
         weights = quality_weights(unit, shares, power)
-    turns = np.concatenate([_turns(one.keys) for one in companions])
+    texts = join_keys(keys, keys)
+    files = np.split(texts, np.cumsum([len(one) for one in companions])[:-1])
+    turns = np.concatenate([_turns(one) for one in files])
     best = np.argsort(np.isnan(weights), kind="stable")
-    same = np.stack([join_keys(keys, keys), turns])[:, best]
+    same = np.stack([texts, turns])[:, best]
     at = np.sort(best[np.unique(same, axis=1, return_index=True)[1]])
     repeated = len(keys) - len(at)
     keys, vectors, weights = keys[at], vectors[at], weights[at]
@@ -91,13 +93,12 @@ def gather_given(
     )
 
 
-def _turns(keys: Keys) -> npt.NDArray[np.int64]:
-    """(t,) how many rows of the same key each has before it."""
-    first = join_keys(keys, keys)
-    order = np.argsort(first, kind="stable")
-    _, starts, counts = np.unique(first[order], return_index=True, return_counts=True)
-    turns = np.empty(len(keys), np.int64)
-    turns[order] = np.arange(len(keys)) - np.repeat(starts, counts)
+def _turns(texts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(t,) how many rows of the same text each has before it."""
+    order = np.argsort(texts, kind="stable")
+    _, starts, counts = np.unique(texts[order], return_index=True, return_counts=True)
+    turns = np.empty(len(texts), np.int64)
+    turns[order] = np.arange(len(texts)) - np.repeat(starts, counts)
     return turns
 
 

@@ -125,17 +125,13 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
     if quotas:
         _tell_none_of_it(table, quotas["unit"], tell)
-        if _cut_off(figures):
-            _tell_short([row for row in table if row["available"] < row["quota"]], "rows", tell)
-            if few := sum(
-                row["shortfall"] > 0 and row["available"] >= row["quota"] for row in table
-            ):
-                groups = f"{counted(few, 'group')} {'has' if few == 1 else 'have'}"
-                tell(
-                    f"{groups} fewer than --per-group {table[0]['quota']:,}: the budget ended first"
-                )
-        else:
-            _tell_short(table, quotas["unit"], tell)
+        could = [row for row in table if row["available"] >= row["quota"]]
+        cut = _cut_off(figures) and sum(row["shortfall"] > 0 for row in could)
+        cannot = [row for row in table if row["available"] < row["quota"]]
+        _tell_short(cannot if cut else table, quotas["unit"], tell)
+        if cut:
+            groups = f"{counted(cut, 'group')} {'has' if cut == 1 else 'have'}"
+            tell(f"{groups} fewer than --per-group {could[0]['quota']:,}: the budget ended first")
 
 
 def _no_more(figures: Figures) -> str:
