@@ -27,6 +27,12 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = ["alpaca_9k", "gsm8k_train"]
 
 
+@pytest.fixture
+def team():
+    with Team() as team:
+        yield team
+
+
 def rows_of(name):
     path = DATA / f"{name}.minilm.npy"
     if not path.exists():
@@ -71,6 +77,24 @@ def test_a_product_is_the_same_for_any_number_of_workers(precision):
     np.testing.assert_allclose(products[0], A @ B, atol=200 * np.finfo(precision).eps * 20)
     for product in products[1:]:
         np.testing.assert_array_equal(product, products[0])
+
+
+def test_gram_matrices_of_a_draft_are_the_same_for_any_number_of_workers():
+    """They are those of the belief, and large enough to be shared."""
+    rng = np.random.default_rng(22)
+    X = random(rng, m=301, d=200).astype(np.float32)
+    K, noise, grams = self_query(X), np.ones(len(X)), []
+    for workers in (1, 2, 5):
+        with threadpool_limits(workers, user_api="blas"), Team() as team:
+            belief = Projection(K, team)
+            belief.observe(X[:40].astype(float), noise[:40])
+            local = belief.local(X, belief.state(X.astype(float)), noise, 8)
+        grams.append(local.gram)
+    Sigma = np.linalg.inv(np.eye(200) + X[:40].astype(float).T @ X[:40])
+    for gram, A in zip(grams[0].transpose(1, 0, 2), [Sigma, Sigma @ K @ Sigma], strict=True):
+        np.testing.assert_allclose(gram, X @ A @ X.T, atol=1e-5 * np.abs(gram).max())
+    for gram in grams[1:]:
+        np.testing.assert_array_equal(gram, grams[0])
 
 
 @pytest.mark.parametrize("d", [5, 64, 100, 130])
@@ -177,26 +201,28 @@ def test_gains_that_float32_cannot_tell_from_nothing_are_told_apart_from_the_fir
 
 
 @pytest.mark.parametrize(("drift", "can_tell"), [(2e-5, True), (3e-5, False)])
-def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drift, can_tell):
+def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drift, can_tell, team):
     """A margin of four times the drift: 8e-5 is within the widest, 1.2e-4 is not."""
     F = random(np.random.default_rng(19), m=400, d=24).astype(np.float32)
-    belief, noise = Projection(self_query(F)), np.full(len(F), 1e3)  # so that rates hardly fall
+    belief, noise = (
+        Projection(self_query(F), team),
+        np.full(len(F), 1e3),
+    )  # so that rates hardly fall
     picks, _ = plain(F, 8, self_query(F), 1e3)
     proposal = observe(
         Pool(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks
     )
     pool = Pool(Source(F), noise, None, belief.state(F.astype(float)) * [[1], [1 + drift]])
-    with Team() as team:
-        verdict = verify(
-            pool,
-            belief,
-            proposal.block,
-            margin=2e-5,
-            widest=1e-4,
-            is_final=True,
-            max_cosine=None,
-            sweep=Sweeper(team, belief, 24).sweep,
-        )
+    verdict = verify(
+        pool,
+        belief,
+        proposal.block,
+        margin=2e-5,
+        widest=1e-4,
+        is_final=True,
+        max_cosine=None,
+        sweep=Sweeper(team, belief, 24).sweep,
+    )
     assert (verdict is not None) == can_tell
     assert verdict is None or verdict.confirmed == len(picks)
 
@@ -272,13 +298,13 @@ def test_diagnostics_tell_what_was_done():
     assert all(seconds >= 0 for seconds in work.seconds.values())
 
 
-def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
+def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row(team):
     """Against all rates of all steps: states to float32's precision, and every row that counts."""
     rng = np.random.default_rng(17)
     F = random(rng, m=3000, d=24).astype(np.float32)
     K, noise = self_query(F), rng.uniform(0.5, 3, len(F))
     noise[::7] = np.inf
-    belief = Projection(K)
+    belief = Projection(K, team)
     belief.observe(F[:40].astype(float), noise[1:41].clip(max=9))
     pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
     picks = rng.choice(np.flatnonzero(np.isfinite(noise)), 70, replace=False)
@@ -289,8 +315,7 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
     limits = np.quantile(rates, 0.98, axis=0)
     block = belief.copy().observe(F[picks].astype(float), noise[picks])
     np.testing.assert_allclose(block.gains, rates[picks, np.arange(70)], rtol=1e-9)
-    with Team() as team:
-        hits = Sweeper(team, belief, 24).sweep(pool, Plan(belief, block, limits, np.float32))
+    hits = Sweeper(team, belief, 24).sweep(pool, Plan(belief, block, limits, np.float32))
     np.testing.assert_allclose(pool.after, step.state(F.astype(float)), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(hits.rates, rates[hits.rows, hits.steps], rtol=1e-4)
     found = np.zeros_like(rates, bool)
@@ -301,11 +326,11 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
 
 @pytest.mark.parametrize("max_cosine", [None, 0.2])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine):
+def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine, team):
     """Nearly all rows beat picks made at random: what decides is kept, the rest not even told."""
     rng = np.random.default_rng(seed)
     F = random(rng, m=4000, d=24).astype(np.float32)
-    belief, noise = Projection(self_query(F)), np.ones(len(F))
+    belief, noise = Projection(self_query(F), team), np.ones(len(F))
     pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
     rates = belief.gain(pool.state, noise)
     best = np.argsort(-rates)
@@ -315,10 +340,9 @@ def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine):
     closed, since = np.append(picks, ruled), np.append(np.arange(64), np.ones(20, int))
     contest = Contest(block.gains, 1e-5, picks, *earliest(closed, since))
     near = () if max_cosine is None else (F[picks].astype(float), max_cosine)
-    with Team() as team:
-        sweeper, limits = Sweeper(team, belief, 24), block.gains * (1 - 1e-5)
-        every = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, None, *near))
-        few = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, contest, *near))
+    sweeper, limits = Sweeper(team, belief, 24), block.gains * (1 - 1e-5)
+    every = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, None, *near))
+    few = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, contest, *near))
     assert len(every.rows) > 10 * len(F) > 10 * len(few.rows)
     np.testing.assert_array_equal(np.sort(few.near_rows), np.sort(every.near_rows))
     closed = np.append(closed, every.near_rows)

@@ -6,8 +6,9 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Product, namespace
+from gip_cli.pursuit.objective import Array, Columns, Floats, namespace
 from gip_cli.pursuit.posterior import Posterior
+from gip_cli.pursuit.team import Team
 
 
 class Information:
@@ -24,25 +25,23 @@ class Information:
     ----------
     K : (d, d)
         Query covariance of unit trace.
-    product : callable
-        What multiplies matrices outside of sweeps.
+    team : Team
     """
 
-    def __init__(self, K: Array, product: Product = np.matmul) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K), product)
+    def __init__(self, K: Array, team: Team) -> None:
+        self.K, self.posterior = K, Posterior.prior(len(K), team)
         energy, directions = np.linalg.eigh(K)
         told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
         self.told = None
         if told.shape[1] < len(K):
-            self.told = Posterior(np.eye(len(K)) - told @ told.T, product)
+            self.told = Posterior(np.eye(len(K)) - told @ told.T, team)
         self.cancels = self.told is not None
         self.groups = self.states = 1 if self.told is None else 2
         self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]
 
     def copy(self) -> Information:
         other = copy(self)
-        other.posterior = self.posterior.copy()
-        other.told = None if self.told is None else self.told.copy()
+        other.posterior, other.told = copy(self.posterior), copy(self.told)
         return other
 
     def observe(self, X: Array, noise: Array) -> Columns:
@@ -72,8 +71,12 @@ class Information:
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:
         posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
         grams = np.empty((len(posteriors), len(X), len(X)), X.dtype)
-        for posterior, gram in zip(posteriors, grams, strict=True):
-            posterior.product(posterior.smoothed(X, posterior.product), X.T, out=gram)
+
+        def work(half: slice) -> None:
+            for posterior, gram in zip(posteriors, grams, strict=True):
+                np.matmul(posterior.smoothed(X[half]), X.T, out=gram[half])
+
+        self.posterior.team.halve(work, len(X), X.shape[1] * X.nbytes)
         return LocalInformation(grams, state, noise, picks)
 
 

@@ -13,7 +13,6 @@ the states. This is what `gip_cli.pursuit.sweep` does, for any `Objective`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Floats = NDArray[Any]  # of the working precision: float32, or float64 where that does not do
 Ids = NDArray[np.int64]
-Product = Callable[..., Floats]  # of matrices (n, d), (d, p), and out=None
 Precision = type[np.float32] | type[np.float64]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Floats, Product
+from gip_cli.pursuit.objective import Array, Floats
+from gip_cli.pursuit.team import Team
 
 
 class Posterior:
@@ -17,28 +18,22 @@ class Posterior:
     Attributes
     ----------
     Sigma : (d, d)
-        Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1.
-    product : callable
-        What multiplies matrices outside of sweeps.
+        Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1. Never written to.
+    team : Team
     is_prior : bool
         Whether nothing has been observed yet, so that Sigma is I.
     """
 
-    def __init__(self, Sigma: Array, product: Product, is_prior: bool = False) -> None:
-        self.Sigma, self.product, self.is_prior = Sigma, product, is_prior
+    def __init__(self, Sigma: Array, team: Team, is_prior: bool = False) -> None:
+        self.Sigma, self.team, self.is_prior = Sigma, team, is_prior
 
     @classmethod
-    def prior(cls, d: int, product: Product) -> Posterior:
-        return cls(np.eye(d), product, is_prior=True)
+    def prior(cls, d: int, team: Team) -> Posterior:
+        return cls(np.eye(d), team, is_prior=True)
 
-    def copy(self) -> Posterior:
-        return Posterior(self.Sigma.copy(), self.product, self.is_prior)
-
-    def smoothed(self, X: Floats, product: Product = np.matmul) -> Floats:
+    def smoothed(self, X: Floats) -> Floats:
         """(c, d) X Sigma, in X's precision."""
-        if self.is_prior:
-            return X
-        return product(X, self.Sigma.astype(X.dtype, copy=False))
+        return X if self.is_prior else X @ self.Sigma.astype(X.dtype, copy=False)
 
     def variances(self, X: Floats) -> Floats:
         """(c,) v = f^T Sigma f of rows X (c, d), in X's precision."""
@@ -67,9 +62,15 @@ class Posterior:
         spread : (b,)
             Predictive variances noise_t + v_t, each as it was just before its pick.
         """
-        XS = self.product(X, self.Sigma)
+        XS = self.team.product(X, self.Sigma)
         L = np.linalg.cholesky(XS @ X.T + np.diag(noise))
         U: Array = np.linalg.inv(L) @ XS
-        self.Sigma -= self.product(U.T, U)
-        self.is_prior = False
+        before, after = self.Sigma, np.empty_like(self.Sigma)
+
+        def work(half: slice) -> None:
+            np.matmul(U.T[half], U, out=after[half])
+            np.subtract(before[half], after[half], out=after[half])
+
+        self.team.halve(work, len(after), len(U) * after.nbytes)
+        self.Sigma, self.is_prior = after, False
         return U, np.square(np.diagonal(L))

@@ -6,8 +6,9 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Product, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, rise
 from gip_cli.pursuit.posterior import Posterior
+from gip_cli.pursuit.team import Team
 
 FOLD = 64  # columns of a matrix at a time: fewer spare more of the product, and slow it down
 
@@ -19,20 +20,20 @@ class Projection:
     ----------
     K : (d, d)
         Query covariance of unit trace.
-    product : callable
-        What multiplies matrices outside of sweeps.
+    team : Team
     """
 
     states, groups, cancels = 2, 2, False
     products = ((0, 0), (0, 1), (1, 1))
 
-    def __init__(self, K: Array, product: Product = np.matmul) -> None:
-        self.K, self.folded, self.product = K, folded(K), product
-        self.posterior = Posterior.prior(len(K), product)
+    def __init__(self, K: Array, team: Team) -> None:
+        self.K, self.folded, self.team = K, folded(K), team
+        self.K32 = K.astype(np.float32)
+        self.posterior = Posterior.prior(len(K), team)
 
     def copy(self) -> Projection:
         other = copy(self)
-        other.posterior = self.posterior.copy()
+        other.posterior = copy(self.posterior)
         return other
 
     def observe(self, X: Array, noise: Array) -> Columns:
@@ -44,11 +45,13 @@ class Projection:
         H = U K Sigma_b + triu(U K U^T) U.
         """
         U, _ = self.posterior.observe(X, noise)
-        UK = self.product(U, self.K)
+        UK = self.team.product(U, self.K)
         S = UK @ U.T
         theta = np.diagonal(S).copy()
-        H = self.product(UK, self.posterior.Sigma) + np.triu(S) @ U
-        return Columns(np.stack([U, 2 * H - theta[:, None] * U]), theta, theta)
+        vectors = np.stack([U, U])
+        self.team.product(2 * UK, self.posterior.Sigma, out=vectors[1])
+        vectors[1] += (2 * np.triu(S) - np.diag(theta)) @ U
+        return Columns(vectors, theta, theta)
 
     def state(self, X: Floats) -> Floats:
         Z = self.posterior.smoothed(X)
@@ -68,11 +71,20 @@ class Projection:
         return bound
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
-        Z = self.posterior.smoothed(X, self.product)
         gram = np.empty((len(X), 2, len(X)), X.dtype)
-        self.product(Z, X.T, out=gram[:, 0])
-        ZK = self.product(Z, self.K.astype(X.dtype, copy=False))
-        self.product(ZK, Z.T, out=gram[:, 1])
+        Z, ZK = np.empty((2, *X.shape), X.dtype)
+        K = self.K32 if X.dtype == np.float32 else self.K
+
+        def prepare(half: slice) -> None:
+            Z[half] = self.posterior.smoothed(X[half])
+            np.matmul(Z[half], X.T, out=gram[half, 0])
+            np.matmul(Z[half], K, out=ZK[half])
+
+        def finish(half: slice) -> None:
+            np.matmul(ZK[half], Z.T, out=gram[half, 1])
+
+        for work in prepare, finish:
+            self.team.halve(work, len(X), X.shape[1] * X.nbytes)
         return LocalProjection(gram, noise + state[0], state[1], picks)
 
 

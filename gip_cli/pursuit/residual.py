@@ -6,9 +6,10 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Product, namespace, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
+from gip_cli.pursuit.team import Team
 
 DOUBT = 1e-3  # a residual's sum that is this share of the most it could be may be of either sign
 
@@ -32,16 +33,13 @@ class Residual:
     signed : bool
         The paper's form: rows of any residual may be picked. It overshoots: next to a strong
         pick a bad row gets a large negative residual, and is picked for it.
-    product : callable
-        What multiplies matrices outside of sweeps.
+    team : Team
     """
 
     groups, cancels = 2, False
 
-    def __init__(
-        self, K: Array, scores: Array | None, signed: bool, product: Product = np.matmul
-    ) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K), product)
+    def __init__(self, K: Array, scores: Array | None, signed: bool, team: Team) -> None:
+        self.K, self.posterior = K, Posterior.prior(len(K), team)
         if scores is None:
             energy, directions = np.linalg.eigh(K)
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T
@@ -56,7 +54,7 @@ class Residual:
 
     def copy(self) -> Residual:
         other = copy(self)
-        other.posterior, other.R = self.posterior.copy(), self.R.copy()
+        other.posterior, other.R = copy(self.posterior), self.R.copy()
         return other
 
     def observe(self, X: Array, noise: Array) -> Columns:

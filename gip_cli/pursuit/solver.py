@@ -131,9 +131,9 @@ def select(
         atom_noise: Array | float = 0.0
         match pursuit:
             case "projection":
-                objective = Projection(K, team.product)
+                objective = Projection(K, team)
             case "information":
-                objective = Information(K, team.product)
+                objective = Information(K, team)
             case "residual":
                 atom_noise = squares = source.squares()
                 signed = signed or scores is None
@@ -144,7 +144,7 @@ def select(
                     own /= largest * np.nan_to_num(w, nan=1.0)[:, None]
                     unit = largest**2
                     source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
-                objective = Residual(K, source.extra, signed, team.product)
+                objective = Residual(K, source.extra, signed, team)
             case _:
                 raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
         variance = np.divide(s2, np.square(w, out=w), out=w)

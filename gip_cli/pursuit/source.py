@@ -9,7 +9,7 @@ import numpy as np
 from gip_cli.pursuit.objective import Array, Floats, Ids, Precision
 from gip_cli.pursuit.team import Team
 
-WIDENED_BYTES = 1 << 23  # of float64 rows at a time
+WIDENED_BYTES = 1 << 22  # of float64 rows at a time
 
 
 class Source:

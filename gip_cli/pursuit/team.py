@@ -50,26 +50,36 @@ class Team:
     def product(
         self, A: NDArray[Any], B: NDArray[Any], out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """(n, p) A B, by two workers if it is large.
-
-        A goes by halves however many workers there are, so that the result does not depend on
-        them, bit for bit.
-        """
+        """(n, p) A B, by halves of A's rows."""
         if out is None:
             out = np.empty((len(A), B.shape[1]), A.dtype)
-        if A.shape[1] * out.nbytes < LEAST_WORK:
-            return np.matmul(A, B, out=out)
-        halves = slice(len(A) // 2), slice(len(A) // 2, None)
+        into = out
 
-        def work(half: int) -> None:
-            np.matmul(A[halves[half]], B, out=out[halves[half]])
+        def work(half: slice) -> None:
+            np.matmul(A[half], B, out=into[half])
 
-        if self.size == 1:
-            work(0)
-            work(1)
-        else:
-            self.run(work, 2)
+        self.halve(work, len(A), A.shape[1] * out.nbytes)
         return out
+
+    def halve(self, work: Callable[[slice], None], n: int, size: float) -> None:
+        """Call `work(rows)` for both halves of n rows, side by side, or for all if there is little.
+
+        How rows are parted does not depend on how many workers there are, and so neither does
+        the result, bit for bit.
+
+        Parameters
+        ----------
+        size : float
+            Bytes of terms in the products with all rows.
+        """
+        halves = slice(n // 2), slice(n // 2, n)
+        if size < LEAST_WORK:
+            work(slice(n))
+        elif self.size == 1:
+            work(halves[0])
+            work(halves[1])
+        else:
+            self.run(lambda worker: work(halves[worker]), 2)
 
     def __enter__(self) -> Self:
         self.limit = self.blas.limit(limits=1)
