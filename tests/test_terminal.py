@@ -26,8 +26,8 @@ def pool(tmp_path: Path) -> Path:
     return pool
 
 
-def on_a_terminal(*arguments: object, **environment: str) -> bytes:
-    """What a command shows on a terminal, which its stdout and stderr are."""
+def on_a_terminal(*arguments: object, code: int = 0, **environment: str) -> bytes:
+    """What a command that ends with `code` shows on a terminal, which its streams are."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environment}
     process = subprocess.Popen(
@@ -44,7 +44,7 @@ def on_a_terminal(*arguments: object, **environment: str) -> bytes:
             break
         shown += data
     os.close(ours)
-    assert process.wait() == 0
+    assert process.wait() == code
     return shown.replace(b"\r\n", b"\n")
 
 
@@ -68,6 +68,14 @@ def test_a_terminal_has_colour_and_progress_and_no_color_has_neither(
     assert b"\x1b" not in on_a_terminal(*select, NO_COLOR="1")
     assert b"\x1b" not in on_a_terminal(*select, TERM="dumb")
     assert not re.search(rb"\x1b\[[0-9;]*3[0-9]m", on_a_terminal("--help", NO_COLOR="1"))
+
+
+def test_a_page_is_not_written_to_a_terminal(pool: Path, tmp_path: Path) -> None:
+    small = write_rows(tmp_path / "small.jsonl", ["row 3", "row 9"], up=3)
+    told = on_a_terminal("report", pool, "-s", small, code=2, TERM="dumb").decode()
+    assert told.strip() == (
+        "gip: error: a page is for a browser, not for a terminal; pass -o FILE.html"
+    )
 
 
 NASTY = "\x1b]0;owned\x07\x1b[31m\u202e\u0000\u2028"

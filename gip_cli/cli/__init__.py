@@ -48,7 +48,7 @@ app = typer.Typer(
 
 
 # How the help calls a file or folder: only their names may be of any bytes.
-_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NPY|NAME\.npy|SHARES|FILE.*")
+_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
 _LARGEST = 2**63 - 1  # that arrays and JSON can hold
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 

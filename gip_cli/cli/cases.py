@@ -17,20 +17,11 @@ if TYPE_CHECKING:
     from gip_cli.report.case import Case
     from gip_cli.report.selections import Receipt
 
-PoolEmbeddings = Annotated[
-    str | None,
-    typer.Option(
-        "--embeddings",
-        "-e",
-        metavar="NAME.npy",
-        help="From gip embed; default: those beside the pool, else made for this run.",
-    ),
-]
 GroupFields = Annotated[
     list[str] | None,
     typer.Option(
         "--group-field",
-        metavar="FIELD",
+        metavar="A.B",
         help="Show shares of this field, by dots; repeatable; default: as selected by.",
     ),
 ]

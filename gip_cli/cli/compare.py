@@ -9,8 +9,16 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened, receipts_of
-from gip_cli.cli.options import Format, Quiet, SkipBad, TextFields, check_outputs, writing
+from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
+from gip_cli.cli.options import (
+    Embeddings,
+    Format,
+    Quiet,
+    SkipBad,
+    TextFields,
+    check_outputs,
+    writing,
+)
 from gip_cli.printable import escaped, printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -28,7 +36,7 @@ def compare(
     pool: Annotated[
         str, typer.Option("--pool", metavar="POOL", help="The rows they were selected from.")
     ],
-    embeddings: PoolEmbeddings = None,
+    embeddings: Embeddings = None,
     group_field: GroupFields = None,
     json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
     format: Format = None,

@@ -57,8 +57,8 @@ class JudgeOptions:
         _judge(
             "--attribute",
             metavar="NAME",
-            help="helpfulness, accuracy, reasoning (the default three), complexity, or a rubric's "
-            "own; repeatable.",
+            help="Ask for this alone: helpfulness, accuracy, reasoning (by default these three), "
+            "complexity, or one of the rubric's; repeatable.",
         ),
     ] = None
     rubric: Annotated[

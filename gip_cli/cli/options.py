@@ -29,7 +29,16 @@ Input = Annotated[
 ]
 Output = Annotated[
     str,
-    typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
+    typer.Option("--output", "-o", metavar="OUT", help="Where to write; - is standard output."),
+]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        "-e",
+        metavar="NAME.npy",
+        help="From gip embed; default: those beside the rows, else made for the run.",
+    ),
 ]
 Format = Annotated[
     FormatName | None,
@@ -47,9 +56,7 @@ Quiet = Annotated[
         "--quiet", "-q", callback=be_quiet, expose_value=False, help="Only errors on stderr."
     ),
 ]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Skip rows that cannot be read, and count them.")
-]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows, and count them.")]
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:

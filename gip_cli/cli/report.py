@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from gip_cli.cli.cases import GroupFields, PoolEmbeddings, files_read, opened, receipts_of
+from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.console import note
 from gip_cli.cli.options import (
+    Embeddings,
     Format,
     Quiet,
     SkipBad,
@@ -17,6 +19,7 @@ from gip_cli.cli.options import (
     refuse_same,
     writing,
 )
+from gip_cli.errors import UsageError
 from gip_cli.report import Method
 
 
@@ -30,7 +33,7 @@ def report(
             "--selection", "-s", metavar="FILE.jsonl", help="What was picked; repeatable."
         ),
     ],
-    embeddings: PoolEmbeddings = None,
+    embeddings: Embeddings = None,
     output: Annotated[
         str,
         typer.Option("--output", "-o", metavar="FILE.html", help="The page; - is standard output."),
@@ -63,6 +66,8 @@ def report(
     receipts = receipts_of(selection)
     read = files_read(pool, selection, receipts)
     check_outputs(output, read=read)
+    if output == "-" and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("a page is for a browser, not for a terminal", "pass -o FILE.html")
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
         canvas_type()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Input, Quiet, SkipBad
+from gip_cli.cli.options import Embeddings, Input, Quiet, SkipBad
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -20,12 +16,7 @@ from gip_cli.cli.select_options import (
 @grouped
 def select(
     input: Input,
-    embeddings: Annotated[
-        str | None,
-        typer.Option(
-            "--embeddings", "-e", metavar="NPY", help="Default: those beside INPUT, or made."
-        ),
-    ] = None,
+    embeddings: Embeddings = None,
     rows: RowOptions = RowOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,

@@ -36,7 +36,10 @@ _rows = partial(typer.Option, show_default=False)
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    num: Annotated[int | None, _budget("--num", "-k", metavar="N", help="Rows to pick.")] = None
+    num: Annotated[
+        int | None,
+        _budget("--num", "-k", metavar="N", help="Rows to pick; or one of the next three:"),
+    ] = None
     fraction: Annotated[
         float | None, _budget(metavar="F", help="Share of the rows to pick, up to 1.")
     ] = None

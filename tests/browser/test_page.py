@@ -366,6 +366,15 @@ def test_many_columns_and_long_names_leave_room(page: Page, sample: Sample) -> N
         assert (page.js(OVERFLOW), page.js(text) > 240) == (0, True)
 
 
+def test_each_selection_has_a_line_of_its_own(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    data["selections"] *= 4
+    page.open(rendered(sample.report.with_name("four.html"), data))
+    dashes = "return document.getElementById('curve').data.map((line) => line.line?.dash)"
+    drawn = [dash for dash in page.js(dashes) if dash]
+    assert len(drawn) == len(set(drawn)) == 6  # with random rows and the top ones
+
+
 def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
     def look() -> list[Any]:
         found: list[Any] = page.js(

@@ -29,6 +29,9 @@ function draw(node, traces, layout, about) {
   return Plotly.react(node, traces, style, { displayModeBar: false, responsive: true, scrollZoom: false });
 }
 
+// Of selections that are not the active one, so that each is told from the others without a hover.
+const DASHES = ["longdashdot", "longdash", "dashdot", "12px,3px,2px,3px,2px,3px", "2px,6px"];
+
 function drawCurve(node, selections, active) {
   const { curve, size } = active;
   const { random, knee } = curve;
@@ -44,11 +47,12 @@ function drawCurve(node, selections, active) {
     line(curve.n, random.mean, narrow ? "random" : `random, ${random.seeds} seeds`, theme.colour("random"), "dash"),
   ];
   if (curve.top) traces.push(line(curve.n, curve.top, narrow ? "top-k" : "top-k by signal", theme.colour("top"), "dot"));
-  for (const other of selections) {
+  selections.forEach((other, at) => {
     const own = other === active;
     const colour = own ? theme.colour("picks") : theme.colour("muted");
-    traces.push(line(other.curve.n, other.curve.captured, plain(end(other.name, 32)), colour, own ? "solid" : "longdashdot", own ? 3 : 1.5));
-  }
+    const dash = own ? "solid" : DASHES[at % DASHES.length];
+    traces.push(line(other.curve.n, other.curve.captured, plain(end(other.name, 32)), colour, dash, own ? 3 : 1.5));
+  });
   traces.push({
     x: [knee.n], y: [knee.captured], mode: "markers", name: "knee", hoverinfo: "skip", showlegend: false,
     marker: { symbol: "diamond", size: 12, color: theme.colour("picks"), line: { color: theme.colour("ground"), width: 2 } },
