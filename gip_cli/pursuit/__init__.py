@@ -1,7 +1,8 @@
 """Greedy Information Projection (arXiv 2603.13790): arrays in, picked rows out.
 
 The numerical core. It imports numpy and threadpoolctl (torch only when a torch device is asked
-for), reads no file and prints nothing.
+for), reads no file and prints nothing. "Design" in its docstrings is the project's design.md, which
+states the paper's procedure in the symbols used here.
 """
 
 from gip_cli.pursuit.noise import default_noise, effective_rank

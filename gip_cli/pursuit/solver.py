@@ -42,12 +42,16 @@ def select(
 ) -> Selection:
     """Pick up to `k` rows greedily, each time the one of largest gain.
 
-    The picks are those of the exact greedy of arXiv 2603.13790 as design section 2 states it:
-    every one is the best of all rows in float64, and rows whose gains agree to 1e-9 are tied,
-    which the lowest row wins (in `information` also those that float64 cannot tell apart: there a
-    gain is a difference of two variances). Time is 1.1 to 4 times that of a matrix product of
-    4 m d k operations; memory beyond the embeddings a few (m,) vectors and buffers of fixed size.
-    Meanwhile BLAS has one thread in the whole process, so that no two calls may overlap.
+    The gain of row f with noise s2 / w^2 is f^T Sigma K Sigma f / (s2 / w^2 + f^T Sigma f), the
+    query's energy that it captures beyond the picks S: Sigma = (I + F_S^T diag(w_S^2 / s2) F_S)^-1
+    (arXiv 2603.13790, its projection onto the picks' span in Gaussian form). The picks are those of
+    the exact greedy: every one is the best of all rows in float64, and rows whose gains agree to
+    1e-9 are tied, which the lowest row wins (in `information` also those that float64 cannot tell
+    apart: there a gain is a difference of two variances).
+
+    Time is 1.1 to 4 times that of a matrix product of 4 m d k operations; memory beyond the
+    embeddings a few (m,) vectors and buffers of fixed size. Meanwhile BLAS has one thread in the
+    whole process, so that no two calls may overlap.
 
     Parameters
     ----------
