@@ -233,11 +233,12 @@ def test_length_power_prefers_short_rows(select: Select, pool: Path, out: Path) 
     assert counts[1] > counts[0]
 
 
+@pytest.mark.parametrize("length", ["many", -1, 2**32])
 def test_a_row_without_a_token_count_is_refused_or_told(
-    select: Select, gip: Gip, pool: Path, out: Path
+    length: object, select: Select, gip: Gip, pool: Path, out: Path
 ) -> None:
     rows = make_rows()
-    rows[4]["length"] = "many"
+    rows[4]["length"] = length
     path = write_rows(out.parent / "odd.jsonl", rows)
     options = ("-e", pool.with_suffix(".npy"), "--tokens", 200, "--token-field", "length")
     run = gip("select", path, "-o", out, *options)

@@ -53,13 +53,13 @@ SkipBad = Annotated[
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
-    """Refuse, before any work, what a command cannot or must not write.
+    """Refuse, before any work, what a command cannot or must not write, or cannot read.
 
     Raises
     ------
     UsageError
         Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
-        such directory.
+        such directory; a pipe that is to be read twice.
     StorageError
         A file that is write-protected.
     """
@@ -69,6 +69,7 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
+    _refuse_read_twice(sources)
     for path in written:
         refuse_same(path, *sources)
         if path != "-" and (store := store_with(writable(path))):
@@ -102,6 +103,19 @@ def refuse_same(output: str, *sources: str) -> None:
     """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
     if any(same_file(output, source) for source in sources):
         raise UsageError("output and input are the same file", "choose another", path=output)
+
+
+def _refuse_read_twice(sources: list[str]) -> None:
+    """Refuse standard input, or another pipe, for two inputs: the second would find it empty."""
+    streams = set()
+    for path in sources:
+        with suppress(OSError):
+            status = os.fstat(0) if path == "-" else Path(path).stat()
+            if path == "-" or stat.S_ISFIFO(status.st_mode):
+                stream = status.st_dev, status.st_ino
+                if stream in streams:
+                    raise UsageError("two inputs from one pipe", "save one to a file", path=path)
+                streams.add(stream)
 
 
 def same_file(output: str, source: str) -> bool:
