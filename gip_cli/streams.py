@@ -64,15 +64,13 @@ class Stream:
             self._opened = opened.pop_all()
 
     def _spool(self, file: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
-        with ExitStack() as opened:
-            with storage_errors(tempfile.gettempdir()):
-                spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
+        # Around all of it: a file that could not be written cannot be closed either.
+        with storage_errors(tempfile.gettempdir()), ExitStack() as opened:
+            spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
             while chunk := self._chunk(file):
                 self._line += chunk.count(b"\n")
-                with storage_errors(tempfile.gettempdir()):
-                    spool.write(chunk)
-            with storage_errors(tempfile.gettempdir()):
-                spool.flush()
+                spool.write(chunk)
+            spool.flush()
             opened.pop_all()
         return cast("BinaryIO", spool)
 
