@@ -79,24 +79,21 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
 @contextmanager
 def writing(output: str) -> Iterator[BinaryIO]:
     """Standard output, or a file replaced as a whole; gzipped where its name ends so."""
-    try:
-        if output.endswith(".gz"):
-            with (
-                replacing(output) as file,
-                gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
-            ):
-                yield cast("BinaryIO", packed)
-        elif output != "-":
-            with replacing(output) as file:
-                yield file
-        elif sys.stdout is None:
-            raise StorageError("standard output is closed", "send it to a file")
-        else:
-            with storage_errors("<stdout>"):
-                yield sys.stdout.buffer
-                sys.stdout.buffer.flush()
-    except BrokenPipeError:  # `| head` has what it wanted; typer would make it a failure
-        raise typer.Exit(141) from None
+    if output.endswith(".gz"):
+        with (
+            replacing(output) as file,
+            gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
+        ):
+            yield cast("BinaryIO", packed)
+    elif output != "-":
+        with replacing(output) as file:
+            yield file
+    elif sys.stdout is None:
+        raise StorageError("standard output is closed", "send it to a file")
+    else:
+        with storage_errors("<stdout>"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
 
 
 def refuse_same(output: str, *sources: str) -> None:
