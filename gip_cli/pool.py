@@ -52,7 +52,9 @@ class Pool:
         values = self.fields[name]
         if values.distinct == [None]:
             shown = members_shown(self.row(0).value)
-            raise UsageError(f"{option}: no row has a field {name!r}", f"fields here: {shown}")
+            raise UsageError(
+                f"{option}: no row has a value in field {name!r}", f"fields here: {shown}"
+            )
         return values
 
     def sharing(self, embeddings: Embeddings) -> Pool:

@@ -131,9 +131,12 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--group-field", "lang"), "--group-field goes with one limit"),
         (
             ("-k", 3, "--group-field", "lan", "--per-group", 2),
-            "--group-field: no row has a field 'lan'; fields here: text, n, lang, length, gip.",
+            "--group-field: no row has a value in field 'lan'; fields here: text, n, lang",
         ),
-        (("--tokens", 30, "--token-field", "len"), "--token-field: no row has a field 'len'; "),
+        (
+            ("--tokens", 30, "--token-field", "len"),
+            "--token-field: no row has a value in field 'len'; ",
+        ),
         (
             ("--captured", 0.5, "--group-field", "lang", "--group-share", "equal"),
             "--group-share divides -k, --fraction or --tokens",
@@ -249,6 +252,21 @@ def test_a_row_without_a_token_count_is_refused_or_told(
     assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
         "no token count"
     ]
+
+
+def test_fields_that_hold_nothing_are_told(gip: Gip, pool: Path, out: Path) -> None:
+    rows = [{**one, "length": 0, "lang": None} for one in make_rows()]
+    path = write_rows(out.parent / "odd.jsonl", rows)
+    command = ("select", path, "-e", pool.with_suffix(".npy"), "-o", out)
+    groups = ("--group-field", "n", "--group-share", "equal")
+    for options in ((), groups):
+        run = gip(*command, "--tokens", 200, "--token-field", "length", *options)
+        assert run.code == 2
+        assert run.error.startswith("--tokens: every row that can be picked has 0; say where")
+    run = gip(*command, "--group-field", "lang", "--per-group", 1)
+    assert (run.code, "no row has a value in field 'lang'; fields here: text" in run.error) == (
+        2, True,
+    )  # fmt: skip
 
 
 def test_captured_stops_at_the_first_pick_that_reaches_it(
