@@ -326,6 +326,19 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert set(receipt_of(out)["quotas"]) == {"unit", "groups", "full"}
 
 
+def test_full_groups_are_no_reason_where_the_rows_left_are_near_duplicates(
+    select: Select, out: Path
+) -> None:
+    rows = [row(np.eye(D)[n % 2], n, lang=("en", "de")[n % 2]) for n in range(8)]
+    copies = write_rows(out.parent / "copies.jsonl", rows)
+    embed(copies, D)
+    options = ("-k", 5, "--group-field", "lang", "--max-per-group", 1)
+    full = "picked 2 of the 5 asked for: no row can be picked but from groups that are full"
+    assert full in select(copies, out, *options)
+    said = select(copies, out, *options, "--dedup-threshold", 0.9)
+    assert "picked 2 of the 5 asked for: no further row can be picked\n" in said
+
+
 def test_what_was_asked_for_and_is_not_there_is_told(select: Select, pool: Path, out: Path) -> None:
     for budget in (("-k", 30), ("--fraction", 0.5)):
         said = select(pool, out, *budget, "--group-field", "lang", "--max-per-group", 3)
