@@ -235,5 +235,8 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
 
 
 def _count(value: Any) -> int:
-    """A number of tokens, -1 if it is none; a budget is never overspent by rounding down."""
-    return -int(-value // 1) if is_number(value) and 0 <= value < 2**53 else -1
+    """A number of tokens, -1 if it is none; a budget is never overspent by rounding down.
+
+    No row has 2^32 tokens, since none has as many bytes (`load_pool`); sums of such would overflow.
+    """
+    return -int(-value // 1) if is_number(value) and 0 <= value < 2**32 else -1

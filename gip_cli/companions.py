@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.columns import SignalColumns, Signals
+from gip_cli.embedding_files import store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
@@ -41,12 +42,8 @@ class Companion:
 
 def sibling(source: str | Path) -> Path | None:
     """The store beside a file of rows, by its name, if it is there."""
-    beside = _beside(Path(source))
+    beside = store_beside(Path(source))
     return beside if str(source) != "-" and beside.exists() else None
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".gz")).with_suffix(".npy")
 
 
 class Companions:
@@ -128,10 +125,11 @@ class Companions:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
         if self._embeddings.settings.card.model == GIVEN:
             own = rows.name if Path(rows.name).is_file() else "FILE.jsonl"
+            place = store_beside(Path(own))
             raise MismatchError(
                 f"{counted(int(np.count_nonzero(missing)), 'row')} without a vector, and no model "
                 f"can make any: those of {self._embeddings.paths.npy} were given",
-                f"give theirs too: gip embed {own} -o {_beside(Path(own))} --vectors VECTORS.npy",
+                f"give theirs too: gip embed {own} -o {place} --vectors VECTORS.npy",
                 path=rows.name,
             )
         texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]

@@ -53,6 +53,10 @@ class Paths:
         successor = self.hidden("commit") / path.name
         return successor if successor.exists() else path
 
+    def state(self) -> list[tuple[Path, int, int] | None]:
+        """What differs once a writer has replaced or moved one of the current files."""
+        return [_identity(self.current(path)) for path in self.all]
+
     @property
     def _stem(self) -> str:
         return self.npy.name.removesuffix(".npy")
@@ -66,6 +70,19 @@ class Paths:
         if not paths.npy.stem or paths.npy.suffix != ".npy":
             raise UsageError("embeddings are named NAME.npy", path=paths.npy)
         return paths
+
+
+def _identity(path: Path) -> tuple[Path, int, int] | None:
+    with suppress(OSError):
+        status = path.stat()
+        return path, status.st_ino, status.st_mtime_ns
+    return None
+
+
+def store_beside(rows: Path) -> Path:
+    """Where a file of rows has its own store; ``.gz`` alone is a name, not an ending."""
+    name = rows.name.removesuffix(".gz")
+    return rows.with_name(name if name.strip(".") else rows.name).with_suffix(".npy")
 
 
 def store_with(path: Path) -> Path | None:

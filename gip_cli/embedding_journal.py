@@ -107,7 +107,8 @@ class Journal:
 
     def remove(self) -> None:
         """Remove it, and those of other settings: their target has been replaced."""
-        for path in self._paths.npy.parent.glob(escape(f".{self._paths.npy.name}.") + "*.journal"):
+        names = escape(f".{self._paths.npy.name}.") + "[0-9a-f]" * 8 + ".journal"
+        for path in self._paths.npy.parent.glob(names):
             path.unlink(missing_ok=True)
 
     def __enter__(self) -> Journal:

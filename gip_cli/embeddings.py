@@ -114,7 +114,7 @@ def keys_digest(keys: Keys) -> str:
 
 
 def open_embeddings(path: str | Path) -> Embeddings:
-    """Open a store, its parts checked against each other.
+    """Open a store, its parts checked against each other; again, where it is just being replaced.
 
     Raises
     ------
@@ -124,6 +124,19 @@ def open_embeddings(path: str | Path) -> Embeddings:
         The parts do not belong together, or are not what `gip embed` writes.
     """
     paths = Paths.of(path)
+    while True:
+        before = paths.state()
+        try:
+            opened = _open(paths)
+        except (UsageError, MismatchError):
+            if paths.state() == before:
+                raise
+        else:
+            if paths.state() == before:
+                return opened
+
+
+def _open(paths: Paths) -> Embeddings:
     with storage_errors(paths.npy):
         if not paths.current(paths.npy).exists():
             raise UsageError("no such embeddings", "make them with gip embed", path=paths.npy)

@@ -150,6 +150,8 @@ def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:
     Every group gets its exact part rounded down; what is left goes, one each, to the largest
     remainders, ties to the larger weight, then to the first.
     """
+    # By a power of two, which rounds nothing, so that no product overflows.
+    weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     exact = weights * total / weights.sum()
     parts: Rows = np.floor(exact).astype(np.int64)
     order = np.lexsort((-weights, (parts - exact).round(9)))  # rounding must not break ties

@@ -75,11 +75,16 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
     Raises
     ------
     UsageError
-        No row fits the token budget, no row has the group field, or the shares are of groups
-        that no row is in.
+        No row fits the token budget, or none has tokens; no row has the group field, or the shares
+        are of groups that no row is in.
     """
     budget, open_ = plan.budget, candidates.open
     rows = int(np.count_nonzero(open_))
+    if budget.tokens is not None and not candidates.tokens[open_].any():
+        raise UsageError(
+            "--tokens: every row that can be picked has 0",
+            "say where rows have theirs: --token-field",
+        )
     asked = budget.rows
     if budget.fraction is not None:
         asked = max(1, round(budget.fraction * len(candidates.pool)))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
+from gip_cli.embedding_files import store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
@@ -51,7 +52,9 @@ class Pool:
         values = self.fields[name]
         if values.distinct == [None]:
             shown = members_shown(self.row(0).value)
-            raise UsageError(f"{option}: no row has a field {name!r}", f"fields here: {shown}")
+            raise UsageError(
+                f"{option}: no row has a value in field {name!r}", f"fields here: {shown}"
+            )
         return values
 
     def sharing(self, embeddings: Embeddings) -> Pool:
@@ -79,8 +82,8 @@ class Pool:
         if missing.any() and (missing.all() or not skip_missing):
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
-            source = Path(self.rows.name.removesuffix(".gz"))
-            place = "NAME.npy" if source.name == "<stdin>" else source.with_suffix(".npy")
+            source = Path(self.rows.name)
+            place = "NAME.npy" if source.name == "<stdin>" else store_beside(source)
             raise MismatchError(
                 f"no embedding in {embeddings.paths.npy}"
                 + (f" (nor for {counted(more, 'more row')})" * (more > 0)),

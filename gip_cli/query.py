@@ -88,7 +88,8 @@ def build_query(
                 shares = np.asarray(signal_shares) / np.sum(signal_shares)
                 part = gram(vectors, np.nan_to_num(unit_signals) ** 2 @ shares)
             if not np.trace(part) > 0:
-                raise ValueError(f"the {name} of the query have no energy: all are zero")
+                what = "embeddings" if name == "self" else name
+                raise ValueError(f"the {what} of the query have no energy: all are zero")
             covariance += share / total * part / np.trace(part)
     covariance = _positive(covariance)
     weights = (

@@ -24,7 +24,16 @@ _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
 _UTF8_BOM = b"\xef\xbb\xbf"
-_NPY = b"\x93NUMPY"
+_UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)"
+_NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
+    b"\xff\xfe": _UTF16,
+    b"\xfe\xff": _UTF16,
+    b"\x93NUMPY": ("a NumPy array, not rows", "give the file of rows it was made of"),
+    b"PAR1": ("a Parquet file, not rows", "write it as JSONL"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "give gip what zstd -dc FILE makes of it"),
+    b"\xfd7zXZ": ("compressed by xz", "give gip what xz -dc FILE makes of it"),
+    b"BZh": ("compressed by bzip2", "give gip what bzip2 -dc FILE makes of it"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +124,9 @@ class RowFile(Stream):
         for line, raw in enumerate(self.lines(), 1):
             start, offset = offset, offset + len(raw)
             if line == 1:
-                if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise InputError(
-                        "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)", path=self.name
-                    )
-                if raw.startswith(_NPY):
-                    what, remedy = "a NumPy array, not rows", "give the file of rows it was made of"
-                    raise InputError(what, remedy, path=self.name)
+                for start_of, (what, remedy) in _NO_ROWS.items():
+                    if raw.startswith(start_of):
+                        raise InputError(what, remedy, path=self.name)
                 if raw.startswith(_UTF8_BOM):
                     raw, start = raw[3:], 3
             text = raw.strip(_BLANK)

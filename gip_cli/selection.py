@@ -14,7 +14,7 @@ from gip_cli.pool import Pool
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
 from gip_cli.rows import Row
-from gip_cli.signals import MEMBER, attached, splice, strip
+from gip_cli.signals import OF_SELECT, attached, splice, strip
 
 
 def picked_lines(
@@ -71,9 +71,11 @@ def rejected_lines(
 
 
 def _line(row: Row, why: Mapping[str, Any], keep_signals: bool) -> bytes:
-    member = {**(attached(row) if keep_signals else {}), **why}
-    untouched = not why and (keep_signals or MEMBER not in row.value)
-    raw = row.raw if untouched else splice(strip(row.raw, row.value), member)
+    member = attached(row)
+    # What an earlier selection said, a rank or why the row was not picked, is of that one.
+    kept = {name: one for name, one in member.items() if keep_signals and name not in OF_SELECT}
+    untouched = not why and kept == member
+    raw = row.raw if untouched else splice(strip(row.raw, row.value), {**kept, **why})
     return raw + b"\n"
 
 

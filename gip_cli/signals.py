@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float64]
 
 MEMBER = "gip"
 _OF_SCORE = {"signals", "ranges", "lower", "judge"}
-_OF_SELECT = {"rank", "gain", "captured", "reason", "nearest"}
+OF_SELECT = {"rank", "gain", "captured", "reason", "nearest"}
 LARGEST = 1e100  # size of a signal; the squares of larger ones, and so deviations, overflow
 WEIGHT_FLOOR = 0.05  # of a row's mean signal: no row is so bad that it cannot be compared
 
@@ -88,7 +88,7 @@ def attached(row: Row, replaced: Collection[str] = ()) -> dict[str, Any]:
     well_formed = (  # anything else is the user's own, which `strip` must not take out
         isinstance(member, dict)
         and len(member) > 0
-        and member.keys() <= _OF_SCORE | _OF_SELECT
+        and member.keys() <= _OF_SCORE | OF_SELECT
         and isinstance(signals := member.get("signals", {}), dict)
         and all(value is None or is_number(value) for value in signals.values())
         and isinstance(ranges := member.get("ranges", {}), dict)

@@ -52,32 +52,31 @@ class Stream:
         with ExitStack() as opened, storage_errors(self.name):
             plain = _stdin() if shown == "-" else opened.enter_context(Path(path).open("rb"))
             self.packed = packed = plain.peek(2)[:2] == b"\x1f\x8b"
-            self._file = cast("BinaryIO", plain)
+            file: io.BufferedReader | gzip.GzipFile = plain
             if packed:
-                self._file = cast("BinaryIO", opened.enter_context(gzip.open(plain)))
+                file = opened.enter_context(gzip.open(plain))
+            self._file = cast("BinaryIO", file)
             if reread and (packed or not plain.seekable()):
-                self._file = opened.enter_context(self._spool(self._file))
+                self._file = opened.enter_context(self._spool(file))
             elif plain.seekable():
                 self._start = plain.tell()
             self._state = _state(self._file) if reread else None
             self._opened = opened.pop_all()
 
-    def _spool(self, file: BinaryIO) -> BinaryIO:
-        with ExitStack() as opened:
-            with storage_errors(tempfile.gettempdir()):
-                spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
+    def _spool(self, file: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
+        # Around all of it: a file that could not be written cannot be closed either.
+        with storage_errors(tempfile.gettempdir()), ExitStack() as opened:
+            spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
             while chunk := self._chunk(file):
                 self._line += chunk.count(b"\n")
-                with storage_errors(tempfile.gettempdir()):
-                    spool.write(chunk)
-            with storage_errors(tempfile.gettempdir()):
-                spool.flush()
+                spool.write(chunk)
+            spool.flush()
             opened.pop_all()
         return cast("BinaryIO", spool)
 
-    def _chunk(self, file: BinaryIO) -> bytes:
+    def _chunk(self, file: io.BufferedReader | gzip.GzipFile) -> bytes:
         with self._errors():
-            return file.read(1 << 16)
+            return file.read1(1 << 16)  # what comes before damage is not lost, but counted
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -144,10 +143,12 @@ class Stream:
 
 def is_stream(path: str, standard: int = 1) -> bool:
     """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
+    if path == "-":  # also where a file is called so
+        return True
     with suppress(OSError):
         status = Path(path).stat()
         return not stat.S_ISREG(status.st_mode) or os.path.samestat(status, os.fstat(standard))
-    return path == "-"
+    return False
 
 
 def receipt_of(selection: str) -> Path | None:

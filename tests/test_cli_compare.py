@@ -308,9 +308,9 @@ def test_a_group_field_that_no_row_has_is_refused(pool: Path) -> None:
     a = subset(pool, "a.jsonl", 0, 1)
     run = gip("compare", a, "--pool", pool, "--group-field", "nope")
     assert run.returncode == 2
-    assert error_of(run).startswith("--group-field: no row has a field 'nope'; fields")
+    assert error_of(run).startswith("--group-field: no row has a value in field 'nope'; fields")
     run = gip("report", pool, "-s", a, "--group-field", "nope")
-    assert error_of(run).startswith("--group-field: no row has a field 'nope'; fields")
+    assert error_of(run).startswith("--group-field: no row has a value in field 'nope'; fields")
 
 
 def test_a_folder_is_no_selection(pool: Path) -> None:

@@ -147,6 +147,25 @@ def test_no_receipt_lies_beside_a_stream(pool: Path) -> None:
     assert not list(pool.parent.glob("*.receipt.json"))
 
 
+def test_a_file_that_is_called_like_standard_output_changes_nothing(pool: Path) -> None:
+    pool.with_name("-").touch()
+    before = contents(pool.parent)
+    assert gip("select", pool, "-k", 3, cwd=pool.parent).returncode == 0
+    assert contents(pool.parent) == before
+
+
+@pytest.mark.parametrize("option", ["--given", "--exclude", "--target"])
+def test_a_pipe_is_no_two_inputs(option: str, pool: Path) -> None:
+    command = ["select", "-", "-e", pool.with_suffix(".npy"), "-k", 3, option]
+    for name in ("-", "/dev/stdin"):
+        run = process(*command, name, input=pool.read_bytes())
+        why = f"{name}: two inputs from one pipe; save one to a file"
+        assert (run.returncode, error_of(run), run.stdout) == (2, why, b"")
+    with pool.open("rb") as rows:
+        assert process(*command, "-", stdin=rows).returncode == 2
+        assert process(*command, pool, stdin=rows).returncode in (0, 3)  # it is no pipe
+
+
 def test_a_hyphen_is_standard_output_for_every_file(pool: Path) -> None:
     out = pool.with_name("small.jsonl")
     run = gip("select", pool, "-k", 3, "-o", out, "--receipt", "-", cwd=pool.parent)

@@ -131,9 +131,12 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--group-field", "lang"), "--group-field goes with one limit"),
         (
             ("-k", 3, "--group-field", "lan", "--per-group", 2),
-            "--group-field: no row has a field 'lan'; fields here: text, n, lang, length, gip.",
+            "--group-field: no row has a value in field 'lan'; fields here: text, n, lang",
         ),
-        (("--tokens", 30, "--token-field", "len"), "--token-field: no row has a field 'len'; "),
+        (
+            ("--tokens", 30, "--token-field", "len"),
+            "--token-field: no row has a value in field 'len'; ",
+        ),
         (
             ("--captured", 0.5, "--group-field", "lang", "--group-share", "equal"),
             "--group-share divides -k, --fraction or --tokens",
@@ -233,11 +236,12 @@ def test_length_power_prefers_short_rows(select: Select, pool: Path, out: Path) 
     assert counts[1] > counts[0]
 
 
+@pytest.mark.parametrize("length", ["many", -1, 2**32])
 def test_a_row_without_a_token_count_is_refused_or_told(
-    select: Select, gip: Gip, pool: Path, out: Path
+    length: object, select: Select, gip: Gip, pool: Path, out: Path
 ) -> None:
     rows = make_rows()
-    rows[4]["length"] = "many"
+    rows[4]["length"] = length
     path = write_rows(out.parent / "odd.jsonl", rows)
     options = ("-e", pool.with_suffix(".npy"), "--tokens", 200, "--token-field", "length")
     run = gip("select", path, "-o", out, *options)
@@ -248,6 +252,21 @@ def test_a_row_without_a_token_count_is_refused_or_told(
     assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
         "no token count"
     ]
+
+
+def test_fields_that_hold_nothing_are_told(gip: Gip, pool: Path, out: Path) -> None:
+    rows = [{**one, "length": 0, "lang": None} for one in make_rows()]
+    path = write_rows(out.parent / "odd.jsonl", rows)
+    command = ("select", path, "-e", pool.with_suffix(".npy"), "-o", out)
+    groups = ("--group-field", "n", "--group-share", "equal")
+    for options in ((), groups):
+        run = gip(*command, "--tokens", 200, "--token-field", "length", *options)
+        assert run.code == 2
+        assert run.error.startswith("--tokens: every row that can be picked has 0; say where")
+    run = gip(*command, "--group-field", "lang", "--per-group", 1)
+    assert (run.code, "no row has a value in field 'lang'; fields here: text" in run.error) == (
+        2, True,
+    )  # fmt: skip
 
 
 def test_captured_stops_at_the_first_pick_that_reaches_it(
@@ -305,6 +324,19 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert len(langs) == 20
     assert max(map(langs.count, ("de", "en", "fr"))) <= 7
     assert set(receipt_of(out)["quotas"]) == {"unit", "groups", "full"}
+
+
+def test_full_groups_are_no_reason_where_the_rows_left_are_near_duplicates(
+    select: Select, out: Path
+) -> None:
+    rows = [row(np.eye(D)[n % 2], n, lang=("en", "de")[n % 2]) for n in range(8)]
+    copies = write_rows(out.parent / "copies.jsonl", rows)
+    embed(copies, D)
+    options = ("-k", 5, "--group-field", "lang", "--max-per-group", 1)
+    full = "picked 2 of the 5 asked for: no row can be picked but from groups that are full"
+    assert full in select(copies, out, *options)
+    said = select(copies, out, *options, "--dedup-threshold", 0.9)
+    assert "picked 2 of the 5 asked for: no further row can be picked\n" in said
 
 
 def test_what_was_asked_for_and_is_not_there_is_told(select: Select, pool: Path, out: Path) -> None:

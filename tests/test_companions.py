@@ -31,6 +31,10 @@ def test_a_sibling_is_the_store_of_the_same_name(tmp_path: Path) -> None:
     assert sibling(tmp_path / "a.jsonl.gz") == tmp_path / "a.npy"
     assert sibling(tmp_path / "b.jsonl") is None
     assert sibling("-") is None
+    for name in (".gz", "..gz"):  # names without a stem
+        assert sibling(tmp_path / name) is None
+    (tmp_path / ".gz.npy").touch()
+    assert sibling(tmp_path / ".gz") == tmp_path / ".gz.npy"
 
 
 def test_each_row_is_looked_up_in_the_pools_store_then_in_its_own(pool: Path) -> None:

@@ -100,6 +100,16 @@ def test_other_settings_have_a_journal_of_their_own(paths: Paths) -> None:
     assert not second.path.exists()
 
 
+def test_a_store_whose_name_goes_on_keeps_its_journal(paths: Paths) -> None:
+    with Journal(Paths.of(paths.npy.with_name("pool.npy.new.npy")), SETTINGS) as other:
+        append(other, TEXTS)
+    with Journal(paths, SETTINGS) as journal:
+        append(journal, TEXTS)
+    journal.remove()
+    assert other.path.exists()
+    assert not journal.path.exists()
+
+
 def test_an_empty_journal_is_not_left_behind(paths: Paths) -> None:
     with Journal(paths, SETTINGS) as journal:
         assert journal.path.exists()

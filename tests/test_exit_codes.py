@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -149,11 +150,16 @@ def test_128_and_more_stopped_by_a_signal(
 
 def test_141_the_reader_went_away(pool: Path, tmp_path: Path) -> None:
     write_rows(pool, [f"row {n}" for n in range(20_000)], up=1)
-    for command in (f"{GIP} score {pool} --metadata x=up", f"{GIP} --help"):
+    score = f"{GIP} score {pool} --metadata x=up"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    named = f"head -n 1 {fifo} & {score} -o {fifo}"
+    run = subprocess.run(["bash", "-c", named], capture_output=True)
+    assert (run.returncode, run.stderr, run.stdout.count(b"\n")) == (141, b"", 1)
+    for command in (score, f"{GIP} --help"):
         run = subprocess.run(
             ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True
         )
         assert run.stderr == b""
         assert run.stdout.count(b"\n") == 1
-        if "score" in command:
-            assert run.returncode == 141
+        assert run.returncode == 141

@@ -25,6 +25,10 @@ from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, weigh
         ([18, 48, 34], 20, [3, 10, 7]),  # exact 3.6, 9.6, 6.8: a tie but for rounding
         ([0, 5], 3, [0, 3]),
         ([0.1, 0.2, 0.7], 1000, [100, 200, 700]),
+        ([1.2e308, 4e307], 20, [15, 5]),
+        ([1], 2**40, [2**40]),
+        ([0.1, 0.2, 0.7], 2**40, [109951162778, 219902325555, 769658139443]),
+        ([1.5e-323, 5e-324], 20, [15, 5]),
     ],
 )
 def test_largest_remainders(weights: list[float], total: int, parts: list[int]) -> None:

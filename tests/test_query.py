@@ -77,6 +77,8 @@ def test_a_query_without_energy_is_refused() -> None:
         build_query(F, self_weight=0)
     with pytest.raises(ValueError, match="the targets of the query have no energy"):
         build_query(F, targets=np.zeros((2, 5), dtype=np.float32))
+    with pytest.raises(ValueError, match="the embeddings of the query have no energy"):
+        build_query(np.zeros_like(F))
 
 
 def test_gram_by_blocks_is_the_gram(monkeypatch: pytest.MonkeyPatch) -> None:

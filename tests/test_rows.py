@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import tracemalloc
 from pathlib import Path
@@ -110,6 +112,10 @@ REFUSED = {
     b'{"a": 1},\n{"a": 2}\n': ":1: not JSON: unexpected content after document at column 9",
     b'{"a": "in code {\n': ":1: not JSON: unexpected end of data",
     b"\x93NUMPY\x01\x00v\x00{'descr'": ": a NumPy array, not rows; give the file of rows it was",
+    b"PAR1\x15\x04": ": a Parquet file, not rows; write it as JSONL",
+    b"\x28\xb5\x2f\xfd\x04": ": compressed by zstd; give gip what zstd -dc FILE makes of it",
+    bz2.compress(ROWS[0]): ": compressed by bzip2; give gip what bzip2 -dc FILE",
+    lzma.compress(ROWS[0]): ": compressed by xz; give gip what xz -dc FILE makes of it",
     b"null\n": ":1: a JSON null where an object was expected",
     ROWS[0] + b"\n[1]\n": ":2: a JSON array where an object was expected",
     b"[1]": ":1: a JSON array where an object was expected",
@@ -169,6 +175,16 @@ def test_a_file_of_nothing_but_bad_rows_is_no_pool(tmp_path: Path) -> None:
     (tmp_path / "pool").write_bytes(b"1\n2\n")
     with pytest.raises(InputError, match="no usable rows"):
         read(tmp_path / "pool", skip=True)
+
+
+def test_damage_is_told_after_the_last_line_that_could_be_read(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_bytes(gzip.compress(b"\n".join(ROWS) + b"\n")[:-8])
+    for reread in (False, True):
+        with (
+            pytest.raises(InputError, match="ends early after line 3"),
+            RowFile(tmp_path / "pool", BadRows(), reread=reread) as rows,
+        ):
+            list(rows)
 
 
 def test_a_pipe_can_be_read_twice(tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def test_signals_stay_if_asked(problem: Problem) -> None:
     assert lines == [LINES[1] + b"\n", LINES[2] + b"\n"]
 
 
+def test_what_an_earlier_selection_said_does_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    said = b'"reason":"budget","nearest":null,"rank":1,"gain":0.1,"captured":0.1}}'
+    path.write_bytes(b"\n".join([LINES[1], LINES[2].removesuffix(b"}}") + b"," + said]) + b"\n")
+    with RowFile(path, BadRows(), reread=True) as rows:
+        again = pose(rows, in_memory(path, 3), Plan(Budget(rows=2), noise=1.0))
+        lines = picked_lines(again.candidates.pool, again.solve(), keep_signals=True)
+        assert list(lines) == [LINES[1] + b"\n", LINES[2] + b"\n"]
+        assert list(picked_lines(again.candidates.pool, again.solve())) == [OWN[1], OWN[2]]
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_annotations_are_the_ranks_of_the_run_whatever_the_order(
     keep: bool, problem: Problem

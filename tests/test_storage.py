@@ -183,11 +183,14 @@ def test_a_full_standard_output(pool: Path) -> None:
     assert error_of(run) == "<stdout>: no space left on device"
 
 
-def test_no_room_for_temporary_files_names_their_place(pool: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1_000, 20_000])  # less than is written at once, and more
+def test_no_room_for_temporary_files_names_their_place(
+    limit: int, pool: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tmp").mkdir()
 
     def little() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     run = gip("select", "-", "-e", tmp_path / "pool.npy", "-k", 5, input=pool.read_bytes(),

@@ -49,7 +49,7 @@ app = typer.Typer(
 
 # How the help calls a file or folder: only their names may be of any bytes.
 _FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
-_LARGEST = 2**63 - 1  # that arrays and JSON can hold
+_LARGEST = 2**40  # beyond all rows and tokens there are, and floats still divide it exactly
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
 
@@ -71,7 +71,7 @@ class Commands(TyperGroup):
 class Command(TyperCommand):
     """A command that takes no empty value, which is what a shell makes of an unset variable.
 
-    Nor what cannot be kept: text that is not UTF-8, and integers beyond 64 bits.
+    Nor what cannot be kept or reckoned with: text that is not UTF-8, and integers beyond 2^40.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -146,6 +146,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
         return fail(message, 2) if message else 2  # without arguments the help has been shown
+    except (BrokenPipeError, SystemExit):  # `| head` has what it wanted; typer makes it the latter
+        return 141
     except OSError as error:
         return fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
     except MemoryError:

@@ -60,13 +60,13 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows, and co
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
-    """Refuse, before any work, what a command cannot or must not write.
+    """Refuse, before any work, what a command cannot or must not write, or cannot read.
 
     Raises
     ------
     UsageError
         Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
-        such directory.
+        such directory; a pipe that is to be read twice.
     StorageError
         A file that is write-protected.
     """
@@ -76,6 +76,7 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
+    _refuse_read_twice(sources)
     for path in written:
         refuse_same(path, *sources)
         if path != "-" and (store := store_with(writable(path))):
@@ -97,18 +98,28 @@ def writing(output: str) -> Iterator[BinaryIO]:
     elif sys.stdout is None:
         raise StorageError("standard output is closed", "send it to a file")
     else:
-        try:
-            with storage_errors("<stdout>"):
-                yield sys.stdout.buffer
-                sys.stdout.buffer.flush()
-        except BrokenPipeError:  # `| head` has what it wanted; typer would make it a failure
-            raise typer.Exit(141) from None
+        with storage_errors("<stdout>"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
 
 
 def refuse_same(output: str, *sources: str) -> None:
     """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
     if any(same_file(output, source) for source in sources):
         raise UsageError("output and input are the same file", "choose another", path=output)
+
+
+def _refuse_read_twice(sources: list[str]) -> None:
+    """Refuse standard input, or another pipe, for two inputs: the second would find it empty."""
+    streams = set()
+    for path in sources:
+        with suppress(OSError):
+            status = os.fstat(0) if path == "-" else Path(path).stat()
+            if path == "-" or stat.S_ISFIFO(status.st_mode):
+                stream = status.st_dev, status.st_ino
+                if stream in streams:
+                    raise UsageError("two inputs from one pipe", "save one to a file", path=path)
+                streams.add(stream)
 
 
 def same_file(output: str, source: str) -> bool:

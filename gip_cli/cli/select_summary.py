@@ -137,8 +137,8 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
 def _no_more(figures: Figures) -> str:
     """Why no further row was picked, where rows were wanted."""
     options, quotas = figures["options"], figures["quotas"]
-    used_up = figures["picked"] == figures["pickable"]
-    if used_up or not quotas or quotas["unit"] == "tokens" or not quotas["full"]:
+    left = figures["pickable"] - figures["picked"] - (figures["duplicates_avoided"] or 0)
+    if not left or not quotas or quotas["unit"] == "tokens" or not quotas["full"]:
         return "no further row can be picked"
     limits = ("per_group", "max_per_group", "group_share")
     option = next(f"--{one.replace('_', '-')} {options[one]}" for one in limits if one in options)
