@@ -36,8 +36,15 @@ _QA_KEYS = (("question", "answer"), ("prompt", "completion"), ("prompt", "respon
 def _qa(value: Value) -> list[Turn]:
     for asked, answered in _QA_KEYS:
         if asked in value and answered in value:
-            return [("user", _string(value, asked)), ("assistant", _string(value, answered))]
+            return [*_side(value, asked, "user"), *_side(value, answered, "assistant")]
     raise NotThisFormat("no question/answer, prompt/completion or prompt/response")
+
+
+def _side(value: Value, key: str, role: str) -> list[Turn]:
+    """One side of a row: a text, or messages, as TRL has them."""
+    if isinstance(turns := value[key], list):
+        return _conversation({key: turns}, key, "role", "content")
+    return [(role, _string(value, key))]
 
 
 def _text(value: Value) -> list[Turn]:

@@ -57,6 +57,15 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("qa", {"question": "q", "answer": "a"}, "q\na", "q", "a"),
     ("qa", {"prompt": "q", "completion": "a"}, "q\na", "q", "a"),
     ("qa", {"prompt": "q", "response": "a", "id": 3}, "q\na", "q", "a"),
+    (
+        "qa",
+        {
+            "prompt": messages(("system", "s"), ("user", "q"))["messages"],
+            "completion": messages(("assistant", "a"), ("tool", "t"))["messages"],
+        },
+        "s\nq\na\nt", "s\nq\nt", "a",
+    ),
+    ("qa", {"question": "q", "answer": [{"role": "gpt", "content": "a"}]}, "q\na", "q", "a"),
     ("messages", messages(("user", "q"), ("assistant", "a")), "q\na", "q", "a"),
     (
         "messages",
@@ -181,6 +190,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "i", "output": None}, "'output' is not a string"),
     ("alpaca", {"instruction": "", "input": " \n", "output": "\t"}, "a row without text"),
     ("qa", {"question": "q", "response": "a"}, "no question/answer"),
+    ("qa", {"prompt": "q", "completion": 3}, "'completion' is not a string"),
+    ("qa", {"prompt": [], "completion": "a"}, "'prompt' is empty"),
+    ("qa", {"prompt": ["q"], "completion": "a"}, "turn 1 of 'prompt' lacks 'role' or 'content'"),
     ("text", {"text": ""}, "a row without text"),
     ("messages", {"messages": []}, "'messages' is empty"),
     ("messages", {"messages": {}}, "'messages' is not a list"),
