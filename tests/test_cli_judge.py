@@ -212,7 +212,7 @@ def test_a_server_that_is_not_there_is_told_once_before_the_retries(pool: Path) 
         url = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}/v1"
     command = ["score", pool, "--judge-url", url, "--judge-model", "m", "--max-retries"]
     said = gip(*command, 1, code=5).stderr.decode()
-    assert said.count(f"no connection to {url.replace('user:secret@', '')} yet (") == 1
+    assert said.count(f"{url.replace('user:secret@', '')}: no connection yet (") == 1
     with subprocess.Popen([GIP, *map(str, command), "20"], stderr=subprocess.PIPE) as run:
         assert run.stderr is not None
         while b"no connection" not in (line := run.stderr.readline()):

@@ -117,10 +117,10 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
 
 class _Client(openai.DefaultAsyncHttpxClient):
     def __init__(
-        self, seconds: float, limiter: AsyncLimiter | None, lost: Callable[[str], None]
+        self, seconds: float, limiter: AsyncLimiter | None, trouble: Callable[[str], None]
     ) -> None:
         super().__init__(timeout=seconds)
-        self._lost: Callable[[str], None] | None = lost
+        self._trouble, self._told = trouble, set[str]()
         self._seconds = seconds
         self._limiter = limiter
 
@@ -133,11 +133,13 @@ class _Client(openai.DefaultAsyncHttpxClient):
             async with asyncio.timeout(self._seconds):
                 response = await _read(await super().send(request, stream=True, **options))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            if self._lost:
-                self._lost(str(error))
-                self._lost = None
+            self._tell("no connection yet", f" ({error})")
             raise
-        except TimeoutError:
+        except (TimeoutError, httpx2.ReadTimeout):
+            self._tell(
+                f"no whole answer within {self._seconds:g} s yet",
+                "; a slow server wants fewer --max-concurrent-requests or a longer --timeout",
+            )
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
         except (httpx2.RequestError, MemoryError):
             raise
@@ -151,6 +153,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
         elif response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
+
+    def _tell(self, what: str, more: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._trouble(what + more)
 
 
 class Http:
@@ -166,8 +173,9 @@ class Http:
         Seconds for one attempt, from the request to the answer's last byte.
     requests_per_minute : float or None
         Attempts are spaced evenly, so that no window of a minute ever holds more.
-    lost : callable
-        Told once, with the reason, that no connection could be made: retries may take minutes.
+    trouble : callable
+        Told once each that no connection could be made, or an answer took too long: retries may
+        take minutes.
     """
 
     def __init__(
@@ -178,7 +186,7 @@ class Http:
         timeout: float,
         max_retries: int,
         requests_per_minute: float | None,
-        lost: Callable[[str], None],
+        trouble: Callable[[str], None],
     ) -> None:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
         self._secret = _spellings(key) if key and len(key) >= _SHORTEST_SECRET else None
@@ -187,7 +195,7 @@ class Http:
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=_Client(timeout, limiter, lost),
+            http_client=_Client(timeout, limiter, trouble),
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

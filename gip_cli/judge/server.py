@@ -172,7 +172,7 @@ class Server:
             timeout=self.timeout,
             max_retries=self.max_retries,
             requests_per_minute=self.requests_per_minute,
-            lost=lambda why: notice(f"no connection to {self.place} yet ({why})"),
+            trouble=lambda what: notice(f"{self.place}: {what}"),
         )
         try:
             yield self._transport(http, rubric, notice, settled or self.api)

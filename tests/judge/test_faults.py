@@ -114,6 +114,9 @@ def test_a_fault_that_stays_is_null_and_is_asked_again(api: Api, tmp_path: Path)
         assert run.tally.causes == {
             cause: list(TRANSIENT.values()).count(cause) for cause in TRANSIENT.values()
         }
+        late = [notice for notice in run.notices if "no whole answer within 0.4 s yet; " in notice]
+        assert len(late) == 1
+        assert late[0].startswith(f"{server.url}: ")
         before, broken = len(server.requests), False
         second = run(rows)
         assert second[len(faults) :] == first[len(faults) :]
