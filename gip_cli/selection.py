@@ -14,7 +14,7 @@ from gip_cli.pool import Pool
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
 from gip_cli.rows import Row
-from gip_cli.signals import MEMBER, attached, splice, strip
+from gip_cli.signals import attached, splice, strip
 
 
 def picked_lines(
@@ -71,10 +71,10 @@ def rejected_lines(
 
 
 def _line(row: Row, why: Mapping[str, Any], keep_signals: bool) -> bytes:
+    if keep_signals and not why:
+        return row.raw + b"\n"
     member = {**(attached(row) if keep_signals else {}), **why}
-    untouched = not why and (keep_signals or MEMBER not in row.value)
-    raw = row.raw if untouched else splice(strip(row.raw, row.value), member)
-    return raw + b"\n"
+    return splice(strip(row.raw, row.value), member) + b"\n"
 
 
 def difference(old: bytes, new: bytes) -> str | None:

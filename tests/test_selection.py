@@ -77,6 +77,16 @@ def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -
     assert lines[0].startswith(b'{"text":"1 0 0",  "z": 1.50,"gip":{"reason":"no signal"')
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_rows_not_picked_keep_their_signals_only_if_asked(keep: bool, problem: Problem) -> None:
+    selection = replace(problem.solve(), indices=np.array([1]))
+    options = {"keep_signals": True} if keep else {}
+    line = list(rejected_lines(problem, selection, **options))[1]
+    member = orjson.loads(line)["gip"]
+    assert member["reason"] == "budget"
+    assert member.get("signals") == ({"good": 2} if keep else None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import filelock
@@ -281,6 +282,7 @@ def test_the_settings_are_in_the_store(tmp_path: Path) -> None:
     store = open_embeddings(tmp_path / "p.npy")
     assert store.settings.renderer == renderer
     assert store.settings.card == ToyEncoder().card
+    assert json.loads((tmp_path / "p.json").read_text())["gip"] == version("gip-cli")
     np.testing.assert_array_equal(store.vectors, [ToyEncoder().vector("a")])
 
 
