@@ -65,6 +65,12 @@ def test_a_second_run_encodes_only_what_is_new_and_keeps_the_rows_order(tmp_path
     assert files_of(tmp_path) == before
 
 
+def test_after_every_batch_it_is_told_how_many_texts_are_encoded(tmp_path: Path) -> None:
+    pool, told = write_rows(tmp_path / "pool.jsonl", [*TEXTS[:7], *TEXTS[:3]]), []
+    embed(pool, tmp_path / "pool.npy", batch_size=3, on_progress=lambda *at: told.append(at))
+    assert told == [(3, 7), (6, 7), (7, 7)]
+
+
 def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
     encoder = ToyEncoder()
     texts = ["a", "b", "a", "a", "b"]

@@ -232,6 +232,15 @@ def test_a_users_scale_has_its_own_top() -> None:
     assert on_levels(three, 2.5, [0, 0, 1], 1).score is None
 
 
+@pytest.mark.parametrize("shares", [[0.2, 0.2, 0.5], [0.5, 0.5, 0.1], [0.5, 0.5], [1, 0, 0, 0]])
+def test_probabilities_that_are_no_distribution_over_the_levels_are_dropped(
+    shares: list[float],
+) -> None:
+    three = type(HELP)("x", "q", ("a", "b", "c"))
+    assert on_levels(three, 1, shares, None) == Verdict(2.0)
+    assert on_levels(three, 1, [0.33, 0.33, 0.33], None).probabilities == (0.33, 0.33, 0.33)
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
@@ -244,6 +253,10 @@ def test_a_users_scale_has_its_own_top() -> None:
 )
 def test_usage_in_either_spelling(usage: Any, tokens: tuple[int, int]) -> None:
     assert Usage.of(usage) == Usage(*tokens)
+
+
+def test_usage_adds_up_from_nothing() -> None:
+    assert sum([Usage(3, 1), Usage(5, 2)], start=Usage()) == Usage(8, 3)
 
 
 def test_schema_allows_the_levels_and_nothing_else() -> None:
