@@ -77,6 +77,21 @@ def test_a_row_is_near_where_its_cosine_is_above_the_threshold(gather: Gather) -
     assert doubled.tolist() == [Reason.OPEN, Reason.DUPLICATE_OF_GIVEN, Reason.OPEN]
 
 
+def test_the_signals_used_are_told_with_their_weights(gather: Gather) -> None:
+    pool = [row(AXES[0], gip={"signals": {"a": 1, "b": 2, "c": 3}})]
+    assert gather(pool, Plan(Budget(rows=1), Sources(("b=3", "a")))).signals_used == {
+        "b": 3,
+        "a": 1,
+    }
+
+
+def test_every_reason_has_words_of_its_own() -> None:
+    assert [reason.words for reason in Reason] == [
+        "open", "no embedding", "no signal", "no token count", "given", "excluded",
+        "duplicate of given", "duplicate", "group full", "budget", "no gain",
+    ]  # fmt: skip
+
+
 def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
     gather: Gather,
 ) -> None:
@@ -116,6 +131,7 @@ def test_tokens_of_a_field_are_whole_numbers_rounded_up_and_nothing_else(gather:
     assert rows.tokens.tolist() == [0, 3, 7, 0, 0, 0]
     assert rows.counted.tolist() == rows.open.tolist() == [True] * 3 + [False] * 3
     assert count_reasons(rows.reasons) == {"no token count": 3}
+    assert gather(pool[:3], Plan(budget)).tokens.tolist() == [0, 3, 7]
     with pytest.raises(InputError, match="pool:4: no number of tokens in field 'n'; mend the row"):
         gather(pool, Plan(budget))
     with pytest.raises(UsageError, match="--token-field"):

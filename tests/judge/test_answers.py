@@ -204,8 +204,31 @@ def test_decisions_refusal_is_its_questions_alone() -> None:
     assert read["accuracy"].score == 3.7
 
 
-def test_decisions_labels_that_are_none_cost_the_probabilities_alone() -> None:
-    odd = [{"label": [1], "probability": 1.0}, {"label": {}, "probability": 0.0}, {}]
+def test_decisions_questions_describe_each_level_under_its_number() -> None:
+    ask = Rubric((type(HELP)("plain", "How plain?", ("tangled", "clear")), HELP))
+    first, second = decisions.questions(ask)
+    assert first == {
+        "type": "score",
+        "name": "plain",
+        "instructions": "How plain?",
+        "levels": [
+            {"label": "1", "description": "tangled"},
+            {"label": "2", "description": "clear"},
+        ],
+    }
+    assert second["name"] == "helpfulness"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"label": [1], "probability": 1.0}, {"label": {}, "probability": 0.0}, {}],
+        [None, "1", 1.0],
+        None,
+        1.0,
+    ],
+)
+def test_decisions_labels_that_are_none_cost_the_probabilities_alone(odd: Any) -> None:
     read = decisions.verdicts(RUBRIC, [decision(probabilities=odd)])
     assert read["helpfulness"] == Verdict(3.7, None, None, 0.3)
 
