@@ -79,6 +79,13 @@ def test_what_makes_sense_is_taken_as_it_is(
     assert {name: getattr(made, name) for name in options} == options
 
 
+def test_what_is_not_said_is_as_documented() -> None:
+    assert (Sources().target_weight, Sources().quality_power) == (1, 2)
+    plan = Plan(ONE)
+    assert (plan.noise, plan.pursuit, plan.device) == ("auto", "projection", "cpu")
+    assert (plan.dedup_threshold, plan.exclude_threshold, plan.skip_bad) == (None, 0.9, False)
+
+
 def test_a_budget_is_given_by_any_one_limit() -> None:
     for limit in ({"rows": 1}, {"fraction": 0.1}, {"tokens": 1}, {"captured": 0.1}):
         assert Budget(**limit).given

@@ -35,6 +35,11 @@ def test_signals_weigh_rows_by_their_squares_and_shares() -> None:
     assert query.sources == {"signals": 1.0}
 
 
+def test_weights_are_the_squares_of_means_unless_another_power_is_said() -> None:
+    weights = build_query(F, unit_signals=S, signal_shares=[1, 1]).weights
+    np.testing.assert_allclose(weights, np.maximum(S.mean(axis=1), 0.05) ** 2)
+
+
 def test_a_missing_signal_adds_nothing_and_leaves_no_weight() -> None:
     holes = S.copy()
     holes[3, 1] = np.nan
