@@ -147,6 +147,9 @@ def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: 
         2,
         "exhausted",
     )
+    everything = settled(tmp_path, Plan(Budget(rows=7), noise=0.1))
+    assert (sorted(everything[0]), everything[3]) == ([0, 1, 2, 3, 4, 5], "exhausted")
+    assert settled(tmp_path, Plan(Budget(rows=6), noise=0.1))[3] == "budget"
     assert settled(tmp_path, replace(plan, grouping=None)) == (
         [0, 3],
         ["open", "duplicate", "budget", "open", "budget", "duplicate"],
