@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gip_cli.formats import Renderer
 from gip_cli.measures import mean_shift
-from gip_cli.pool import load_pool
-from gip_cli.report.case import Case, open_case
+from gip_cli.report.case import Case
 from gip_cli.report.changes import bars, changes
-from gip_cli.report.selections import Picked
-from gip_cli.rows import BadRows, RowFile
-from tests.selecting import in_memory, row, write_rows
+from tests.selecting import case_of, row, write_rows
 
 Changes = dict[str, Any]
 Open = Callable[[list[int]], tuple[Case, Changes]]
@@ -75,13 +71,8 @@ def changed(tmp_path: Path) -> Open:
     ]
 
     def run(picks: list[int]) -> tuple[Case, Changes]:
-        path = write_rows(tmp_path / "pool", rows)
-        chosen = np.array(picks)
-        with RowFile(path, BadRows(), reread=True) as file:
-            pool = load_pool(file, Renderer("text"), ["kind"])
-            picked = [Picked("small", chosen, None, True)]
-            case = open_case(pool, in_memory(path, 2), picked, ["kind"], skip_bad=False)
-            return case, changes(case, chosen)
+        case = case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"])
+        return case, changes(case, np.array(picks))
 
     return run
 
@@ -149,11 +140,7 @@ def test_a_small_shift_is_not_told_however_sure_it_is(tmp_path: Path) -> None:
     ones, zeros = np.flatnonzero(values == 1), np.flatnonzero(values == 0)
     for better, warned in ((218, False), (188, True)):  # 0.13 and 0.25 standard deviations
         picks = np.concatenate([ones[:better], zeros[: 500 - better]])
-        with RowFile(path, BadRows(), reread=True) as file:
-            pool = load_pool(file, Renderer("text"))
-            picked = [Picked("small", picks, None, True)]
-            case = open_case(pool, in_memory(path, 2), picked, [], skip_bad=False)
-            told = changes(case, picks)
+        told = changes(case_of(path, 2, picks.tolist()), picks)
         good = told["measures"][1]
         assert good["shift"] < good["random_shift"][0]
         assert bool(told["warnings"]) is warned
