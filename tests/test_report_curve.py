@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gip_cli.given import Given
 from gip_cli.measures import knee
 from gip_cli.report.case import Case
 from gip_cli.report.curve import curve
@@ -58,6 +60,26 @@ def test_the_curve_is_what_the_first_picks_capture(draw: Draw) -> None:
     assert told["before"] == pytest.approx(0)
     assert told["pool"] == pytest.approx(case.captured(np.arange(M)))
     assert told["top"] is None
+
+
+def test_what_rows_given_before_capture_is_where_the_curve_begins(draw: Draw) -> None:
+    picks = RNG.permutation(M)[:30].tolist()
+    case, _ = draw(picks)
+    vectors = np.concatenate([unit(RNG.standard_normal((3, D))), VECTORS[picks[:1]]])
+    keys = np.concatenate([np.zeros((3, 16), np.uint8), case.pool.keys[picks[:1]]])
+    case = replace(case, given=Given(keys, vectors.astype(np.float32), np.ones(4), 0, 0))
+    told = curve(case, case.picked[0])
+    # The row that is also picked is observed once, as a pick.
+    alone = replace(case, given=Given(keys[:3], vectors[:3].astype(np.float32), np.ones(3), 0, 0))
+    before = alone.captured(np.empty(0, np.int64))
+    every = np.array(along(alone, picks, [*range(1, 31)]))
+    assert told["before"] == pytest.approx(before)
+    assert told["captured"] == pytest.approx(every[np.array(told["n"]) - 1], abs=1e-5)
+    assert told["gains"] == pytest.approx(np.diff(every, prepend=before), rel=1e-3)
+    bend = knee(every - before)
+    assert told["knee"]["n"] == bend
+    rise = (every[bend - 1] - before) / (every[-1] - before)
+    assert told["knee"]["sharpness"] == pytest.approx(rise - bend / 30)
 
 
 def test_random_picks_are_followed_until_they_capture_as_much(draw: Draw) -> None:
