@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from gip_cli.given import Given
 from gip_cli.measures import knee
 from gip_cli.report.case import Case
 from gip_cli.report.curve import curve
+from gip_cli.report.selections import Receipt
 from tests.selecting import case_of, row, unit, write_rows
 
 D, M = 4, 60
@@ -111,3 +113,36 @@ def test_top_k_is_by_the_signals_where_they_are_enough(draw: Draw) -> None:
     assert told["top"] is None
     assert len(told["random"]["mean"]) == len(told["n"])
     assert told["random"]["searched"] == 15
+
+
+@pytest.mark.parametrize(
+    ("options", "begins"),
+    [
+        ({"num": 9}, ["head", "gip select"]),
+        ({"fraction": 0.15}, ["head", "gip select"]),
+        ({"captured": 0.5, "dedup_threshold": 0.9}, ["head", "gip select"]),
+        ({"num": 9, "order": "input"}, ["gip select"]),  # whose first rows are not the first picks
+        ({"tokens": 90}, ["head"]),  # fewer tokens have room for other rows
+        ({"num": 9, "group_field": "kind", "max_per_group": 4}, ["head"]),
+        ({"num": 9, "group_field": "kind", "group_share": "equal"}, []),  # other quotas
+    ],
+    ids=str,
+)
+def test_commands_are_offered_where_a_smaller_budget_is_the_first_picks(
+    draw: Draw, tmp_path: Path, options: dict[str, Any], begins: list[str]
+) -> None:
+    case, _ = draw([*range(9)])
+    small, path = tmp_path / "small.jsonl", tmp_path / "small.receipt.json"
+    small.touch()
+    told = {
+        "gip": "0.1.0", "numpy": "2.0.0", "noise": 1, "query": {"sources": {"self": 1}},
+        "input": {"blake2b": "0"}, "embeddings": {"path": None, "model": "m"},
+        "options": {"signals": {}, "quality_power": 2, **options},
+    }  # fmt: skip
+    path.write_text(json.dumps(told))
+    picked = replace(case.picked[0], name=str(small), receipt=Receipt.read(path))
+    commands = curve(case, picked)["commands"]
+    assert len(commands) == len(begins)
+    for command, words in zip(commands, begins, strict=True):
+        assert command.startswith(words)
+        assert command.endswith("small-@N@.jsonl")
