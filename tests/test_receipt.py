@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -34,11 +35,11 @@ def make(tmp_path: Path) -> Make:
     path = write_rows(tmp_path / "pool", rows)
     store = in_memory(path, D)
 
-    def run(plan: Plan, given: int = 0) -> dict[str, Any]:
+    def run(plan: Plan, given: int = 0, **changes: Any) -> dict[str, Any]:
         beside = {"given": [write_rows(tmp_path / "given", rows[:given])]} if given else {}
         with RowFile(path, BadRows(), reread=True) as file:
             problem = pose(file, store, plan, **beside)
-            selection = problem.solve()
+            selection = replace(problem.solve(), **changes)
             figures = receipt(
                 problem,
                 selection,
@@ -183,8 +184,30 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
     good = problem.candidates.signals.values[:, 0]
     assert figures["signals"]["good"]["picked"] == good[selection.indices].mean()
     assert figures["signals"]["good"]["pool"] == good.mean() == 2.5
+    assert figures["response_characters"]["pool"] == problem.candidates.pool.lengths.mean()
     given = {"rows": 2, "repeated": 0, "in_pool": 4, "without_signals": 0}
     assert figures["given"] == given | {"captured": selection.captured_given}
+
+
+@pytest.mark.parametrize(
+    ("captured", "idle"),
+    [
+        ([0.6, 0.69995, 0.7], 1),
+        ([0.6, 0.69985, 0.69995, 0.7], 2),
+        ([0.6, 0.6997, 0.7], 0),  # a thousandth of what the picks captured, not of all
+        ([0.6, 0.65, 0.7], 0),
+        ([], 0),
+    ],
+)
+def test_idle_picks_are_the_last_that_together_capture_next_to_nothing(
+    make: Make, captured: list[float], idle: int
+) -> None:
+    said = {"captured": np.array(captured), "captured_given": 0.5}
+    picks = np.arange(len(captured))
+    figures = make(Plan(Budget(rows=4), noise=0.5), indices=picks, **said)
+    assert figures["idle_picks"] == idle
+    assert figures["captured"] == (captured or [0.5])[-1]
+    assert figures["captured_curve"] == [[n, one] for n, one in enumerate(captured, 1)]
 
 
 def test_near_duplicates_of_rows_given_are_counted_once(make: Make) -> None:
