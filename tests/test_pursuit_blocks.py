@@ -272,6 +272,16 @@ def test_diagnostics_tell_what_was_done():
     assert all(seconds >= 0 for seconds in work.seconds.values())
 
 
+@pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+def test_what_is_drafted_is_mostly_what_is_picked(pursuit, targets):
+    """No wrong draft is ever picked: only the number of blocks, here 10 to 27, tells of one."""
+    F = random(np.random.default_rng(0), m=3000, d=24).astype(np.float32)
+    K = self_query(F[:5] if targets else F)
+    work = select(F, 300, noise=1.0, pursuit=pursuit, query=K).diagnostics
+    assert work.blocks <= 35
+
+
 def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row():
     """Against all rates of all steps: states to float32's precision, and every row that counts."""
     rng = np.random.default_rng(17)
