@@ -270,6 +270,9 @@ def test_diagnostics_tell_what_was_done():
     assert 0 < work.acceptance <= 1
     assert {"prepare", "draft", "verify"} <= set(work.seconds)
     assert all(seconds >= 0 for seconds in work.seconds.values())
+    few = F[:400].astype(np.float32)
+    assert select(few, 100, noise=1.0).diagnostics.near_ties < 50
+    assert select(np.vstack([few, few]), 100, noise=1.0).diagnostics.near_ties >= 100  # the twins
 
 
 @pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
