@@ -264,6 +264,11 @@ def test_probabilities_that_are_no_distribution_over_the_levels_are_dropped(
     assert on_levels(three, 1, [0.33, 0.33, 0.33], None).probabilities == (0.33, 0.33, 0.33)
 
 
+@pytest.mark.parametrize(("told", "confidence"), [(0, 0), (1, 1), (-0.1, None), (1.1, None)])
+def test_a_confidence_is_a_share(told: float, confidence: float | None) -> None:
+    assert on_levels(HELP, 1, (), told) == Verdict(2.0, confidence=confidence)
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
