@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gip_cli.pursuit import default_noise, effective_rank, select
 from tests.pools import POOLS, duplicated, random, self_query, zero_rows
@@ -224,6 +225,20 @@ def test_inputs_are_left_alone():
     select(F, 50, weights=weights, query=K, price=price, given=F[:3])
     for array, was in zip((F, weights, K, price), before, strict=True):
         np.testing.assert_array_equal(array, was)
+
+
+def test_blas_has_the_threads_that_it_had_also_after_an_interruption():
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    F = random(np.random.default_rng(13))
+    with threadpool_limits(2, user_api="blas"):
+        before = threadpool_info()
+        select(F, 10)
+        assert threadpool_info() == before
+        with pytest.raises(KeyboardInterrupt):
+            select(F, 10, on_progress=interrupt)
+        assert threadpool_info() == before
 
 
 def test_default_noise_is_the_rule():

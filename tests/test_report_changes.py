@@ -96,8 +96,10 @@ def test_longer_and_worse_picks_and_groups_without_any_are_warned_of(changed: Op
 
 def test_what_random_picks_show_too_is_no_change(changed: Open) -> None:
     case, _ = changed([1])
-    _, told = changed(case.draws(20)[3].tolist())
-    assert told["warnings"] == []
+    for draw in case.draws(5):
+        _, told = changed(draw.tolist())
+        assert told["warnings"] == []
+    assert max(abs(end) for end in told["measures"][0]["random_shift"]) > 0.2
 
 
 def test_measures_are_those_of_pool_picks_and_all_random_draws(changed: Open) -> None:
@@ -131,6 +133,15 @@ def test_groups_are_largest_first_and_missed_where_three_picks_could_be_expected
         random = np.concatenate(case.draws(count))
         shares = [np.mean((random >= low) & (random < high)) for low, high in ((40, 80), (0, 40))]
         assert group["random"][:2] == pytest.approx(shares)
+
+
+def test_of_many_groups_without_a_pick_five_are_named(tmp_path: Path) -> None:
+    rows = [row((1, at), kind="abcdefg"[at % 7]) for at in range(168)]
+    path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 168, 7)
+    for kept, named in ((1, "b, c, d, e, f, …"), (2, "b, c, d, e, f")):
+        chosen = np.sort(np.append(picks, np.arange(6, 168, 7))) if kept == 2 else picks
+        told = changes(case_of(path, 2, chosen.tolist(), ["kind"]), chosen)
+        assert told["warnings"] == [f"No pick from kind: {named}. Random picks would have some."]
 
 
 def test_a_small_shift_is_not_told_however_sure_it_is(tmp_path: Path) -> None:
