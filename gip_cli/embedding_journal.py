@@ -71,8 +71,7 @@ class Journal:
         else:  # cut off in its first line
             file.seek(0)
             file.write(self._header)
-        file.truncate()
-        file.flush()
+        file.truncate()  # which flushes before
 
     def append(
         self, keys: list[bytes], tokens: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]

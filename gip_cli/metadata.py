@@ -72,7 +72,7 @@ class Metadata:
 
     def joined(self, row: Row) -> str:
         """How to have a number of the row that `value` has none of: its list's; else empty."""
-        if self.reduce or replace(self, reduce="last").value(row) is None:
+        if replace(self, reduce="last").value(row) is None:
             return ""
         field = "-" * self.lower + self.field
         hows = ", ".join(f":{how}" for how in _REDUCE)

@@ -91,23 +91,12 @@ def build_query(
                 what = "embeddings" if name == "self" else name
                 raise ValueError(f"the {what} of the query have no energy: all are zero")
             covariance += share / total * part / np.trace(part)
-    covariance = _positive(covariance)
     weights = (
         np.broadcast_to(1.0, m)
         if unit_signals is None
         else quality_weights(unit_signals, signal_shares, quality_power)
     )
     return Query(covariance, weights, {name: s / total for name, s in wanted.items() if s > 0})
-
-
-def _positive(covariance: Matrix) -> Matrix:
-    """Without the little negative energy that rounding leaves, where rows are alike."""
-    energy, directions = np.linalg.eigh(covariance)
-    if energy[0] >= 0:
-        return covariance
-    nearest: Matrix = (directions * np.maximum(energy, 0)) @ directions.T
-    nearest /= np.trace(nearest)
-    return nearest
 
 
 def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:

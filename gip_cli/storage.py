@@ -93,10 +93,10 @@ def locked(path: Path, note: Callable[[str], None]) -> Iterator[None]:
     The lock dies with its process. Its file, beside `path`, is removed while it is still held,
     which waiters notice (filelock opens the path anew when the file it locked is gone).
     """
-    if not path.parent.is_dir():  # filelock would make it
-        raise FileNotFoundError
     place = path.with_name(f".{path.name}.lock")
-    place.touch()  # filelock tries again for ever where no file can be made, as below /proc
+    # filelock would make a folder that is missing, and tries again for ever where no file can be
+    # made, as below /proc.
+    place.touch()
     lock = filelock.FileLock(place)
     try:
         lock.acquire(timeout=0)

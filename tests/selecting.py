@@ -17,6 +17,8 @@ from gip_cli.formats import Renderer
 from gip_cli.plan import Plan
 from gip_cli.pool import load_pool
 from gip_cli.problem import Problem
+from gip_cli.report.case import Case, open_case
+from gip_cli.report.selections import Picked
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
 
@@ -71,6 +73,14 @@ def in_memory(path: Path, d: int) -> Embeddings:
         encoded.tokens,
         keys_digest(pool.keys),
     )
+
+
+def case_of(path: Path, d: int, picks: Sequence[int], fields: Sequence[str] = ()) -> Case:
+    """What a selection without a receipt is judged by."""
+    with RowFile(path, BadRows(), reread=True) as rows:
+        pool = load_pool(rows, Renderer("text"), fields)
+        picked = [Picked("small.jsonl", np.array(picks), None, True)]
+        return open_case(pool, in_memory(path, d), picked, fields, skip_bad=False)
 
 
 def pose(rows: RowFile, store: Embeddings, plan: Plan, **beside: Sequence[Path]) -> Problem:

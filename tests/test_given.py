@@ -80,6 +80,18 @@ def test_a_row_of_several_files_counts_once_by_its_own_signals_if_it_has_any(
     assert (len(given), given.unscored, given.repeated) == (3, 1, 2)
 
 
+def test_of_many_rows_the_first_files_count_and_what_a_later_one_has_more_is_its_last(
+    tmp_path: Path,
+) -> None:
+    texts = [[1, n, 0] for n in range(20)]
+    given = weigh(tmp_path, *([scored(text, up=up) for text in texts] for up in (4, 10)))
+    assert (given.weights.tolist(), given.repeated) == ([0.25] * 20, 20)
+    first = [scored([1, n % 2, 0], up=2) for n in range(20)]
+    again = [scored([1, n % 2, 0], up=2 + n / 4) for n in range(30)]
+    given = weigh(tmp_path, first, again)
+    np.testing.assert_allclose(given.weights, [0.05] * 20 + [n / 32 for n in range(20, 30)])
+
+
 def test_a_signal_of_another_scale_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="'up' has another scale here than in the pool"):
         weigh(tmp_path, [scored([1, 1, 0], ends=[0, 5], up=4)])

@@ -53,6 +53,7 @@ def test_groups_are_values_by_their_names() -> None:
     assert [groups.names[code] for code in groups.codes] == [
         "de", "null", "3", "3", "true", '["b","a"]', "de"
     ]  # fmt: skip
+    assert Groups.by(Values([{"b": 2, "a": 1}, {"a": 1, "b": 2}])).names == ('{"a":1,"b":2}',)
     rows = np.array([0, 2, 3])
     assert groups.total(np.arange(7), rows).tolist() == [5, 0, 0, 0, 0, 0]
 
@@ -80,13 +81,17 @@ def test_a_file_that_holds_no_shares_is_refused(text: str, tmp_path: Path) -> No
 def test_shares_are_words_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "equal").write_text('{"de": 2}')
     assert Shares.parse("equal") == Shares("equal", {})
+    assert Shares.parse("proportional") == Shares("proportional", {})
     assert Shares.parse(str(tmp_path / "equal")) == Shares("file", {"de": 2})
-    with pytest.raises(UsageError, match="no such file"):
+    (tmp_path / "some").write_text('{"de": 2, "en": 0}')
+    assert Shares.parse(str(tmp_path / "some")) == Shares("file", {"de": 2, "en": 0})
+    with pytest.raises(UsageError, match=r"^--group-share even: no such file; give proportional, "):
         Shares.parse("even")
 
 
 def test_a_grouping_has_one_limit() -> None:
     with pytest.raises(UsageError, match="one limit"):
         Grouping("lang", per_group=2, at_most=3)
+    assert Grouping("lang", at_most=1).at_most == Grouping("lang", per_group=1).per_group == 1
     with pytest.raises(UsageError, match="--max-per-group 0"):
         Grouping("lang", at_most=0)

@@ -93,11 +93,11 @@ def test_rows_of_half_precision_are_as_close_as_their_directions_are() -> None:
 
 
 def test_a_row_is_not_its_own_neighbour() -> None:
-    picks = np.array([5, 60, 12])
+    picks = RNG.permutation(90)[:20]
     own = np.full(90, -1)
-    own[picks] = np.arange(3)
+    own[picks] = np.arange(20)
     exact = F @ F[picks].T
-    exact[picks, np.arange(3)] = -np.inf
+    exact[picks, np.arange(20)] = -np.inf
     which, cosine = closest(F, F[picks], own)
     np.testing.assert_array_equal(which, exact.argmax(axis=1))
     np.testing.assert_allclose(cosine, exact.max(axis=1), atol=1e-6)

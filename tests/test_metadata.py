@@ -32,7 +32,9 @@ def test_the_command_line_form(text: str, expected: Metadata) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "=f", "s=", "s=-", "s=f:", "s=f:sum", "s=:max"])
 def test_another_form_is_a_wrong_use(text: str) -> None:
-    with pytest.raises(UsageError, match="is not NAME=FIELD"):
+    with pytest.raises(
+        UsageError, match=r"^--metadata .* is not NAME=FIELD; FIELD is a dotted path"
+    ):
         Metadata.parse(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from gip_cli.candidates import Reason
 from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
+from gip_cli.groups import Grouping, Shares
+from gip_cli.measures import closest
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.problem import Problem
 from gip_cli.pursuit import effective_rank
@@ -98,6 +101,82 @@ def test_information_with_a_spanning_query_is_d_optimal(pool: Pool) -> None:
         v[picks] = -1
         picks.append(int(np.argmax(v)))
     assert problem.solve().indices.tolist() == picks
+
+
+NEAR = 0.05  # to an axis: a cosine of 0.999
+
+
+def settled(tmp_path: Path, plan: Plan) -> tuple[list[int], list[str], int, str]:
+    """Of six rows by quality: picks, why the others are none, duplicates, and why it stopped."""
+    axes = np.eye(D)
+    rows = [
+        row(vector, lang=lang, gip={"signals": {"a": good}, "ranges": {"a": [0, 1]}})
+        for vector, lang, good in (
+            (axes[0], "de", 1.0),
+            (axes[0] + NEAR * axes[4], "fr", 0.5),
+            (axes[1], "de", 0.4),
+            (axes[2], "en", 0.8),
+            (axes[3], "es", 0.6),
+            (axes[2] + NEAR * axes[4], "de", 0.3),
+        )
+    ]
+    path = write_rows(tmp_path / "six", rows)
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), plan)
+        selection = problem.solve()
+    vectors = problem.candidates.vectors
+    cosine = closest(vectors, vectors[selection.indices])[1]
+    words = [Reason(code).words for code in problem.reasons(selection, cosine)]
+    picks = selection.indices.tolist()
+    return picks, words, problem.duplicates(selection), problem.stopped(selection)
+
+
+def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: Path) -> None:
+    plan = Plan(
+        Budget(rows=2), noise=0.1, grouping=Grouping("lang", at_most=1), dedup_threshold=0.9
+    )
+    assert settled(tmp_path, plan) == (
+        [0, 3],
+        ["open", "duplicate", "group full", "open", "budget", "duplicate"],
+        2,
+        "budget",
+    )
+    assert settled(tmp_path, replace(plan, budget=Budget(rows=6))) == (
+        [0, 3, 4],
+        ["open", "duplicate", "group full", "open", "open", "duplicate"],
+        2,
+        "exhausted",
+    )
+    everything = settled(tmp_path, Plan(Budget(rows=7), noise=0.1))
+    assert (sorted(everything[0]), everything[3]) == ([0, 1, 2, 3, 4, 5], "exhausted")
+    assert settled(tmp_path, Plan(Budget(rows=6), noise=0.1))[3] == "budget"
+    assert settled(tmp_path, replace(plan, grouping=None)) == (
+        [0, 3],
+        ["open", "duplicate", "budget", "open", "budget", "duplicate"],
+        2,
+        "budget",
+    )
+    assert settled(tmp_path, replace(plan, dedup_threshold=None, budget=Budget(rows=3))) == (
+        [0, 3, 4],
+        ["open", "budget", "group full", "open", "open", "group full"],
+        0,
+        "budget",
+    )
+
+
+def test_what_a_token_budget_has_no_room_for_is_the_budgets(tmp_path: Path) -> None:
+    plan = Plan(Budget(tokens=3 * D - 1), noise=0.1, dedup_threshold=0.9)  # a row has D tokens
+    assert settled(tmp_path, plan) == (
+        [0, 3],
+        ["open", "duplicate", "budget", "open", "budget", "duplicate"],
+        2,
+        "budget",
+    )
+    shares = Grouping("lang", shares=Shares("file", {"en": 1, "es": 1}))
+    plan = Plan(Budget(tokens=3 * D), noise=0.1, grouping=shares)
+    picks, words, _, stopped = settled(tmp_path, plan)
+    assert (picks, stopped) == ([3, 4], "budget")
+    assert set(words) == {"open", "group full"}
 
 
 def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gip_cli.pursuit import default_noise, effective_rank, select
 from tests.pools import POOLS, duplicated, random, self_query, zero_rows
@@ -226,6 +227,20 @@ def test_inputs_are_left_alone():
         np.testing.assert_array_equal(array, was)
 
 
+def test_blas_has_the_threads_that_it_had_also_after_an_interruption():
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    F = random(np.random.default_rng(13))
+    with threadpool_limits(2, user_api="blas"):
+        before = threadpool_info()
+        select(F, 10)
+        assert threadpool_info() == before
+        with pytest.raises(KeyboardInterrupt):
+            select(F, 10, on_progress=interrupt)
+        assert threadpool_info() == before
+
+
 def test_default_noise_is_the_rule():
     K = np.diag([3.0, 1.0])  # effective rank 16 / 10
     assert effective_rank(K) == pytest.approx(1.6)
@@ -254,9 +269,9 @@ def test_effective_rank_of_known_spectra():
         ({"k": 0}, "at least 1"),
         ({"k": 2.5}, "whole number"),
         ({"k": True}, "whole number"),
-        ({"weights": [1.0, 0.5]}, "shape"),
+        ({"weights": [1.0, 0.5]}, "weights must have shape \\(3,\\), not \\(2,\\)"),
         ({"weights": [1.0, 0.5, 0.0]}, "in \\(0, 1\\]"),
-        ({"query": np.eye(3)}, "shape"),
+        ({"query": np.eye(3)}, "query must have shape \\(2, 2\\)"),
         ({"query": np.array([[1.0, 1], [0, 1]])}, "symmetric"),
         ({"query": np.diag([2.0, -1])}, "semidefinite"),
         ({"noise": 0.0}, "noise"),

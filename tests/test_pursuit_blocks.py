@@ -296,6 +296,19 @@ def test_diagnostics_tell_what_was_done():
     assert 0 < work.acceptance <= 1
     assert {"prepare", "draft", "verify"} <= set(work.seconds)
     assert all(seconds >= 0 for seconds in work.seconds.values())
+    few = F[:400].astype(np.float32)
+    assert select(few, 100, noise=1.0).diagnostics.near_ties < 50
+    assert select(np.vstack([few, few]), 100, noise=1.0).diagnostics.near_ties >= 100  # the twins
+
+
+@pytest.mark.parametrize("targets", [False, True], ids=["self", "targets"])
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+def test_what_is_drafted_is_mostly_what_is_picked(pursuit, targets):
+    """No wrong draft is ever picked: only the number of blocks, here 10 to 27, tells of one."""
+    F = random(np.random.default_rng(0), m=3000, d=24).astype(np.float32)
+    K = self_query(F[:5] if targets else F)
+    work = select(F, 300, noise=1.0, pursuit=pursuit, query=K).diagnostics
+    assert work.blocks <= 35
 
 
 def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row(team):

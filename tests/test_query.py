@@ -35,6 +35,17 @@ def test_signals_weigh_rows_by_their_squares_and_shares() -> None:
     assert query.sources == {"signals": 1.0}
 
 
+def test_a_source_counts_by_its_share_however_little_energy_it_has() -> None:
+    shares = {"targets": T[:1], "signal_shares": [1, 1]}
+    little = build_query(F, unit_signals=S * 1e-4, **shares).covariance
+    np.testing.assert_allclose(little, build_query(F, unit_signals=S, **shares).covariance)
+
+
+def test_weights_are_the_squares_of_means_unless_another_power_is_said() -> None:
+    weights = build_query(F, unit_signals=S, signal_shares=[1, 1]).weights
+    np.testing.assert_allclose(weights, np.maximum(S.mean(axis=1), 0.05) ** 2)
+
+
 def test_a_missing_signal_adds_nothing_and_leaves_no_weight() -> None:
     holes = S.copy()
     holes[3, 1] = np.nan

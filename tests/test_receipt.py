@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
+from gip_cli.companions import Companions
 from gip_cli.groups import Grouping, Shares
 from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
@@ -31,11 +35,11 @@ def make(tmp_path: Path) -> Make:
     path = write_rows(tmp_path / "pool", rows)
     store = in_memory(path, D)
 
-    def run(plan: Plan, given: int = 0) -> dict[str, Any]:
+    def run(plan: Plan, given: int = 0, **changes: Any) -> dict[str, Any]:
         beside = {"given": [write_rows(tmp_path / "given", rows[:given])]} if given else {}
         with RowFile(path, BadRows(), reread=True) as file:
             problem = pose(file, store, plan, **beside)
-            selection = problem.solve()
+            selection = replace(problem.solve(), **changes)
             figures = receipt(
                 problem,
                 selection,
@@ -120,6 +124,90 @@ def test_quotas_are_a_table_where_rows_are_wanted(make: Make) -> None:
     figures = make(Plan(Budget(rows=20), noise=0.5, grouping=Grouping("lang", at_most=6)))
     assert figures["quotas"] == {"unit": "rows", "groups": 2, "full": 2}
     assert (figures["stopped"], figures["picked"], figures["asked"]) == ("exhausted", 12, 20)
+
+
+def test_groups_are_full_where_they_gave_what_they_might_and_that_is_something(
+    make: Make,
+) -> None:
+    grouping = Grouping("lang", shares=Shares("file", {"en": 3}))
+    figures = make(Plan(Budget(rows=4), noise=0.5, grouping=grouping))
+    de, en = figures["quotas"]["table"]
+    assert [(one["quota"], one["picked"]) for one in (de, en)] == [(0, 0), (4, 4)]
+    assert figures["quotas"]["full"] == 1
+
+
+def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
+    ends = {"good": [0, 5]}
+    rows = [
+        row(v, gip={"signals": {"good": n}, "ranges": ends}) for n, v in enumerate([*np.eye(D)] * 2)
+    ]
+    path = write_rows(tmp_path / "pool", rows[:6])
+    store = in_memory(path, D)
+    beside = {
+        "given": [write_rows(tmp_path / "given", rows[4:6])],
+        "targets": [path],
+        "exclude": [],
+    }
+    companions = {
+        part: [Companions(store).read(str(file)) for file in files]
+        for part, files in beside.items()
+    }
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, store, Plan(Budget(rows=2), noise=0.5), **beside)
+        selection = problem.solve()
+        figures = receipt(
+            problem,
+            selection,
+            store=store,
+            store_path="p.npy",
+            beside=companions,
+            options={"num": 2},
+        )
+    assert (figures["gip"], figures["numpy"]) == (version("gip-cli"), np.__version__)
+    files = path, tmp_path / "given"
+    digests = [blake2b(one.read_bytes(), digest_size=16).hexdigest() for one in files]
+    assert figures["input"] == {"path": str(path), "rows": 6, "blake2b": digests[0]}
+    assert figures["beside"] == {
+        "given": [{"path": str(tmp_path / "given"), "rows": 2, "blake2b": digests[1]}],
+        "targets": [{"path": str(path), "rows": 6, "blake2b": digests[0]}],
+    }
+    assert figures["embeddings"] == {
+        "path": "p.npy", "keys": store.digest, **store.settings.to_json()
+    }  # fmt: skip
+    covariance = problem.candidates.query.covariance
+    assert figures["query"] == {
+        "sources": {"signals": 0.5, "targets": 0.5},
+        "signals": {"good": 1.0},
+        "effective_rank": pytest.approx(np.trace(covariance) ** 2 / np.sum(covariance**2)),
+    }
+    assert (figures["noise"], figures["options"], figures["repeated_texts"]) == (0.5, {"num": 2}, 0)
+    good = problem.candidates.signals.values[:, 0]
+    assert figures["signals"]["good"]["picked"] == good[selection.indices].mean()
+    assert figures["signals"]["good"]["pool"] == good.mean() == 2.5
+    assert figures["response_characters"]["pool"] == problem.candidates.pool.lengths.mean()
+    given = {"rows": 2, "repeated": 0, "in_pool": 4, "without_signals": 0}
+    assert figures["given"] == given | {"captured": selection.captured_given}
+
+
+@pytest.mark.parametrize(
+    ("captured", "idle"),
+    [
+        ([0.6, 0.69995, 0.7], 1),
+        ([0.6, 0.69985, 0.69995, 0.7], 2),
+        ([0.6, 0.6997, 0.7], 0),  # a thousandth of what the picks captured, not of all
+        ([0.6, 0.65, 0.7], 0),
+        ([], 0),
+    ],
+)
+def test_idle_picks_are_the_last_that_together_capture_next_to_nothing(
+    make: Make, captured: list[float], idle: int
+) -> None:
+    said = {"captured": np.array(captured), "captured_given": 0.5}
+    picks = np.arange(len(captured))
+    figures = make(Plan(Budget(rows=4), noise=0.5), indices=picks, **said)
+    assert figures["idle_picks"] == idle
+    assert figures["captured"] == (captured or [0.5])[-1]
+    assert figures["captured_curve"] == [[n, one] for n, one in enumerate(captured, 1)]
 
 
 def test_near_duplicates_of_rows_given_are_counted_once(make: Make) -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from gip_cli.report.changes import bars
+from gip_cli.measures import mean_shift
+from gip_cli.report.case import Case
+from gip_cli.report.changes import bars, changes
+from tests.selecting import case_of, row, write_rows
+
+Changes = dict[str, Any]
+Open = Callable[[list[int]], tuple[Case, Changes]]
 
 
 def test_few_values_have_a_bar_each() -> None:
@@ -43,3 +53,105 @@ def test_a_column_without_any_value_is_empty_bars() -> None:
     nothing = np.full(3, np.nan)
     drawn = bars({"pool": nothing, "picks": nothing, "random": nothing})
     assert drawn["shares"] == {"pool": [0], "picks": [0], "random": [0]}
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Open:
+    """What changes by picking rows of 40 short, 40 long and 10 rare ones, which are the worst."""
+    kinds = ["short"] * 40 + ["long"] * 40 + ["rare"] * 10
+    quality = [0.2, 0.9] * 40 + [0.1] * 10
+    rows = [
+        row(
+            (1, at),
+            18 * (kind == "long"),
+            kind=kind,
+            gip={"signals": {"good": good, "loss": -good if at else None}, "lower": ["loss"]},
+        )
+        for at, (kind, good) in enumerate(zip(kinds, quality, strict=True))
+    ]
+
+    def run(picks: list[int]) -> tuple[Case, Changes]:
+        case = case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"])
+        return case, changes(case, np.array(picks))
+
+    return run
+
+
+def test_longer_and_worse_picks_and_groups_without_any_are_warned_of(changed: Open) -> None:
+    worst = [*range(40, 80, 2)]
+    assert changed(worst)[1]["warnings"] == [
+        "The picks are longer than the pool: 20 tokens on average against 10. Length alone can "
+        "change what a model learns.",
+        "good is worse among the picks than in the pool: 0.2 against 0.5.",
+        "loss is worse among the picks than in the pool: -0.2 against -0.503.",
+        "No pick from kind: short. Random picks would have some.",
+    ]
+    best = [*range(1, 40, 2)]
+    assert changed(best)[1]["warnings"] == [
+        "The picks are shorter than the pool: 2 tokens on average against 10. Length alone can "
+        "change what a model learns.",
+        "No pick from kind: long. Random picks would have some.",
+    ]
+
+
+def test_what_random_picks_show_too_is_no_change(changed: Open) -> None:
+    case, _ = changed([1])
+    for draw in case.draws(5):
+        _, told = changed(draw.tolist())
+        assert told["warnings"] == []
+    assert max(abs(end) for end in told["measures"][0]["random_shift"]) > 0.2
+
+
+def test_measures_are_those_of_pool_picks_and_all_random_draws(changed: Open) -> None:
+    picks = [*range(40, 80, 2)]
+    case, told = changed(picks)
+    draws = case.draws(len(picks))
+    length, good, loss = told["measures"]
+    assert [one["name"] for one in told["measures"]] == ["tokens", "good", "loss"]
+    assert length["mean"] == {
+        "pool": pytest.approx(10),
+        "picks": 20,
+        "random": pytest.approx(case.lengths[np.concatenate(draws)].mean()),
+    }
+    assert length["shift"] == pytest.approx(10 / case.lengths.std())
+    shifts = [mean_shift(case.lengths[draw], case.lengths) for draw in draws]
+    assert length["random_shift"] == [min(shifts), max(shifts)]
+    assert [one["unknown"] for one in (length, good, loss)] == [0, 0, 1]
+    assert sum(loss["shares"]["pool"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_groups_are_largest_first_and_missed_where_three_picks_could_be_expected(
+    changed: Open,
+) -> None:
+    for count, dropped in ((26, ["short"]), (28, ["short", "rare"])):  # 2.9 and 3.1 rare ones
+        case, told = changed([*range(40, 40 + count)])
+        (group,) = told["groups"]
+        assert (group["field"], group["labels"]) == ("kind", ["long", "short", "rare"])
+        assert group["pool"] == pytest.approx([40 / 90, 40 / 90, 10 / 90])
+        assert group["picks"] == [1, 0, 0]
+        assert (group["dropped"], group["absent"]) == (dropped, 2)
+        random = np.concatenate(case.draws(count))
+        shares = [np.mean((random >= low) & (random < high)) for low, high in ((40, 80), (0, 40))]
+        assert group["random"][:2] == pytest.approx(shares)
+
+
+def test_of_many_groups_without_a_pick_five_are_named(tmp_path: Path) -> None:
+    rows = [row((1, at), kind="abcdefg"[at % 7]) for at in range(168)]
+    path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 168, 7)
+    for kept, named in ((1, "b, c, d, e, f, …"), (2, "b, c, d, e, f")):
+        chosen = np.sort(np.append(picks, np.arange(6, 168, 7))) if kept == 2 else picks
+        told = changes(case_of(path, 2, chosen.tolist(), ["kind"]), chosen)
+        assert told["warnings"] == [f"No pick from kind: {named}. Random picks would have some."]
+
+
+def test_a_small_shift_is_not_told_however_sure_it_is(tmp_path: Path) -> None:
+    values = np.arange(1000) % 2
+    rows = [row((1, at), gip={"signals": {"good": int(v)}}) for at, v in enumerate(values)]
+    path = write_rows(tmp_path / "pool", rows)
+    ones, zeros = np.flatnonzero(values == 1), np.flatnonzero(values == 0)
+    for better, warned in ((218, False), (188, True)):  # 0.13 and 0.25 standard deviations
+        picks = np.concatenate([ones[:better], zeros[: 500 - better]])
+        told = changes(case_of(path, 2, picks.tolist()), picks)
+        good = told["measures"][1]
+        assert good["shift"] < good["random_shift"][0]
+        assert bool(told["warnings"]) is warned

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gip_cli.errors import InputError
 from gip_cli.formats import Renderer
+from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool, load_pool
 from gip_cli.report.selections import Receipt, read_selection
 from gip_cli.rows import BadRows, RowFile
@@ -137,6 +138,7 @@ def test_of_no_row_there_is_nothing_to_measure(
             for part in (
                 *({"input": None}, {"input": {}}, {"embeddings": []}, {"noise": 1e-300}),
                 *({"gip": None}, {"numpy": 1}, {"embeddings": {"path": 1, "model": "m"}}),
+                *({"numpy": ["2"]}, {"gip": {"0": 1}}, {"input": {"blake2b": ["0"]}}),
             )
         ),
     ],
@@ -146,6 +148,51 @@ def test_what_is_no_receipt_is_refused_by_name(tmp_path: Path, text: str) -> Non
     with pytest.raises(InputError, match=r"s\.receipt\.json: not a receipt of gip select"):
         Receipt.beside(str(tmp_path / "s.jsonl"))
     assert Receipt.beside(str(tmp_path / "other.jsonl")) is None
+
+
+def test_a_receipt_is_a_plan_without_how_much_to_pick(tmp_path: Path) -> None:
+    options = {
+        "signals": {"good": 3}, "quality_power": 1.5, "pursuit": "residual",
+        "dedup_threshold": 0.8, "exclude_threshold": 0.7, "token_field": "n", "num": 7,
+    }  # fmt: skip
+    said = {"query": {"sources": {"signals": 0.25, "targets": 0.75}}, "options": options}
+    (tmp_path / "s.receipt.json").write_text(json.dumps(RECEIPT | said))
+    receipt = Receipt.beside(str(tmp_path / "s.jsonl"))
+    assert receipt is not None
+    assert receipt.plan == Plan(
+        Budget(tokens=1, token_field="n"),
+        Sources(("good=3.0",), 0.0, 0.25, 0.75, quality_power=1.5),
+        pursuit="residual",
+        dedup_threshold=0.8,
+        exclude_threshold=0.7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "by_line"),
+    [
+        ("s.jsonl", '{"text": "a"}\n{"text": "c"}\n', True),
+        ("s.jsonl", '\n{"text": "a"}\n{"text": "c"}\n', False),
+        ("s.jsonl", '{"text": "a"}\n\n{"text": "c"}\n', False),
+        ("s.json", '[{"text": "a"},\n{"text": "c"}]', False),
+        ("s.jsonl.gz", '{"text": "a"}\n{"text": "c"}\n', False),  # gzip would not unpack it
+    ],
+)
+def test_head_takes_rows_where_every_line_is_one(
+    pool: Pool, tmp_path: Path, name: str, text: str, by_line: bool
+) -> None:
+    (tmp_path / name).write_text(text)
+    picked = read_selection(str(tmp_path / name), pool, None, BadRows())
+    assert (picked.rows.tolist(), picked.by_line) == ([0, 2], by_line)
+
+
+def test_rows_of_another_format_are_no_selection_of_the_pool(pool: Pool, tmp_path: Path) -> None:
+    path = write(tmp_path / "s.jsonl", [{"q": 1}])
+    why = (
+        r"s\.jsonl:1: not readable as text row: .*; give a selection of .*pool\.jsonl, or pass --sk"
+    )
+    with pytest.raises(InputError, match=why):
+        read_selection(str(path), pool, None, BadRows())
 
 
 def test_a_receipt_of_the_least_that_is_needed_is_read(tmp_path: Path) -> None:

@@ -88,6 +88,23 @@ def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -
     assert lines[0].startswith(b'{"text":"1 0 0",  "z": 1.50,"gip":{"reason":"no signal"')
 
 
+def test_beside_no_pick_no_row_has_a_nearest(problem: Problem) -> None:
+    none = replace(problem.solve(), indices=np.empty(0, dtype=np.int64))
+    why = [orjson.loads(line)["gip"] for line in rejected_lines(problem, none)]
+    assert [one["reason"] for one in why] == ["no signal", "budget", "budget", "no signal"]
+    assert [one["nearest"] for one in why] == [None] * 4
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_rows_not_picked_keep_their_signals_only_if_asked(keep: bool, problem: Problem) -> None:
+    selection = replace(problem.solve(), indices=np.array([1]))
+    options = {"keep_signals": True} if keep else {}
+    line = list(rejected_lines(problem, selection, **options))[1]
+    member = orjson.loads(line)["gip"]
+    assert member["reason"] == "budget"
+    assert member.get("signals") == ({"good": 2} if keep else None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [

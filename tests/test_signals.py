@@ -87,6 +87,7 @@ def test_signals_of_other_names_and_what_select_wrote_stay() -> None:
         b'{"signals":[1]}',
         b'{"signals":{"s":"4"}}',
         b'{"signals":{"s":true}}',
+        b'{"ranges":{"s":5}}',
         b'{"ranges":{"s":[1]}}',
         b'{"ranges":{"s":[5,1]}}',
         b'{"ranges":{"s":[1,null]}}',
@@ -116,6 +117,11 @@ def test_a_signal_too_large_to_measure_is_refused_attached_or_not(value: float) 
         attach(row_of(b"{}"), {"t": None, "s": value}, {})
     with pytest.raises(InputError, match=told.replace("+", ".")):
         attached(row_of(b'{"gip":{"signals":{"s":%g}}}' % value))
+
+
+def test_the_largest_signal_and_the_widest_range_are_attached_and_read_again() -> None:
+    member = attached(row_of(attach(row_of(b"{}"), {"s": -1e100}, {"s": (-1e100, 1e100)})))
+    assert member == {"signals": {"s": -1e100}, "ranges": {"s": [-1e100, 1e100]}}
 
 
 @pytest.mark.parametrize(("high", "text"), [(5.0, b"5"), (0.5, b"0.5"), (1e20, b"1e+20")])

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gip_cli.errors import GipError, StorageError, UsageError
+from gip_cli.storage import replacing, storage_errors
 from tests.toys import embed, error_of, gip, store_given, write_rows
 
 ROWS = 1200
@@ -157,6 +159,29 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
     target.chmod(0o444)
     refused(command, pool, tmp_path, 6, "write-protected", preexec_fn=powerless)
     assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (OSError(28, "No space left on device"), StorageError, "no space left on device"),
+        (OSError("An odd one"), StorageError, "an odd one"),  # of a library, without a number
+        (FileNotFoundError(), UsageError, "no such file or directory"),
+        (IsADirectoryError(), UsageError, "a directory where a file was expected"),
+        (NotADirectoryError(), UsageError, "not below a directory where a file was expected"),
+    ],
+    ids=repr,
+)
+def test_what_the_system_says_is_one_line(error: OSError, kind: type[GipError], told: str) -> None:
+    with pytest.raises(kind, match=f"^x: {told}$"), storage_errors("x"):
+        raise error
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "🙂" * 63], ids=["x", "é", "🙂"])
+def test_a_target_may_have_the_longest_name_there_is(name: str, tmp_path: Path) -> None:
+    with replacing(tmp_path / name) as file:
+        file.write(b"whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"whole")]
 
 
 def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:

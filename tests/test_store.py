@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import filelock
@@ -62,6 +63,12 @@ def test_a_second_run_encodes_only_what_is_new_and_keeps_the_rows_order(tmp_path
     assert embed(pool, target, encoder).encoded == 0
     assert encoder.texts == []
     assert files_of(tmp_path) == before
+
+
+def test_after_every_batch_it_is_told_how_many_texts_are_encoded(tmp_path: Path) -> None:
+    pool, told = write_rows(tmp_path / "pool.jsonl", [*TEXTS[:7], *TEXTS[:3]]), []
+    embed(pool, tmp_path / "pool.npy", batch_size=3, on_progress=lambda *at: told.append(at))
+    assert told == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
@@ -281,6 +288,7 @@ def test_the_settings_are_in_the_store(tmp_path: Path) -> None:
     store = open_embeddings(tmp_path / "p.npy")
     assert store.settings.renderer == renderer
     assert store.settings.card == ToyEncoder().card
+    assert json.loads((tmp_path / "p.json").read_text())["gip"] == version("gip-cli")
     np.testing.assert_array_equal(store.vectors, [ToyEncoder().vector("a")])
 
 

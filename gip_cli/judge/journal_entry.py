@@ -14,9 +14,7 @@ from gip_cli.judge.rubric import Rubric
 def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dict[str, Any]:
     """A line as it was written; InputError if gip did not write it, or not for its rubric."""
     try:
-        entry = json.loads(line)
-        if not isinstance(entry, dict):
-            raise ValueError("not an object")
+        entry: dict[str, Any] = json.loads(line)
         for name in ("model", "rubric", "api", "key"):
             if not isinstance(entry[name], str):
                 raise ValueError(f"{name} is not a text")

@@ -204,8 +204,31 @@ def test_decisions_refusal_is_its_questions_alone() -> None:
     assert read["accuracy"].score == 3.7
 
 
-def test_decisions_labels_that_are_none_cost_the_probabilities_alone() -> None:
-    odd = [{"label": [1], "probability": 1.0}, {"label": {}, "probability": 0.0}, {}]
+def test_decisions_questions_describe_each_level_under_its_number() -> None:
+    ask = Rubric((type(HELP)("plain", "How plain?", ("tangled", "clear")), HELP))
+    first, second = decisions.questions(ask)
+    assert first == {
+        "type": "score",
+        "name": "plain",
+        "instructions": "How plain?",
+        "levels": [
+            {"label": "1", "description": "tangled"},
+            {"label": "2", "description": "clear"},
+        ],
+    }
+    assert second["name"] == "helpfulness"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"label": [1], "probability": 1.0}, {"label": {}, "probability": 0.0}, {}],
+        [None, "1", 1.0],
+        None,
+        1.0,
+    ],
+)
+def test_decisions_labels_that_are_none_cost_the_probabilities_alone(odd: Any) -> None:
     read = decisions.verdicts(RUBRIC, [decision(probabilities=odd)])
     assert read["helpfulness"] == Verdict(3.7, None, None, 0.3)
 
@@ -232,6 +255,20 @@ def test_a_users_scale_has_its_own_top() -> None:
     assert on_levels(three, 2.5, [0, 0, 1], 1).score is None
 
 
+@pytest.mark.parametrize("shares", [[0.2, 0.2, 0.5], [0.5, 0.5, 0.1], [0.5, 0.5], [1, 0, 0, 0]])
+def test_probabilities_that_are_no_distribution_over_the_levels_are_dropped(
+    shares: list[float],
+) -> None:
+    three = type(HELP)("x", "q", ("a", "b", "c"))
+    assert on_levels(three, 1, shares, None) == Verdict(2.0)
+    assert on_levels(three, 1, [0.33, 0.33, 0.33], None).probabilities == (0.33, 0.33, 0.33)
+
+
+@pytest.mark.parametrize(("told", "confidence"), [(0, 0), (1, 1), (-0.1, None), (1.1, None)])
+def test_a_confidence_is_a_share(told: float, confidence: float | None) -> None:
+    assert on_levels(HELP, 1, (), told) == Verdict(2.0, confidence=confidence)
+
+
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
@@ -244,6 +281,10 @@ def test_a_users_scale_has_its_own_top() -> None:
 )
 def test_usage_in_either_spelling(usage: Any, tokens: tuple[int, int]) -> None:
     assert Usage.of(usage) == Usage(*tokens)
+
+
+def test_usage_adds_up_from_nothing() -> None:
+    assert sum([Usage(3, 1), Usage(5, 2)], start=Usage()) == Usage(8, 3)
 
 
 def test_schema_allows_the_levels_and_nothing_else() -> None:

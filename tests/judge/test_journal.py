@@ -44,6 +44,7 @@ def test_what_is_appended_comes_back_now_and_later(tmp_path: Path) -> None:
         assert journal.api is None
         journal.append(key(3), "chat", answer(3), 0.25)
         assert journal.get(key(3)) == answer(3).verdicts
+        assert journal.api == "chat"
     with Journal(path, "m", RUBRIC, ["chat"]) as journal:
         assert key(3) in journal
         assert journal.get(key(3)) == answer(3).verdicts
@@ -136,7 +137,9 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> N
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("damage", ["{}", "[]", "x", '{"key": "zz"}', "\0\0\0"])
+@pytest.mark.parametrize(
+    "damage", ["{}", "[]", "3", "null", '"model"', "x", '{"key": "zz"}', "\0\0\0"]
+)
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "j"
     write(path, range(2))
@@ -144,6 +147,18 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, damage: str) -> N
     path.write_text("\n".join([*lines[:2], damage, *lines[2:]]) + "\n")
     with pytest.raises(InputError, match=r"j:3: not an answer that gip wrote; delete the line"):
         Journal(path, "m", RUBRIC, ["chat"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("model", 3), ("rubric", 3), ("api", 3), ("key", 3), ("key", "zz")]
+)
+def test_what_an_answer_is_known_by_is_checked(name: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, range(1))
+    header, line = path.read_text().splitlines()
+    path.write_text(f"{header}\n{json.dumps(json.loads(line) | {name: value})}\n")
+    with pytest.raises(InputError, match=r"j:2: not an answer that gip wrote; delete the line"):
+        look(path, "m", RUBRIC, ["chat"])
 
 
 @pytest.mark.parametrize(

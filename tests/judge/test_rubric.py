@@ -75,6 +75,8 @@ def test_digest_changes_with_every_word_and_with_nothing_else(tmp_path: Path) ->
         ('[a]\ninstructions = " "\nlevels = ["x", "y"]\n', "no instructions"),
         ('[a]\ninstructions = "q"\n', "levels is not a list"),
         ('[a]\ninstructions = "q"\nlevels = "xyz"\n', "levels is not a list"),
+        ('[a]\ninstructions = "q"\nlevels = ["x", 2]\n', "levels is not a list of texts"),
+        ('[a]\ninstructions = "q"\nlevels = ["x", " "]\n', "levels is not a list of texts"),
         ('[a]\ninstructions = "q"\nlevels = ["x"]\n', "2 to 10"),
         ('[a]\ninstructions = "q"\nlevels = ["x", "x"]\n', "2 to 10 different"),
         ('[a]\ninstructions = "q"\nlevels = ["x", "y"]\nscale = 5\n', "unknown key 'scale'"),

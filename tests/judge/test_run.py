@@ -18,7 +18,9 @@ import pytest
 from gip_cli.errors import InputError, JudgeError, UsageError
 from gip_cli.judge import Api, Journal, JudgeItem, Rubric, Server, Usage, Verdict, judge
 from gip_cli.judge.answers import Answer
+from gip_cli.judge.chat import prompt
 from gip_cli.judge.estimate import CHARS_PER_TOKEN, estimate
+from gip_cli.judge.systemone import questions
 from tests.judge.conftest import RUBRIC, Run, causes, items, scores
 from tests.judge.server import (
     Asked,
@@ -687,6 +689,31 @@ def test_estimate_counts_without_asking(tmp_path: Path) -> None:
     counted = estimate(rows, RUBRIC, nothing, "local", lambda state: 700)
     assert counted.measured
     assert counted.input_tokens == pytest.approx(6 * 700, rel=0.01)
+
+
+def test_estimate_reckons_a_row_and_the_words_around_it_once_a_request() -> None:
+    rows = [JudgeItem.of([("user", "x" * 10 * n)], 50) for n in (1, 5, 6, 9, 9)]
+    spent = {}
+    for api, words in (("chat", prompt(RUBRIC, "")), ("systemone", json.dumps(questions(RUBRIC)))):
+        found = estimate(rows, RUBRIC, set(), api)
+        chars = sum(len(words) + len(one.state) for one in rows[:4])
+        assert found.input_tokens == round(chars / 4)
+        assert (found.distinct, found.cut) == (4, 2)
+        spent[api] = found.input_tokens
+    assert spent["chat"] != spent["systemone"]
+
+
+def test_estimate_has_the_tokens_of_a_hundred_rows_counted() -> None:
+    asked: list[str] = []
+
+    def count(state: str) -> int:
+        asked.append(state)
+        return len(state)
+
+    rows = items(120)
+    found = estimate(rows, RUBRIC, {rows[0].key}, "local", count)
+    assert asked == [one.state for one in rows[1:101]]
+    assert (found.reused, found.measured) == (1, True)
 
 
 def test_progress_tells_tokens_failures_and_rows(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""The rows that may be picked: joined, weighed, counted, and closed for a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gip_cli.candidates import Candidates, Reason, count_reasons
+from gip_cli.embeddings import Embeddings
+from gip_cli.errors import InputError, MismatchError, UsageError
+from gip_cli.plan import Budget, Plan, Sources
+from gip_cli.rows import BadRows, RowFile
+from tests.selecting import in_memory, pose, row, write_rows
+
+D = 4
+AXES = np.eye(D)
+DIAGONAL = [0.5] * D  # its cosine with every axis is 0.5, exactly
+Gather = Callable[..., Candidates]
+
+
+@pytest.fixture
+def gather(tmp_path: Path) -> Gather:
+    """The candidates of rows, beside files of rows; `store` changes what is known of all."""
+
+    def run(
+        rows: list[dict[str, Any]],
+        plan: Plan | None = None,
+        *,
+        store: Callable[[Embeddings], Embeddings] = lambda store: store,
+        **beside: list[dict[str, Any]],
+    ) -> Candidates:
+        files = {part: [write_rows(tmp_path / part, rows)] for part, rows in beside.items()}
+        everything = in_memory(write_rows(tmp_path / "all", sum(beside.values(), rows)), D)
+        pool = write_rows(tmp_path / "pool", rows)
+        with RowFile(pool, BadRows(), reread=True) as file:
+            plan = plan or Plan(Budget(rows=1))
+            return pose(file, store(everything), plan, **files).candidates
+
+    return run
+
+
+def scored(vector: Any, good: float | None) -> dict[str, Any]:
+    return row(vector, gip={"signals": {"good": good}})
+
+
+def test_rows_given_are_weighed_on_the_scale_that_the_pool_spans(gather: Gather) -> None:
+    plan = Plan(Budget(rows=1), Sources(quality_power=1.0))
+    pool = [scored(AXES[0], 2), scored(AXES[1], 10)]
+    given = gather(pool, plan, given=[scored(AXES[2], 4), scored(AXES[3], 6)]).given
+    assert given is not None
+    np.testing.assert_allclose(given.weights, [0.25, 0.5])
+
+
+def test_targets_are_a_source_of_the_query(gather: Gather) -> None:
+    plan = Plan(Budget(rows=1), Sources(target_weight=3.0))
+    query = gather([row(AXES[0]), row(AXES[1])], plan, targets=[row(AXES[1])]).query
+    assert query.sources == {"self": 0.25, "targets": 0.75}
+    np.testing.assert_allclose(query.covariance, np.diag([0.125, 0.875, 0, 0]))
+
+
+def test_a_query_without_energy_is_wrong_use(gather: Gather) -> None:
+    with pytest.raises(UsageError, match="no query source has a positive weight; see --signal, "):
+        gather([row(AXES[0])], Plan(Budget(rows=1), Sources(self_weight=0.0)))
+
+
+def test_a_row_is_near_where_its_cosine_is_above_the_threshold(gather: Gather) -> None:
+    pool = [row(DIAGONAL), row([0.6, 0.8, 0, 0]), row(AXES[3])]
+    plan = Plan(Budget(rows=1), exclude_threshold=0.5, dedup_threshold=0.5)
+    excluded = gather(pool, plan, exclude=[row(AXES[0])]).reasons
+    assert excluded.tolist() == [Reason.OPEN, Reason.EXCLUDED, Reason.OPEN]
+    doubled = gather(pool, plan, given=[row(AXES[0])]).reasons
+    assert doubled.tolist() == [Reason.OPEN, Reason.DUPLICATE_OF_GIVEN, Reason.OPEN]
+
+
+def test_the_signals_used_are_told_with_their_weights(gather: Gather) -> None:
+    pool = [row(AXES[0], gip={"signals": {"a": 1, "b": 2, "c": 3}})]
+    assert gather(pool, Plan(Budget(rows=1), Sources(("b=3", "a")))).signals_used == {
+        "b": 3,
+        "a": 1,
+    }
+
+
+def test_every_reason_has_words_of_its_own() -> None:
+    assert [reason.words for reason in Reason] == [
+        "open", "no embedding", "no signal", "no token count", "given", "excluded",
+        "duplicate of given", "duplicate", "group full", "budget", "no gain",
+    ]  # fmt: skip
+
+
+def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
+    gather: Gather,
+) -> None:
+    pool = [scored(AXES[0], 1), scored(AXES[1], None), scored(AXES[2], 2), scored(AXES[3], 3)]
+    rows = gather(pool, given=pool[:2], exclude=[pool[1], pool[0], pool[3]])
+    assert [Reason(code).words for code in rows.reasons] == [
+        "given", "no signal", "open", "excluded"
+    ]  # fmt: skip
+    assert list(count_reasons(rows.reasons).items()) == [
+        ("no signal", 1), ("given", 1), ("excluded", 1)
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"pool: no row can be picked \(1 no signal, 2 given\)$"):
+        gather(pool[:3], given=[pool[0], pool[2]])
+
+
+def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> None:
+    pool = [row(AXES[0]), row(AXES[1])]
+
+    def without_first(store: Embeddings) -> Embeddings:
+        return replace(
+            store, vectors=store.vectors[1:], keys=store.keys[1:], tokens=store.tokens[1:]
+        )
+
+    with pytest.raises(MismatchError, match="pool:1: no embedding"):
+        gather(pool, store=without_first)
+    rows = gather(pool, Plan(Budget(rows=1), skip_bad=True), store=without_first)
+    assert rows.reasons.tolist() == [Reason.NO_EMBEDDING, Reason.OPEN]
+    assert not rows.vectors[0].any()
+    assert (rows.counted.tolist(), rows.tokens.tolist()) == ([False, True], [0, D])
+
+
+def test_tokens_of_a_field_are_whole_numbers_rounded_up_and_nothing_else(gather: Gather) -> None:
+    counts = [0, 2.1, 7, -1, "3", 2**53]
+    pool = [row([1, n, 0, 0], n=count) for n, count in enumerate(counts)]
+    budget = Budget(tokens=9, token_field="n")
+    rows = gather(pool, Plan(budget, skip_bad=True))
+    assert rows.tokens.tolist() == [0, 3, 7, 0, 0, 0]
+    assert rows.counted.tolist() == rows.open.tolist() == [True] * 3 + [False] * 3
+    assert count_reasons(rows.reasons) == {"no token count": 3}
+    assert gather(pool[:3], Plan(budget)).tokens.tolist() == [0, 3, 7]
+    with pytest.raises(InputError, match="pool:4: no number of tokens in field 'n'; mend the row"):
+        gather(pool, Plan(budget))
+    with pytest.raises(UsageError, match="--token-field"):
+        gather(pool, Plan(Budget(tokens=9, token_field="m")))
+
+
+def test_vectors_given_without_token_counts_serve_all_budgets_but_tokens(gather: Gather) -> None:
+    def uncounted(store: Embeddings) -> Embeddings:
+        return replace(store, tokens=np.full_like(store.tokens, -1))
+
+    rows = gather([row(AXES[0]), row(AXES[1])], store=uncounted)
+    assert (rows.tokens.tolist(), rows.open.tolist()) == ([0, 0], [True, True])
+    with pytest.raises(UsageError, match=r"all\.npy: --tokens: .* given without token counts; say"):
+        gather([row(AXES[0])], Plan(Budget(tokens=9)), store=uncounted)

@@ -1,0 +1,79 @@
+"""Vectors made elsewhere, block by block; `test_cli_embed.py` has them by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gip_cli import given_vectors
+from gip_cli.errors import MismatchError
+from gip_cli.formats import Renderer
+from gip_cli.given_vectors import write_given
+from gip_cli.rows import BadRows, RowFile
+from tests.selecting import unit
+from tests.toys import write_rows
+
+TEXTS = [f"row {n}" for n in range(10)]
+VECTORS = np.random.default_rng(0).standard_normal((10, 3))
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks even here, the last of them not full."""
+    monkeypatch.setattr(given_vectors, "_BLOCK", 4)
+
+
+def give(tmp_path: Path, texts: list[str], vectors: npt.NDArray[np.float64]) -> list[str]:
+    """Make ``pool.npy`` of vectors in ``mine.npy``; what was told."""
+    notes: list[str] = []
+    np.save(tmp_path / "mine.npy", vectors)
+    with RowFile(write_rows(tmp_path / "pool.jsonl", texts), BadRows(), reread=True) as rows:
+        shape = write_given(
+            rows, tmp_path / "pool.npy", tmp_path / "mine.npy", Renderer("text"), note=notes.append
+        )
+    assert shape == vectors.shape
+    return notes
+
+
+def test_unit_vectors_are_taken_as_they_are_and_without_a_word(tmp_path: Path) -> None:
+    assert give(tmp_path, TEXTS, unit(VECTORS)) == []
+    np.testing.assert_allclose(np.load(tmp_path / "pool.npy"), unit(VECTORS), atol=1e-6)
+
+
+def test_all_that_are_not_of_unit_norm_are_counted(tmp_path: Path) -> None:
+    vectors = unit(VECTORS)
+    vectors[[1, 5, 9]] *= 1.002
+    vectors[[0, 6]] = 0
+    mine = tmp_path / "mine.npy"
+    assert give(tmp_path, TEXTS, vectors) == [
+        f"{mine}: 3 vectors brought to unit norm",
+        f"{mine}: 2 vectors of zeros kept, to be picked last if at all",
+    ]
+    np.testing.assert_allclose(np.load(tmp_path / "pool.npy"), unit(vectors), atol=1e-6)
+
+
+@pytest.mark.parametrize("far", [0, 4, 5])
+def test_every_repeat_of_a_text_is_compared_with_its_first_row(far: int, tmp_path: Path) -> None:
+    texts = TEXTS[:2] + [TEXTS[0]] * 6
+    vectors = np.array([VECTORS[0], VECTORS[1], *[VECTORS[0]] * 6])
+    give(tmp_path, texts, vectors)
+    vectors[2 + far] += [0, 0, 0.1]
+    with pytest.raises(MismatchError, match=rf"mine\.npy: rows 1 and {far + 3} of .*pool\.jsonl"):
+        give(tmp_path, texts, vectors)
+
+
+@pytest.mark.parametrize("row", [0, 3, 4, 9])
+def test_a_vector_that_is_not_finite_is_named_by_its_row(row: int, tmp_path: Path) -> None:
+    vectors = VECTORS.copy()
+    vectors[row, 1] = np.inf
+    with pytest.raises(MismatchError, match=rf"mine\.npy: row {row + 1} is not finite; mend it"):
+        give(tmp_path, TEXTS, vectors)
+    assert not (tmp_path / "pool.npy").exists()
+
+
+def test_a_vector_a_row_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match=r"mine\.npy: 10 vectors for 9 rows of .*pool\.jsonl"):
+        give(tmp_path, TEXTS[:9], VECTORS)
