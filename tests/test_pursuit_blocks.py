@@ -91,7 +91,7 @@ def test_gram_matrices_of_a_draft_are_the_same_for_any_number_of_workers():
             local = belief.local(X, belief.state(X.astype(float)), noise, 8)
         grams.append(local.gram)
     Sigma = np.linalg.inv(np.eye(200) + X[:40].astype(float).T @ X[:40])
-    for gram, A in zip(grams[0].transpose(1, 0, 2), [Sigma, Sigma @ K @ Sigma], strict=True):
+    for gram, A in zip(grams[0].transpose(1, 0, 2), [Sigma, 2 * Sigma @ K @ Sigma], strict=True):
         np.testing.assert_allclose(gram, X @ A @ X.T, atol=1e-5 * np.abs(gram).max())
     for gram in grams[1:]:
         np.testing.assert_array_equal(gram, grams[0])

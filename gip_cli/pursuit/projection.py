@@ -82,6 +82,7 @@ class Projection:
 
         def finish(half: slice) -> None:
             np.matmul(ZK[half], Z.T, out=gram[half, 1])
+            gram[half, 1] *= 2
 
         for work in prepare, finish:
             self.team.halve(work, len(X), X.shape[1] * X.nbytes)
@@ -109,11 +110,12 @@ def quadratic(X: Floats, folded: Array) -> Floats:
 class LocalProjection:
     """The greedy step in the coordinates of a few rows: no vector of length d is needed.
 
-    For a pick i, a = f.u and t = f.h of all rows come from row i of the two Gram matrices
-    F Sigma F^T and F Sigma K Sigma F^T, corrected for the earlier picks s:
+    For a pick i, a = f.u and b = f.(2 h - theta u) of all rows, of which n loses a b, come from
+    row i of the Gram matrices F Sigma F^T and 2 F Sigma K Sigma F^T, corrected for the earlier
+    picks s:
 
         a = (gram0_i - sum_s a_s(i) a_s) / sqrt(spread)
-        t = (gram1_i - sum_s (t_s(i) - theta_s a_s(i)) a_s + a_s(i) t_s) / sqrt(spread)
+        b = (gram1_i - sum_s b_s(i) a_s + a_s(i) b_s) / sqrt(spread) - theta a
 
     Parameters
     ----------
@@ -133,9 +135,8 @@ class LocalProjection:
         p = len(gram)
         self.gram, self.deflate = gram, deflate
         self.spread, self.n = spread.astype(gram.dtype), n.astype(gram.dtype)
-        self.steps = np.empty((2 * picks, p), gram.dtype)  # a_0, t_0, a_1, t_1, ...
+        self.steps = np.empty((2 * picks, p), gram.dtype)  # a_0, b_0, a_1, b_1, ...
         self.mix = np.zeros((2, 2 * picks), gram.dtype)  # what to subtract of each of them
-        self.theta = np.empty(picks, gram.dtype)
         self.done = 0
         self.work = np.empty((2, p), gram.dtype)
 
@@ -144,27 +145,21 @@ class LocalProjection:
 
     def pick(self, i: int) -> Floats:
         """Update all rows for the pick of row `i`; the column a (p,) of that pick."""
-        t, self.done = self.done, self.done + 1
-        spread = self.spread[i]
-        theta = self.theta[t] = self.n[i] / spread
-        past, mix, work = self.steps[: 2 * t], self.mix[:, : 2 * t], self.work
-        step = self.steps[2 * t : 2 * t + 2]
-        a_i, t_i = past[0::2, i], past[1::2, i]
+        done, self.done = 2 * self.done, self.done + 1
+        spread, theta = self.spread[i], self.n[i] / self.spread[i]
+        past, mix, work = self.steps[:done], self.mix[:, :done], self.work
+        step = self.steps[done : done + 2]
         if self.deflate:
-            mix[0, 0::2] = a_i
-        mix[1, 0::2] = t_i - self.theta[:t] * a_i
-        mix[1, 1::2] = a_i
+            mix[0, 0::2] = past[0::2, i]
+        mix[1, 0::2] = past[1::2, i]
+        mix[1, 1::2] = past[0::2, i]
         np.matmul(mix, past, out=work)
         np.subtract(self.gram[i], work, out=step)
         step *= 1 / np.sqrt(spread)
         a: Floats
-        a, h = step
-        np.multiply(a, a, out=work[0])
+        a, b = step
+        b -= np.multiply(a, theta, out=work[0])
         if self.deflate:
-            self.spread -= work[0]
-        work[0] *= theta
-        np.multiply(a, h, out=work[1])
-        work[1] *= 2
-        self.n += work[0]
-        self.n -= work[1]
+            self.spread -= np.multiply(a, a, out=work[0])
+        self.n -= np.multiply(a, b, out=work[0])
         return a

@@ -113,7 +113,7 @@ class Residual:
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
         F, C = X[:, : len(self.K)], X @ self.R.astype(X.dtype, copy=False)
-        gram = np.stack([F @ F.T, C @ C.T], axis=1)
+        gram = np.stack([F @ F.T, 2 * C @ C.T], axis=1)
         if self.signed:
             return LocalProjection(gram, noise, state[0], picks, deflate=False)
         return LocalResidual(gram, noise, state, picks)

@@ -32,19 +32,21 @@ def try_out(
     named = pool.named(np.arange(len(pool))).tolist()
     local = objective.local(X, pool.state, pool.noise, picks)
     price = None if pool.price is None else pool.price.astype(X.dtype)
-    floor = pool.floor(slice(None)).astype(X.dtype)
+    floor = pool.rates(pool.floor(slice(None)), slice(None)).astype(X.dtype)
     closed = np.zeros(len(pool), X.dtype)
     rate = np.empty(len(pool), X.dtype)
     chosen: list[int] = []
     for _ in range(picks):
         local.gain(rate)
-        rate[rate <= floor] = -np.inf
         if price is not None:
             rate /= price
         rate += closed
         i = int(rate.argmax())
-        if rate[i] == -np.inf:
-            break
+        if rate[i] <= floor[i]:
+            rate[rate <= floor] = -np.inf
+            i = int(rate.argmax())
+            if rate[i] == -np.inf:
+                break
         chosen.append(i)
         local.pick(i)
         closed[i] = -np.inf
