@@ -10,7 +10,7 @@ from gip_cli.pursuit.objective import Array, Columns, Floats, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
 
-FOLD = 64  # columns of a matrix at a time: fewer spare more of the product, and slow it down
+FOLD = 96  # columns of a matrix at a time: fewer spare more of the product, and slow it down
 
 
 class Projection:

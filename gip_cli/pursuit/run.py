@@ -180,8 +180,9 @@ def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
     precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
-        np.einsum("ij,ij->i", X, X, out=squares[rows])
-        state[:, rows] = problem.objective.state(X.astype(precision, copy=False))
+        X = X.astype(precision, copy=False)
+        squares[rows] = np.einsum("ij,ij->i", X, X)
+        state[:, rows] = problem.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)
