@@ -9,14 +9,16 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from gip_cli.pursuit import default_noise, select
-from gip_cli.pursuit.draft import Belief, observe
+from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
+from gip_cli.pursuit.greedy import ROUNDINGS, Greedy
 from gip_cli.pursuit.plan import Contest, Plan, earliest
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection, folded, quadratic
+from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Closures, contenders, verify
+from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, verify
 from tests import reference
 from tests.pools import POOLS, duplicated, random, self_query
 
@@ -198,6 +200,47 @@ def test_gains_that_float32_cannot_tell_from_nothing_are_told_apart_from_the_fir
     }[pursuit].argmax()
     got = select(F, 1, query=np.outer(t, t), noise=0.1, pursuit=pursuit)
     assert got.indices.tolist() == [best]
+
+
+@pytest.mark.parametrize(
+    ("pursuit", "precision", "s2"),
+    [
+        ("projection", np.float64, 1e-4),
+        ("projection", np.float32, 0.2),
+        ("residual", np.float32, 0.2),
+    ],
+)
+def test_rates_are_off_by_no_more_than_is_allowed_for(pursuit, precision, s2, team):
+    """Few picks leave hardly anything of rows in 8 dimensions: what is left is the more rounded."""
+    beyond_one = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        F = np.eye(8)[rng.integers(8, size=60)] + 0.01 * rng.normal(size=(60, 8))
+        F = np.vstack([np.pad(F, ((0, 0), (0, 20))), np.eye(20, 28, 8)])
+        F = (F / np.linalg.norm(F, axis=1, keepdims=True)).astype(np.float32).astype(float)
+        K = np.diag(np.append(1 + 0.1 * rng.random(8), np.full(20, 1e-9)))
+        K /= np.trace(K)
+        if pursuit == "projection":
+            belief, noise = Projection(K, team), np.full(80, s2)
+        else:
+            belief, noise = Residual(K, None, True, team), np.full(80, 1 + s2)
+        pool = Pool(Source(F.astype(precision)), noise, None, belief.state(F))
+        host = Sweeper(team, belief, 28)
+        greedy = Greedy(Drafter([Level(256, 64, 1)], host.sweep, None), host.sweep, host)
+        greedy.spread = float(np.max(1 / noise))
+        if precision is np.float64:
+            greedy.use_float64(pool)
+        after = greedy.advance(pool, Belief(belief, None), 8).after
+        block = greedy.drafter.propose(pool, after, 8).block
+        kept, exact = (belief.gain(at, pool.noise) for at in (pool.state, after.objective.state(F)))
+        gains = block.columns.gains[: greedy.drafter.sound(pool, block)]
+        rivals = exact >= 0.9 * gains.min()
+        off = np.abs(kept[rivals] / exact[rivals] - 1).max()
+        one = greedy.rounding(pool, after.objective, block)
+        assert pool.dtype is precision
+        assert off <= max(LEAST_MARGIN[precision], ROUNDINGS * one)
+        beyond_one += off > max(LEAST_MARGIN[precision], one)
+    assert beyond_one
 
 
 @pytest.mark.parametrize(("drift", "can_tell"), [(2e-5, True), (3e-5, False)])
