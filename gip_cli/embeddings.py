@@ -21,6 +21,7 @@ from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES
 from gip_cli.storage import storage_errors
 
+_TRIES = 100  # to open files that are changing: a writer's renames take milliseconds
 _BLOCK = 1 << 14  # rows read at a time when a whole file is checked
 _UNIT_TOLERANCE = {"float32": 1e-4, "float16": 5e-3}  # of a row's norm
 
@@ -124,7 +125,7 @@ def open_embeddings(path: str | Path) -> Embeddings:
         The parts do not belong together, or are not what `gip embed` writes.
     """
     paths = Paths.of(path)
-    while True:
+    for _ in range(_TRIES):
         before = paths.state()
         try:
             opened = _open(paths)
@@ -134,6 +135,7 @@ def open_embeddings(path: str | Path) -> Embeddings:
         else:
             if paths.state() == before:
                 return opened
+    return _open(paths)
 
 
 def _open(paths: Paths) -> Embeddings:

@@ -150,7 +150,7 @@ def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:
     Every group gets its exact part rounded down; what is left goes, one each, to the largest
     remainders, ties to the larger weight, then to the first.
     """
-    # By a power of two, which rounds nothing, so that no product overflows.
+    # By a power of two, so that the products are the same but for those that overflowed.
     weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     exact = weights * total / weights.sum()
     parts: Rows = np.floor(exact).astype(np.int64)

@@ -81,8 +81,10 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
     budget, open_ = plan.budget, candidates.open
     rows = int(np.count_nonzero(open_))
     if budget.tokens is not None and not candidates.tokens[open_].any():
+        field = budget.token_field
         raise UsageError(
-            "--tokens: every row that can be picked has 0",
+            "--tokens: every row that can be picked has 0 tokens"
+            + (f" in field {field!r}" if field else ""),
             "say where rows have theirs: --token-field",
         )
     asked = budget.rows

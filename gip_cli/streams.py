@@ -164,6 +164,8 @@ def receipt_of(selection: str) -> Path | None:
 def _stdin() -> io.BufferedReader:
     if sys.stdin is None:  # started with it closed
         raise UsageError("standard input is closed", "give a file", path="<stdin>")
+    # Whoever shares it may have set it not to wait: it would end where nothing is there yet.
+    os.set_blocking(sys.stdin.fileno(), True)
     return cast("io.BufferedReader", sys.stdin.buffer)
 
 

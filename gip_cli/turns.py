@@ -41,9 +41,10 @@ def _qa(value: Value) -> list[Turn]:
 
 
 def _side(value: Value, key: str, role: str) -> list[Turn]:
-    """One side of a row: a text, or messages, as TRL has them."""
+    """One side of a row: a text, or messages, as TRL has them, the user's after a `system`."""
     if isinstance(turns := value[key], list):
-        return _conversation({key: turns}, key, "role", "content")
+        beside = value if role == "user" else {key: turns}
+        return _conversation(beside, key, "role", "content")
     return [(role, _string(value, key))]
 
 

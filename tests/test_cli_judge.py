@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -204,6 +205,21 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServ
     # Of a stream there is no place for a journal, nor need of one.
     done = gip("score", "-", *judge(server), "--dry-run", stdin=pool.read_bytes())
     assert b"7 requests, about" in done.stderr
+
+
+def test_a_host_that_takes_no_connection_is_not_told_as_slow(pool: Path) -> None:
+    with socket.socket() as silent, contextlib.ExitStack() as waiting:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(4):  # more than wait to be accepted: whoever comes is not answered
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(silent.getsockname())
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        options = ["--judge-url", url, "--judge-model", "m", "--timeout", 1, "--max-retries", 0]
+        said = gip("score", pool, *options, code=5).stderr.decode()
+    assert said.count(f"{url}: no connection yet (") == 1
+    assert "slow" not in said
 
 
 def test_a_server_that_is_not_there_is_told_once_before_the_retries(pool: Path) -> None:

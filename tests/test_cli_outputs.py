@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,35 @@ def test_a_pipe_is_no_two_inputs(option: str, pool: Path) -> None:
     with pool.open("rb") as rows:
         assert process(*command, "-", stdin=rows).returncode == 2
         assert process(*command, pool, stdin=rows).returncode in (0, 3)  # it is no pipe
+
+
+def test_what_other_selections_receipts_name_is_not_read(pool: Path) -> None:
+    """A pipe that two of them name is read once: the first receipt's measures all."""
+    given, small = write_rows(pool.with_name("given.jsonl"), ["row 4"]), []
+    for k in (3, 4):
+        small.append(pool.with_name(f"{k}.jsonl"))
+        process("select", pool, "-k", k, "--given", "-", "-o", small[-1], input=given.read_bytes())
+    done = process("compare", *small, "--pool", pool, input=given.read_bytes())
+    assert (done.returncode, len(done.stdout.splitlines()) > 2) == (0, True)
+    done = process("compare", *small, "--pool", "-", "-e", pool.with_suffix(".npy"), input=b"")
+    told = f"-: two inputs from one pipe; {small[0].with_suffix('.receipt.json')} names it, too"
+    assert (done.returncode, error_of(done)) == (2, f"{told}: use files")
+
+
+def test_a_pipe_that_does_not_wait_is_read_to_its_end(pool: Path) -> None:
+    lines = pool.read_bytes().splitlines(keepends=True)
+    read, written = os.pipe()
+    os.set_blocking(read, False)  # as children of node have it
+    command = [GIP, "score", "-", "--metadata", "up=up"]
+    with subprocess.Popen(command, stdin=read, stdout=subprocess.PIPE) as run:
+        os.close(read)
+        for line in lines:
+            os.write(written, line)
+            time.sleep(0.05)
+        os.close(written)
+        assert run.stdout is not None
+        assert len(run.stdout.read().splitlines()) == len(lines)
+    assert run.returncode == 0
 
 
 def test_a_hyphen_is_standard_output_for_every_file(pool: Path) -> None:

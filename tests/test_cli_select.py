@@ -262,7 +262,8 @@ def test_fields_that_hold_nothing_are_told(gip: Gip, pool: Path, out: Path) -> N
     for options in ((), groups):
         run = gip(*command, "--tokens", 200, "--token-field", "length", *options)
         assert run.code == 2
-        assert run.error.startswith("--tokens: every row that can be picked has 0; say where")
+        told = "--tokens: every row that can be picked has 0 tokens in field 'length'; say where"
+        assert run.error.startswith(told)
     run = gip(*command, "--group-field", "lang", "--per-group", 1)
     assert (run.code, "no row has a value in field 'lang'; fields here: text" in run.error) == (
         2, True,

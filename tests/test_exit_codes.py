@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -156,10 +157,22 @@ def test_141_the_reader_went_away(pool: Path, tmp_path: Path) -> None:
     named = f"head -n 1 {fifo} & {score} -o {fifo}"
     run = subprocess.run(["bash", "-c", named], capture_output=True)
     assert (run.returncode, run.stderr, run.stdout.count(b"\n")) == (141, b"", 1)
-    for command in (score, f"{GIP} --help"):
-        run = subprocess.run(
-            ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True
-        )
-        assert run.stderr == b""
-        assert run.stdout.count(b"\n") == 1
-        assert run.returncode == 141
+    piped = f"{score} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", piped], capture_output=True)
+    assert (run.returncode, run.stderr, run.stdout.count(b"\n")) == (141, b"", 1)
+    read, written = os.pipe()
+    os.close(read)  # the help is short: a reader could go away too late
+    run = subprocess.run([GIP, "--help"], stdout=written, stderr=subprocess.PIPE)
+    os.close(written)
+    assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_a_library_that_ends_the_process_is_heard(pool: Path, tmp_path: Path) -> None:
+    """It is no reader that went away."""
+    (tmp_path / "threadpoolctl.py").write_text("import sys; sys.exit('no licence')")
+    run = subprocess.run(
+        [sys.executable, "-c", "from gip_cli.cli import main; main()", "select", pool, "-k", "3"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+    )
+    assert (run.returncode, run.stderr) == (1, b"no licence\n")

@@ -66,6 +66,15 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
         "s\nq\na\nt", "s\nq\nt", "a",
     ),
     ("qa", {"question": "q", "answer": [{"role": "gpt", "content": "a"}]}, "q\na", "q", "a"),
+    (
+        "qa",
+        {
+            "system": "s",
+            "prompt": messages(("user", "q"))["messages"],
+            "completion": messages(("assistant", "a"))["messages"],
+        },
+        "s\nq\na", "s\nq", "a",
+    ),
     ("messages", messages(("user", "q"), ("assistant", "a")), "q\na", "q", "a"),
     (
         "messages",

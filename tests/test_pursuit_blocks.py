@@ -18,6 +18,7 @@ from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.trial import try_out
 from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, verify
 from tests import reference
 from tests.pools import POOLS, duplicated, random, self_query
@@ -202,6 +203,20 @@ def test_gains_that_float32_cannot_tell_from_nothing_are_told_apart_from_the_fir
     assert got.indices.tolist() == [best]
 
 
+@pytest.mark.parametrize("price", [None, [1e-3, 1.0, 1.0]])
+def test_a_trial_knows_gains_from_rounding_as_pools_do(price, team):
+    """Each of two rows gains less than rounding at its own noise; the third, at its, more."""
+    F = np.eye(3)
+    belief = Projection(np.diag([5e-17, 4e-17, 1.0]), team)
+    noise = np.array([1.0, 1.0, 1e18])
+    prices = None if price is None else np.array(price)
+    pool = Pool(Source(F), noise, prices, belief.state(F))
+    assert belief.gain(pool.state, noise).argmax() == 0
+    hot, _ = pool.hottest(belief, 3)
+    assert hot.tolist() == [2]
+    assert try_out(pool, belief, None, 3, None).tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("pursuit", "precision", "s2"),
     [
@@ -247,10 +262,8 @@ def test_rates_are_off_by_no_more_than_is_allowed_for(pursuit, precision, s2, te
 def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drift, can_tell, team):
     """A margin of four times the drift: 8e-5 is within the widest, 1.2e-4 is not."""
     F = random(np.random.default_rng(19), m=400, d=24).astype(np.float32)
-    belief, noise = (
-        Projection(self_query(F), team),
-        np.full(len(F), 1e3),
-    )  # so that rates hardly fall
+    belief = Projection(self_query(F), team)
+    noise = np.full(len(F), 1e3)  # so that rates hardly fall
     picks, _ = plain(F, 8, self_query(F), 1e3)
     proposal = observe(
         Pool(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -334,30 +335,27 @@ def test_a_second_run_waits_for_the_first_and_then_finds_its_work_done(tmp_path:
     assert len(files_of(tmp_path)) == 4
 
 
+@pytest.mark.parametrize("texts", [TEXTS[40:100], TEXTS[:40]], ids=["other rows", "other model"])
 def test_whoever_reads_a_store_that_is_being_replaced_finds_the_old_or_the_new(
-    tmp_path: Path,
+    texts: list[str], tmp_path: Path
 ) -> None:
-    stores = {"toy": TEXTS[:40], "other": TEXTS[40:100]}
+    stores = {"toy": TEXTS[:40], "other": texts}
     target = tmp_path / "pool.npy"
     pools = {name: write_rows(tmp_path / f"{name}.jsonl", texts) for name, texts in stores.items()}
     embed(pools["toy"], target)
-    done = threading.Event()
 
     def replace_it() -> None:
         for name in ["other", "toy"] * 20:
             embed(pools[name], target, ToyEncoder(name))
-        done.set()
 
-    thread = threading.Thread(target=replace_it)
-    thread.start()
-    try:
-        while not done.is_set():
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(replace_it)
+        while not writing.done():
             store = open_embeddings(target)
             model = ToyEncoder(store.settings.card.model)
             first = model.vector(stores[model.card.model][0])
             np.testing.assert_array_equal(store.vectors[0], first)
-    finally:
-        thread.join()
+        writing.result()
 
 
 def test_a_lock_left_by_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:

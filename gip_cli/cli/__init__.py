@@ -146,8 +146,12 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))
         return fail(message, 2) if message else 2  # without arguments the help has been shown
-    except (BrokenPipeError, SystemExit):  # `| head` has what it wanted; typer makes it the latter
+    except BrokenPipeError:  # `| head` has what it wanted
         return 141
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # as typer tells of it
+            return 141
+        raise
     except OSError as error:
         return fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
     except MemoryError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gip_cli.cli.console import note
-from gip_cli.cli.options import tell_skipped
+from gip_cli.cli.options import check_inputs, tell_skipped
 from gip_cli.errors import UsageError
 from gip_cli.rows import BadRows, RowFile
 
@@ -53,13 +54,23 @@ def opened(
     *,
     skip_bad: bool,
 ) -> Iterator[Case]:
-    """The case of these selections; whatever its figures depend on is told on stderr."""
+    """The case of these selections; whatever its figures depend on is told on stderr.
+
+    Raises
+    ------
+    UsageError
+        A selection is given twice, or one pipe is to be read twice.
+    """
     from gip_cli.cli.sources import embeddings_for, pool_of
     from gip_cli.report.case import open_case
     from gip_cli.report.selections import read_selection
 
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
+    check_inputs(pool, *selections)
+    if first := next((one for one in receipts if one), None):
+        named = chain(*first.files.values())
+        check_inputs(pool, *selections, *named, remedy=f"{first.path} names it, too: use files")
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
     with (
         RowFile(pool, bad, reread=True) as rows,

@@ -60,13 +60,13 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows, and co
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
-    """Refuse, before any work, what a command cannot or must not write, or cannot read.
+    """Refuse, before any work, what a command cannot or must not write.
 
     Raises
     ------
     UsageError
         Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
-        such directory; a pipe that is to be read twice.
+        such directory.
     StorageError
         A file that is write-protected.
     """
@@ -76,7 +76,6 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
-    _refuse_read_twice(sources)
     for path in written:
         refuse_same(path, *sources)
         if path != "-" and (store := store_with(writable(path))):
@@ -109,17 +108,16 @@ def refuse_same(output: str, *sources: str) -> None:
         raise UsageError("output and input are the same file", "choose another", path=output)
 
 
-def _refuse_read_twice(sources: list[str]) -> None:
+def check_inputs(*read: str, remedy: str = "save one to a file") -> None:
     """Refuse standard input, or another pipe, for two inputs: the second would find it empty."""
     streams = set()
-    for path in sources:
-        with suppress(OSError):
-            status = os.fstat(0) if path == "-" else Path(path).stat()
-            if path == "-" or stat.S_ISFIFO(status.st_mode):
-                stream = status.st_dev, status.st_ino
-                if stream in streams:
-                    raise UsageError("two inputs from one pipe", "save one to a file", path=path)
-                streams.add(stream)
+    for path in read:
+        status = _status(path, 0)
+        if status and (path == "-" or stat.S_ISFIFO(status.st_mode)):
+            stream = status.st_dev, status.st_ino
+            if stream in streams:
+                raise UsageError("two inputs from one pipe", remedy, path=path)
+            streams.add(stream)
 
 
 def same_file(output: str, source: str) -> bool:
@@ -130,9 +128,14 @@ def same_file(output: str, source: str) -> bool:
 
 def _regular_file(path: str, stream: int) -> os.stat_result | None:
     """What the system knows of a regular file, or of the one that a standard stream is."""
+    status = _status(path, stream)
+    return status if status and stat.S_ISREG(status.st_mode) else None
+
+
+def _status(path: str, stream: int) -> os.stat_result | None:
+    """What the system knows of a file, ``-`` being a standard stream."""
     with suppress(OSError):
-        status = os.fstat(stream) if path == "-" else Path(path).stat()
-        return status if stat.S_ISREG(status.st_mode) else None
+        return os.fstat(stream) if path == "-" else Path(path).stat()
     return None
 
 

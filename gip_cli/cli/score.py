@@ -20,6 +20,7 @@ from gip_cli.cli.options import (
     Quiet,
     SkipBad,
     TextFields,
+    check_inputs,
     check_outputs,
     tell_skipped,
     writing,
@@ -89,7 +90,9 @@ def score(
             f"{min(twice)} is a signal of --metadata and the judge's",
             "give the former another name",
         )
-    check_outputs(output, read=[input, *([asked.rubric] if asked.rubric else [])])
+    inputs = [input, *([asked.rubric] if asked.rubric else [])]
+    check_inputs(*inputs)
+    check_outputs(output, read=inputs)
     bad = BadRows(skip=skip_bad)
     lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ import orjson
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.interruption import put_off
-from gip_cli.cli.options import check_outputs, tell_skipped, writing
+from gip_cli.cli.options import check_inputs, check_outputs, tell_skipped, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -58,7 +58,9 @@ def run(
         "exclude": rows.exclude or [],
     }
     shares = [groups.group_share] if groups.group_share else []
-    check_outputs(*output.written, read=[input, *chain(*read.values()), *shares])
+    inputs = [input, *chain(*read.values()), *shares]
+    check_inputs(*inputs)
+    check_outputs(*output.written, read=inputs)
     tell = (lambda text: None) if output.check else note
     bad = BadRows(skip=skip_bad)
     grouping = plan.grouping

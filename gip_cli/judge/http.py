@@ -27,6 +27,7 @@ from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
+_CONNECT = 30.0  # seconds at most, and half an attempt's: a host that is silent is not a slow one
 _ANSWERED = (
     httpx2.DecodingError,
     httpx2.RemoteProtocolError,
@@ -193,7 +194,7 @@ class Http:
         self.client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,
-            timeout=timeout,
+            timeout=httpx2.Timeout(timeout, connect=min(timeout / 2, _CONNECT)),
             max_retries=max_retries,
             http_client=_Client(timeout, limiter, trouble),
         )

@@ -145,10 +145,11 @@ class LocalProjection:
 
     def pick(self, i: int) -> Floats:
         """Update all rows for the pick of row `i`; the column a (p,) of that pick."""
-        done, self.done = 2 * self.done, self.done + 1
+        rows = 2 * self.done
+        self.done += 1
         spread, theta = self.spread[i], self.n[i] / self.spread[i]
-        past, mix, work = self.steps[:done], self.mix[:, :done], self.work
-        step = self.steps[done : done + 2]
+        past, mix, work = self.steps[:rows], self.mix[:, :rows], self.work
+        step = self.steps[rows : rows + 2]
         if self.deflate:
             mix[0, 0::2] = past[0::2, i]
         mix[1, 0::2] = past[1::2, i]

@@ -61,7 +61,7 @@ class Team:
         self.halve(work, len(A), A.shape[1] * out.nbytes)
         return out
 
-    def halve(self, work: Callable[[slice], None], n: int, size: float) -> None:
+    def halve(self, work: Callable[[slice], None], n: int, terms: float) -> None:
         """Call `work(rows)` for both halves of n rows, side by side, or for all if there is little.
 
         How rows are parted does not depend on how many workers there are, and so neither does
@@ -69,11 +69,11 @@ class Team:
 
         Parameters
         ----------
-        size : float
-            Bytes of terms in the products with all rows.
+        terms : float
+            Bytes of terms in a product with all rows.
         """
         halves = slice(n // 2), slice(n // 2, n)
-        if size < LEAST_WORK:
+        if terms < LEAST_WORK:
             work(slice(n))
         elif self.size == 1:
             work(halves[0])
