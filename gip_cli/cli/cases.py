@@ -67,16 +67,16 @@ def opened(
 
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
+    told = [one for one in receipts if one]
     check_inputs(pool, *selections)
-    if first := next((one for one in receipts if one), None):
-        named = chain(*first.files.values())
-        check_inputs(pool, *selections, *named, remedy=f"{first.path} names it, too: use files")
+    if told:  # the first is what all are measured by
+        named = chain(*told[0].files.values())
+        check_inputs(pool, *selections, *named, remedy=f"{told[0].path} names it, too: use files")
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
     with (
         RowFile(pool, bad, reread=True) as rows,
         embeddings_for(rows, pool, embeddings, format, text_fields or ()) as (store, _),
     ):
-        told = [one for one in receipts if one]
         grouped = group_fields or [
             one.options["group_field"] for one in told if "group_field" in one.options
         ]

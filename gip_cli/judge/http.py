@@ -120,7 +120,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
     def __init__(
         self, seconds: float, limiter: AsyncLimiter | None, trouble: Callable[[str], None]
     ) -> None:
-        super().__init__(timeout=seconds)
+        super().__init__()
         self._trouble, self._told = trouble, set[str]()
         self._seconds = seconds
         self._limiter = limiter

@@ -66,6 +66,7 @@ class Greedy:
         is_exact = self.largest is None
         rounding = self.rounding(pool, belief.objective, proposal.block) if proposal else 0.0
         margin = max(drafter.margin, ROUNDINGS * rounding)
+        # Of one rounding: a margin of four at WIDEST costs less than working states out anew.
         can_tell = max(drafter.margin, rounding) <= WIDEST or (
             is_exact and pool.dtype is np.float64
         )

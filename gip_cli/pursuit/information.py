@@ -29,25 +29,25 @@ class Information:
     """
 
     def __init__(self, K: Array, team: Team) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K), team)
+        self.K, self.team = K, team
+        # The second knows Q^T z; there is none where Q spans R^d.
+        self.posteriors = [Posterior.prior(len(K), team)]
         energy, directions = np.linalg.eigh(K)
         told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
-        self.told = None
         if told.shape[1] < len(K):
-            self.told = Posterior(np.eye(len(K)) - told @ told.T, team)
-        self.cancels = self.told is not None
-        self.groups = self.states = 1 if self.told is None else 2
+            self.posteriors.append(Posterior(np.eye(len(K)) - told @ told.T, team))
+        self.groups = self.states = len(self.posteriors)
+        self.cancels = self.states == 2
         self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]
 
     def copy(self) -> Information:
         other = copy(self)
-        other.posterior, other.told = copy(self.posterior), copy(self.told)
+        other.posteriors = [copy(posterior) for posterior in self.posteriors]
         return other
 
     def observe(self, X: Array, noise: Array) -> Columns:
-        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
         vectors, variances = [], []
-        for posterior in posteriors:
+        for posterior in self.posteriors:
             U, spread = posterior.observe(X, noise)
             vectors.append(U)
             # Not spread - noise: beside a large noise nothing would be left of v.
@@ -57,8 +57,7 @@ class Information:
         return Columns(np.stack(vectors), excess(state, state, noise), energy)
 
     def state(self, X: Floats) -> Floats:
-        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
-        return np.stack([posterior.variances(X) for posterior in posteriors])
+        return np.stack([posterior.variances(X) for posterior in self.posteriors])
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
         return excess(state, state, noise)
@@ -69,14 +68,13 @@ class Information:
         return bound
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:
-        posteriors = [self.posterior] if self.told is None else [self.posterior, self.told]
-        grams = np.empty((len(posteriors), len(X), len(X)), X.dtype)
+        grams = np.empty((self.states, len(X), len(X)), X.dtype)
 
         def work(half: slice) -> None:
-            for posterior, gram in zip(posteriors, grams, strict=True):
+            for posterior, gram in zip(self.posteriors, grams, strict=True):
                 np.matmul(posterior.smoothed(X[half]), X.T, out=gram[half])
 
-        self.posterior.team.halve(work, len(X), X.shape[1] * X.nbytes)
+        self.team.halve(work, len(X), X.shape[1] * X.nbytes)
         return LocalInformation(grams, state, noise, picks)
 
 

@@ -48,7 +48,8 @@ class Projection:
         UK = self.team.product(U, self.K)
         S = UK @ U.T
         theta = np.diagonal(S).copy()
-        vectors = np.stack([U, U])
+        vectors = np.empty((2, *U.shape))
+        vectors[0] = U
         self.team.product(2 * UK, self.posterior.Sigma, out=vectors[1])
         vectors[1] += (2 * np.triu(S) - np.diag(theta)) @ U
         return Columns(vectors, theta, theta)
