@@ -43,13 +43,16 @@ def test_torch_keeps_the_constraints():
     assert on_device.duplicates == host.duplicates > 0
 
 
-def test_torch_with_scores_and_blocks_smaller_than_the_pool(monkeypatch):
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_torch_with_scores_and_blocks_smaller_than_the_pool(monkeypatch, dtype):
     monkeypatch.setattr("gip_cli.pursuit.device.BLOCK_BYTES", 1 << 18)
     rng = np.random.default_rng(2)
-    F, scores = random(rng, m=1000), rng.uniform(0, 1, (1000, 3))
+    F, scores = random(rng, m=1000).astype(dtype), rng.uniform(0, 1, (1000, 3))
     options = {"pursuit": "residual", "scores": scores, "noise": 1.0}
     host, on_device = select(F, 100, **options), select(F, 100, device="torch-cpu", **options)
     np.testing.assert_array_equal(on_device.indices, host.indices)
+    # Scores in half precision would give the same picks, each by working all states out anew.
+    assert on_device.diagnostics.refreshes == host.diagnostics.refreshes
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -50,6 +50,8 @@ def torch_device(name: str) -> Any:
 class DeviceRows:
     """All rows of a pool on a device, block by block, in the precision that they are given in.
 
+    With scores beside them, in float32 at least: half precision would round those off.
+
     Parameters
     ----------
     source : Source
@@ -63,10 +65,13 @@ class DeviceRows:
         self.device = device
         self.size = BLOCK_BYTES // (4 * groups * STRETCH * LONGEST)
         m, D = source.shape
+        dtype = source.embeddings.dtype
+        if source.extra is not None:
+            dtype = np.result_type(dtype, np.float32)
         self.blocks = []
         for start in range(0, m, self.size):
             rows = slice(start, min(start + self.size, m))
-            block = source.block(rows, np.empty((rows.stop - start, D), source.embeddings.dtype))
+            block = source.block(rows, np.empty((rows.stop - start, D), dtype))
             # torch takes no read-only memory, which a memory map is.
             self.blocks.append(self.put(block if block.flags.writeable else block.copy()))
 
