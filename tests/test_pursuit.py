@@ -138,7 +138,9 @@ def test_read_only_memory_maps_and_half_precision(tmp_path):
     np.save(tmp_path / "F.npy", F)
     mapped = np.load(tmp_path / "F.npy", mmap_mode="r")
     want = select(F.astype(np.float64), 80, noise=1.0)
-    for rows in (mapped, F, F.astype(np.float32), np.asfortranarray(F), F[::-1][::-1]):
+    matrix = np.ndarray.view(F.astype(np.float32), np.matrix)  # whose rows stay two-dimensional
+    masked = np.ma.masked_array(F, mask=False)
+    for rows in (mapped, F, matrix, masked, np.asfortranarray(F), F[::-1][::-1]):
         np.testing.assert_array_equal(select(rows, 80, noise=1.0).indices, want.indices)
 
 
@@ -191,10 +193,10 @@ def test_what_given_rows_have_captured_may_be_enough():
     assert (len(got.indices), got.stopped) == (0, "captured")
 
 
-@pytest.mark.parametrize("w", [1e-9, 1e-160])
-def test_rows_of_the_smallest_weights_are_picked_best_first(w):
+@pytest.mark.parametrize(("w", "noise"), [(1e-9, 1.0), (1e-160, 1.0), (1e-200, "auto")])
+def test_rows_of_the_smallest_weights_are_picked_best_first(w, noise):
     weights = np.array([0.1, 0.3, 1.0, 0.5]) * w
-    got = select(np.ones((4, 1)), 4, noise=1.0, weights=weights)
+    got = select(np.ones((4, 1)), 4, noise=noise, weights=weights)
     assert got.indices.tolist() == ([2, 3, 1, 0] if w > 1e-10 else [0, 1, 2, 3])
     assert np.all(got.gains > 0)
 
@@ -266,6 +268,8 @@ def test_effective_rank_of_known_spectra():
         ({"embeddings": np.array([[1.0, 0], [np.nan, 1]]), "query": np.eye(2)}, "row 1"),
         ({"embeddings": np.array([[1.0, 0], [0, 1], [np.inf, 1]])}, "row 2"),
         ({"embeddings": np.zeros((3, 2))}, "energy"),
+        ({"embeddings": np.ma.masked_equal(np.eye(3), 0)}, "embeddings must not be masked"),
+        ({"weights": np.ma.masked_equal([1.0, 0.5, 1.0], 0.5)}, "weights must not be masked"),
         ({"k": 0}, "at least 1"),
         ({"k": 2.5}, "whole number"),
         ({"k": True}, "whole number"),
@@ -285,7 +289,7 @@ def test_effective_rank_of_known_spectra():
         ({"given": np.eye(3)}, "given"),
         ({"given_weights": [1.0]}, "given"),
         ({"given": np.eye(2), "given_weights": [1.0, np.nan]}, "given_weights"),
-        ({"price": [1.0, 2.0, 0.0]}, "price"),
+        ({"price": [1.0, 2.0, 0.0], "embeddings": np.full((3, 2), np.nan)}, "price"),  # at once
         ({"price": [1.0, 2.0, 1e21]}, "price"),
         ({"max_cosine": 1.5}, "max_cosine"),
         ({"stop_at": 1.0}, "stop_at"),

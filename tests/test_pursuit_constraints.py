@@ -83,6 +83,23 @@ def test_constrained_picks_equal_the_oracle(pursuit, pool, noise, constraint):
     assert got.stopped == ("budget" if constraint == "price" else "exhausted")
 
 
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_rows_that_may_be_picked_can_be_said_as_any_numbers(kind):
+    class Odd(Budget):
+        def pickable(self):
+            return kind([int(one) for one in super().pickable()])
+
+        def take(self, row):
+            return []
+
+        def copy(self):
+            return self
+
+    F, odd = random(np.random.default_rng(0)), np.arange(150) % 2
+    got = select(F, 150, rules=Odd(odd, 0, np.zeros(150, int), np.array([1])))
+    np.testing.assert_array_equal(np.sort(got.indices), np.flatnonzero(odd == 0))
+
+
 def test_rules_are_kept_and_left_as_they_were():
     rng = np.random.default_rng(0)
     F, costs = random(rng), rng.integers(1, 30, 150).astype(float)

@@ -21,7 +21,8 @@ def rows(embeddings: Floats) -> Floats:
         raise ValueError(f"embeddings must be float16, float32 or float64, not {embeddings.dtype}")
     if 0 in embeddings.shape:
         raise ValueError(f"embeddings must have rows and columns, not shape {embeddings.shape}")
-    return embeddings
+    _unmasked("embeddings", embeddings)
+    return np.asarray(embeddings)  # products of np.matrix and the like are something else
 
 
 def budget(k: int) -> int:
@@ -30,9 +31,21 @@ def budget(k: int) -> int:
     return int(k)
 
 
+def _unmasked(name: str, values: ArrayLike) -> None:
+    """Refuse masked values: a plain array of them would hold whatever lies below the mask."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must not be masked")
+
+
+def numbers(name: str, values: ArrayLike) -> Array:
+    """A copy in float64."""
+    _unmasked(name, values)
+    return np.array(values, dtype=np.float64)
+
+
 def vector(name: str, values: ArrayLike, length: int) -> Array:
     """A copy of (length,) numbers."""
-    array = np.array(values, dtype=np.float64)
+    array = numbers(name, values)
     if array.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},), not {array.shape}")
     return array
@@ -68,7 +81,7 @@ def finite(squares: Array) -> None:
 
 def query(values: ArrayLike, d: int) -> Array:
     """A copy, made exactly symmetric and of unit trace."""
-    K = np.array(values, dtype=np.float64)
+    K = numbers("query", values)
     if K.shape != (d, d):
         raise ValueError(f"query must have shape ({d}, {d}) like the embeddings, not {K.shape}")
     trace = np.trace(K)
@@ -87,9 +100,13 @@ def query(values: ArrayLike, d: int) -> Array:
 
 
 def least_noise(weights: ArrayLike) -> float:
-    """Least noise variance beside weights (m,), by the largest; NaN ones do not count."""
+    """Least noise variance beside weights (m,), by the largest; NaN ones do not count.
+
+    Never so small that a weight's noise, s2 / w^2, could be 0 / 0.
+    """
     w = np.asarray(weights, dtype=np.float64)
-    return LEAST_NOISE * (float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0) ** 2
+    largest = float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0
+    return max(LEAST_NOISE * largest**2, MOST_NOISE * np.finfo(np.float64).tiny)
 
 
 def noise(s2: float, weights: ArrayLike) -> float:
@@ -100,7 +117,7 @@ def noise(s2: float, weights: ArrayLike) -> float:
 
 
 def scores(values: ArrayLike, length: int) -> Array:
-    C = np.array(values, dtype=np.float64)
+    C = numbers("scores", values)
     if C.ndim != 2 or len(C) != length or not C.shape[1] or not np.all(np.isfinite(C)):
         raise ValueError(f"scores must be finite and have shape ({length}, q), not {C.shape}")
     return C
@@ -111,7 +128,7 @@ def given(embeddings: ArrayLike | None, values: ArrayLike | None, d: int) -> tup
         if values is not None:
             raise ValueError("given_weights go with given")
         return np.empty((0, d)), np.empty(0)
-    G = np.array(embeddings, dtype=np.float64)
+    G = numbers("given", embeddings)
     if G.ndim != 2 or G.shape[1] != d or not np.all(np.isfinite(G)):
         raise ValueError(f"given must be finite and have shape (g, {d}), not {G.shape}")
     w = weights(values, len(G), "given_weights")

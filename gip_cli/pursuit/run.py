@@ -51,7 +51,7 @@ class Problem:
         What gains are measured in, so that neither they nor rounding have a scale.
     k : int
         Most picks.
-    given, given_noise : (g, D), (g,)
+    given, given_noise : (g, d), (g,)
         Picks made before.
     rules, price, max_cosine, stop_at
         As for `select`.

@@ -110,13 +110,16 @@ def select(
     w = check.weights(weights, m)
     if rules is not None:
         rules = rules.copy()
-        w[~rules.pickable()] = np.nan
+        w = np.where(rules.pickable(), w, np.nan)
     if pursuit != "residual" and (scores is not None or signed):
         raise ValueError("scores and signed are for pursuit='residual'")
     if pursuit == "residual" and given is not None:
         raise ValueError("given is not defined for pursuit='residual'")
     k = check.budget(k)
     G, given_w = check.given(given, given_weights, d)
+    price = check.price(price, m)
+    max_cosine = check.share("max_cosine", max_cosine, -1.0, 1.0)
+    stop_at = check.share("stop_at", stop_at, 0.0, 1.0)
     with Team() as team:
         source = Source(rows)
         if query is None:
@@ -166,10 +169,10 @@ def select(
                 given=G,
                 given_noise=s2 / np.square(np.maximum(given_w, least)),
                 rules=rules,
-                price=check.price(price, m),
-                max_cosine=check.share("max_cosine", max_cosine, -1.0, 1.0),
+                price=price,
+                max_cosine=max_cosine,
                 fill=pursuit != "residual" or signed,
-                stop_at=check.share("stop_at", stop_at, 0.0, 1.0),
+                stop_at=stop_at,
             ),
             team,
             device,
