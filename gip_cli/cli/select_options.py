@@ -107,12 +107,15 @@ class QueryOptions:
             raise UsageError(f"{self.for_signals} and --no-signals exclude each other")
         if self.target_weight is not None and not self.target:
             raise UsageError("--target-weight goes with --target")
+        said = {
+            "self_weight": self.self_weight,
+            "signal_weight": self.signal_weight,
+            "target_weight": self.target_weight,
+            "quality_power": self.quality_power,
+        }
         return Sources(
-            signals=() if self.no_signals else tuple(self.signal) if self.signal else None,
-            self_weight=self.self_weight,
-            signal_weight=self.signal_weight,
-            target_weight=1.0 if self.target_weight is None else self.target_weight,
-            quality_power=2.0 if self.quality_power is None else self.quality_power,
+            () if self.no_signals else tuple(self.signal) if self.signal else None,
+            **{name: number for name, number in said.items() if number is not None},
         )
 
     @property

@@ -44,7 +44,7 @@ def options_said(
     for options in (budget, query, groups, rows):
         for one in fields(options):
             value = getattr(options, one.name)
-            if one.name not in said | dict.fromkeys(elsewhere) and value != one.default:
+            if one.name not in said.keys() | elsewhere and value != one.default:
                 said[one.name] = value
     said |= {name: True for name in ("annotate", "keep_signals") if getattr(output, name)}
     return {name: _told(value) for name, value in said.items()}
@@ -77,6 +77,8 @@ def plan_of(
         device=str(rows.device),
         grouping=groups.grouping(),
         dedup_threshold=rows.dedup_threshold,
-        exclude_threshold=0.9 if rows.exclude_threshold is None else rows.exclude_threshold,
+        exclude_threshold=Plan.exclude_threshold
+        if rows.exclude_threshold is None
+        else rows.exclude_threshold,
         skip_bad=skip_bad,
     )

@@ -25,7 +25,7 @@ WIDEST = 1e-4
 # Several roundings add up: rivals of which few picks leave hardly anything were seen to be off by
 # 2.8 times what one makes.
 ROUNDINGS = 4
-SHORTER = 8  # times, that a block is where its rates are too inexact
+SHORTER = 8  # a block whose rates are too inexact is tried again with so many times fewer picks
 
 
 @dataclass(slots=True)
@@ -35,7 +35,9 @@ class Greedy:
     Attributes
     ----------
     sweep : callable
-        Sweeps the whole pool.
+        Sweeps the whole pool, wherever it lies.
+    host : Sweeper
+        Works states out anew, which takes float64.
     waste : float
         What inexact rates have cost since states were last worked out, in units of that work.
     since : int
@@ -45,6 +47,8 @@ class Greedy:
         is rounded beside that. None while states are as they were worked out in float64.
     spread : float
         Largest |f|^2 / noise of a row, which bounds v / noise.
+    near_ties, refreshes, seconds
+        As in `Diagnostics`.
     """
 
     drafter: Drafter

@@ -34,7 +34,8 @@ class Contest:
         Ascending rows that the block closes, its picks among them, and the first pick of the
         block that each can no longer be; rows that are too near to a pick are not among them.
     last : int
-        The first pick that is known to be beaten beyond doubt: those after it do not count.
+        The first pick that is known to be beaten beyond doubt: those after it do not count. Workers
+        set it side by side; where one's is lost, more hits are kept, never fewer.
     """
 
     rates: Array

@@ -19,9 +19,8 @@ from gip_cli.pursuit.plan import Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
-NEAR = (
-    1e-4  # among these the same row may be, rounded otherwise: a block may leave little of a rate
-)
+# Within it the same row may be, rounded otherwise: a block may leave little of a rate.
+NEAR = 1e-4
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
 
