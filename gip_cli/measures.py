@@ -104,9 +104,9 @@ def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Matr
     """
     pairs, cosines = np.empty((0, 2), dtype=np.int64), np.empty(0)
     for low in range(0, len(picks), _BLOCK):
-        ours = vectors[picks[low : low + _BLOCK]].astype(np.float32)
+        ours = _normalised(vectors[picks[low : low + _BLOCK]])
         for high in range(low, len(picks), _BLOCK):
-            near = ours @ vectors[picks[high : high + _BLOCK]].astype(np.float32).T
+            near = ours @ _normalised(vectors[picks[high : high + _BLOCK]]).T
             if high == low:
                 near[np.tril_indices(len(near))] = -np.inf
             at = np.argpartition(near, -min(count, near.size), axis=None)[-count:]

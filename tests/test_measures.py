@@ -88,6 +88,7 @@ def test_rows_of_half_precision_are_as_close_as_their_directions_are() -> None:
     np.testing.assert_allclose(closest(half, half)[1], 1, atol=1e-6)
     twice = np.concatenate([half, half])
     np.testing.assert_allclose(nearest_cosines(twice, np.arange(len(twice))), 1, atol=1e-6)
+    np.testing.assert_allclose(closest_pairs(twice, np.arange(len(twice)), 90)[1], 1, atol=1e-6)
     nothing = np.zeros((2, D), np.float16)
     assert closest(nothing, half)[1].tolist() == [0, 0]
 

@@ -75,14 +75,7 @@ def test_residual_pursues_the_signals_themselves(pool: Pool) -> None:
 def test_residual_of_another_query_is_defined_and_knows_no_rows_given(
     pool: Pool, tmp_path: Path
 ) -> None:
-    plan = Plan(
-        Budget(rows=4),
-        Sources(
-            (),
-        ),
-        noise=0.8,
-        pursuit="residual",
-    )
+    plan = Plan(Budget(rows=4), Sources(()), noise=0.8, pursuit="residual")
     assert len(pose(*pool, plan).solve().indices) == 4
     (tmp_path / "given").write_bytes((tmp_path / "pool").read_bytes().splitlines()[0])
     with pytest.raises(UsageError, match="given is not defined for pursuit='residual'"):
