@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they have one name and one meaning."""
+"""Options that several commands share, with one name and one meaning, and the files they name."""
 
 from __future__ import annotations
 
