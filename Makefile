@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH := .venv/bench
 
-.PHONY: install demo test test-slow test-llm fuzz check format bench bench-large bench-cuda clean
+.PHONY: install demo test test-slow test-llm test-oldest fuzz check format bench bench-large bench-cuda clean
 
 install: $(INSTALLED)
 
@@ -38,6 +38,16 @@ test-slow: $(INSTALLED)
 test-llm: $(INSTALLED)
 	$(BIN)/pip install --quiet -c .ci/constraints.txt --group llm
 	$(BIN)/python -m pytest -m llm
+
+# With the least versions that pyproject.toml allows, in an environment of their own.
+test-oldest:
+	mkdir -p build
+	grep -oE '"[a-z0-9-]+>=[0-9.]+' pyproject.toml | sed 's/"//; s/>=/==/' > build/oldest.txt
+	grep '^torch==' .ci/constraints.txt >> build/oldest.txt
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/pip install --quiet --upgrade 'pip>=25.1'
+	build/oldest/bin/pip install --quiet -c build/oldest.txt -e '.[offline,judge,report]' --group dev
+	PATH=$(CURDIR)/build/oldest/bin:$$PATH build/oldest/bin/python -m pytest -n auto --dist loadfile
 
 fuzz: $(INSTALLED)
 	GIP_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py

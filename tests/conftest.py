@@ -11,8 +11,8 @@ from hypothesis import settings
 # The model's threads sleep while they wait: the other worker of `pytest -n` wants the processor.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# The same examples in every run: a run that fails must not depend on luck.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples in every run, and no deadline: a run that fails must not depend on luck.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parent.parent

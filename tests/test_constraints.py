@@ -260,8 +260,9 @@ def check_constraints(problem: Problem, selection: Selection, case: Case) -> Non
     if plan.budget.tokens:
         assert sum(len(text.split()) for text in texts) <= plan.budget.tokens
     if plan.budget.captured and selection.stopped == "captured":
-        assert selection.captured[-1] >= plan.budget.captured
-        assert len(picks) == 1 or selection.captured[-2] < plan.budget.captured
+        reached = [selection.captured_given, *selection.captured]  # given rows alone may do
+        assert reached[-1] >= plan.budget.captured
+        assert len(reached) == 1 or reached[-2] < plan.budget.captured
     if quotas := problem.limits.quotas:
         spent = quotas.spent(picks)
         assert np.all(spent <= quotas.limits)
@@ -275,7 +276,7 @@ def check_constraints(problem: Problem, selection: Selection, case: Case) -> Non
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6))
 def test_a_pair_of_constraints_holds_and_the_picks_are_the_greedy_ones(
     pair: tuple[str, str], seed: int
@@ -290,7 +291,7 @@ def test_a_pair_of_constraints_holds_and_the_picks_are_the_greedy_ones(
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
 def test_rows_in_another_order_are_picked_in_the_same(pair: tuple[str, str], seed: int) -> None:
     case = draw_case(seed, pair)
@@ -306,7 +307,7 @@ PREFIX = {"per group", "at most", "given", "dedup", "exclude"}
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if set(pair) <= PREFIX], ids=" and ".join)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), fewer=st.integers(1, 12))
 def test_a_smaller_budget_is_a_prefix(pair: tuple[str, str], seed: int, fewer: int) -> None:
     case = draw_case(seed, pair)
@@ -315,7 +316,7 @@ def test_a_smaller_budget_is_a_prefix(pair: tuple[str, str], seed: int, fewer: i
     assert np.array_equal(fewer_of_them, all_of_them[:fewer])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), share=st.floats(0.05, 0.9))
 def test_a_smaller_share_of_the_energy_is_a_prefix(seed: int, share: float) -> None:
     case = draw_case(seed, ("dedup",))
@@ -324,7 +325,7 @@ def test_a_smaller_share_of_the_energy_is_a_prefix(seed: int, share: float) -> N
     assert np.array_equal(less, more[: len(less)])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), first=st.integers(1, 8), then=st.integers(1, 8))
 def test_extending_a_selection_is_the_run_that_began_with_it(
     seed: int, first: int, then: int

@@ -32,7 +32,7 @@ def problems(draw):
 
 
 @given(problems())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_picks_are_distinct_gains_are_not_negative_captured_never_falls(problem):
     F, options = problem
     if not F.any():
@@ -49,7 +49,7 @@ def test_picks_are_distinct_gains_are_not_negative_captured_never_falls(problem)
 
 
 @given(problems())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_captured_is_what_the_definition_says(problem):
     F, options = problem
     if not F.any():
@@ -63,7 +63,7 @@ def test_captured_is_what_the_definition_says(problem):
 
 
 @given(problems(), st.integers(1, 40))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_k_picks_begin_with_fewer_at_the_same_noise(problem, k):
     F, options = problem
     if not F.any():

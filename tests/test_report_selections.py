@@ -51,7 +51,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         yield load_pool(rows, Renderer("text"))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.permutations(range(5)), st.integers(1, 5))
 def test_each_line_finds_the_row_with_its_own_bytes(
     pool: Pool, tmp_path_factory: pytest.TempPathFactory, order: list[int], count: int

@@ -46,7 +46,7 @@ def report(page: Page, sample: Sample) -> Page:
 
 def test_no_console_error_and_no_request(report: Page) -> None:
     assert report.errors == []
-    assert [url.partition(":")[0] for url in report.requests] == ["file"]
+    assert {url.partition(":")[0] for url in report.requests} - {"data"} == {"file"}
 
 
 def test_first_screen_answers_with_the_receipts_numbers(report: Page, sample: Sample) -> None:
@@ -476,7 +476,7 @@ def test_hostile_text_is_shown_as_text(page: Page, hostile: Path, width: int) ->
     ticks = page.texts("#changes .wide .ytick")
     assert HOSTILE[0][:23] + "…" in ticks
     assert page.listen().errors == []
-    assert [url.partition(":")[0] for url in page.requests] == ["file"]
+    assert {url.partition(":")[0] for url in page.requests} - {"data"} == {"file"}
 
 
 @pytest.mark.parametrize(
