@@ -125,10 +125,16 @@ def verdicts(
     """Read a reply's message."""
     if finish_reason == "content_filter" or message.get("refusal"):
         return {one.name: Verdict(None, REFUSED) for one in rubric.attributes}
-    content = message.get("content")
-    cut = finish_reason == "length"
-    grades = _grades(rubric, content, cut) if isinstance(content, str) else None
+    grades = _grades(rubric, _text(message.get("content")), finish_reason == "length")
     return {one.name: _verdict(one, grades or {}) for one in rubric.attributes}
+
+
+def _text(content: Any) -> str:
+    """The text of a message; of its parts, as Mistral's reasoning models have, those of text."""
+    if isinstance(content, list):
+        parts = (part for part in content if isinstance(part, dict) and part.get("type") == "text")
+        return "\n".join(str(part.get("text")) for part in parts)
+    return content if isinstance(content, str) else ""
 
 
 def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:

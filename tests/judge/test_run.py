@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,7 @@ from tests.judge.server import (
     Asked,
     Handler,
     JudgeServer,
+    answer,
     completion,
     distribution,
     expected_index,
@@ -207,6 +209,44 @@ def test_auto_stays_with_systemone_where_there_is_one(tmp_path: Path) -> None:
         run(items(5))
         assert set(endpoints(server)) == {"/systemone"}
         assert run.notices == []
+
+
+def test_auto_finds_a_silent_server_out_as_fast_as_one_api_alone(tmp_path: Path) -> None:
+    def silent(handler: Handler, asked: Asked) -> bool:
+        handler.hang()
+        return True
+
+    with JudgeServer(silent) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto, timeout=0.3, max_retries=0)
+        started = time.monotonic()
+        assert causes(run(items(17))) == [["timed out"] * 2] * 17
+        assert time.monotonic() - started < 2.5  # one, then two times eight; one by one 5.1
+        server.closing.set()
+
+
+def test_auto_settles_on_one_api_whoever_answers_first(tmp_path: Path) -> None:
+    """Of a first request without answer, the others ask at once; some find no /systemone."""
+    first = threading.Event()
+
+    def torn(handler: Handler, asked: Asked) -> bool:
+        if not first.is_set():
+            first.set()
+            handler.json({}, 400)
+            return True
+        if asked.path.endswith("systemone"):
+            missing = "question 3" in asked.text
+            time.sleep(0 if missing else 0.3)
+            handler.json({} if missing else answer(asked), 404 if missing else 200)
+            return True
+        return False
+
+    with JudgeServer(torn) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto, max_retries=0)
+        got = run(items(6))
+        assert causes(got) == [["HTTP 400"] * 2] + [[None, None]] * 5
+        lines = (tmp_path / "j").read_text().splitlines()[1:]
+        assert {json.loads(line)["api"] for line in lines} == {"chat"}
+        assert len(run.notices) == 1
 
 
 @pytest.mark.parametrize(
