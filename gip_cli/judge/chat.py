@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gip_cli.judge.answers import REFUSED, UNPARSED, Answer, Unanswered, Usage, Verdict
+from gip_cli.judge.answers import (
+    ERROR_200,
+    REFUSED,
+    UNPARSED,
+    Answer,
+    Unanswered,
+    Usage,
+    Verdict,
+)
 from gip_cli.judge.rubric import Attribute, Rubric
 
 if TYPE_CHECKING:
@@ -78,13 +86,17 @@ class Chat:
         )
 
     async def _ask(self, state: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._http.reply(
+        reply = await self._http.reply(
             self._http.client.chat.completions.with_raw_response.create(
                 model=self._model,
                 messages=[{"role": "user", "content": prompt(self._rubric, state)}],
                 **options,
             )
         )
+        choice = _first(reply.get("choices"))
+        if choice.get("error") or choice.get("finish_reason") == "error":  # of OpenRouter's source
+            raise Unanswered(ERROR_200, self._http.said(choice.get("error")))
+        return reply
 
 
 def prompt(rubric: Rubric, state: str) -> str:
