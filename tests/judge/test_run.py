@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import signal
 import sys
 import threading
 import time
@@ -494,6 +496,32 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
             assert run.tally.failures == 50
             run(items(100)[::-1])  # also where what it has answered comes last
             assert run.tally.failures == 80
+
+
+def test_ctrl_c_twice_amid_the_work_is_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first is heard when the work rests, as between two layers of a local model."""
+
+    class Busy:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("interrupted")
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Busy]:
+        yield Busy()
+
+    with (
+        Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        judge(items(9), connect, RUBRIC, journal)
+    gc.collect()  # what nobody has asked a task for is told when it goes
+    assert caplog.records == []
 
 
 def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:
