@@ -99,6 +99,13 @@ def _will_not_pass(response: httpx2.Response) -> bool:
     )
 
 
+def _status_within(value: Mapping[str, Any]) -> int | None:
+    """The status that OpenRouter, whose own is 200, gives an upstream's failure in the body."""
+    error = value.get("error")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
 async def _read(response: httpx2.Response) -> httpx2.Response:
     """`response` with its body, which is read no further than it may be long."""
     body = bytearray()
@@ -154,9 +161,11 @@ class _Client(openai.DefaultAsyncHttpxClient):
             )
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
-            if _json_object(response.text) is None:
+            value = _json_object(response.text)
+            if value is None:
                 raise _Unusable("not JSON", request=response.request)
-        elif response.status_code >= 500 and _will_not_pass(response):
+            response.status_code = _status_within(value) or response.status_code
+        if response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
 
@@ -229,7 +238,7 @@ class Http:
         value = _json_object(text)
         if value is None:
             raise Unanswered("not JSON")
-        if value.get("error"):  # OpenRouter reports an upstream's failure with status 200
+        if value.get("error"):
             raise Unanswered(ERROR_200, self.said(value["error"]))
         return value
 

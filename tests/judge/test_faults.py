@@ -306,10 +306,29 @@ def test_a_bad_answer_is_null_counted_kept_and_not_asked_again(api: Api, tmp_pat
         assert run.tally.failures == len(cases)  # also when it comes from the journal
 
 
+def test_a_status_in_the_body_is_one(tmp_path: Path) -> None:
+    """OpenRouter's own is 200 then."""
+
+    def upstream(handler: Handler, asked: Asked) -> bool:
+        if asked.before and number(asked) == 0:
+            return False
+        code = {0: 502, 1: 400}.get(number(asked), 402)
+        handler.json({"error": {"code": code, "message": "provider"}}, retry_after="0.01")
+        return True
+
+    with JudgeServer(upstream) as server:
+        run = Run(server.url, tmp_path / "j", Api.systemone, max_concurrent=1)
+        assert causes(run(items(2))) == [[None, None], ["HTTP 400"] * 2]
+        assert len(server.requests) == 3
+        with pytest.raises(JudgeError, match=r"answers HTTP 402 \(provider"):
+            run(items(9))
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        {"error": {"code": 502, "message": "provider down"}},
+        {"error": {"code": "down", "message": "provider down"}},
+        {"error": "provider down"},
         {"choices": [{"error": {"code": 502, "message": "provider down"}, "message": {}}]},
         {"choices": [{"finish_reason": "error", "message": {"content": '{"helpfulness": 1'}}]},
     ],
