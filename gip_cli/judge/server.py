@@ -198,7 +198,7 @@ class _Auto:
     """System One if the server has it, else chat: the first request that is answered decides.
 
     The others wait until the very first has ended. If it had no answer they do not go on waiting
-    for one another: a server that is gone is found out no later than by one api alone.
+    for one another: of a server that is gone, twenty rows' attempts would take minutes.
     """
 
     def __init__(self, first: Transport, second: Transport, notice: Notice) -> None:

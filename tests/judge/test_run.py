@@ -213,7 +213,7 @@ def test_auto_stays_with_systemone_where_there_is_one(tmp_path: Path) -> None:
         assert run.notices == []
 
 
-def test_auto_finds_a_silent_server_out_as_fast_as_one_api_alone(tmp_path: Path) -> None:
+def test_auto_does_not_try_a_silent_server_row_by_row(tmp_path: Path) -> None:
     def silent(handler: Handler, asked: Asked) -> bool:
         handler.hang()
         return True
