@@ -101,6 +101,23 @@ def test_a_second_run_asks_nothing_and_writes_the_same(pool: Path, server: Judge
     assert len(server.requests) == asked
 
 
+def test_a_row_that_changes_while_scores_are_written_is_one_line(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    long = tmp_path / "long.jsonl"  # more than pipe and buffers hold
+    long.write_text("".join(json.dumps({"text": f"{n} " * 20_000}) + "\n" for n in range(10, 20)))
+    command = [GIP, "score", long, *map(str, judge(server))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        with long.open("r+b") as file:
+            file.seek(-20, os.SEEK_END)
+            file.write(b"X")
+        said = process.communicate()[1].decode().splitlines()
+    assert process.returncode == 3
+    assert said[-1] == f"gip: error: {long}:10: changed since it was judged; run again"
+
+
 def test_without_an_output_file_the_journal_lies_beside_the_input(
     pool: Path, server: JudgeServer
 ) -> None:

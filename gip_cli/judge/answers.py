@@ -11,7 +11,7 @@ from gip_cli.judge.rubric import Attribute
 from gip_cli.rows import is_number
 
 REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
-NO_CONNECTION = "no connection"
+NO_CONNECTION, ERROR_200 = "no connection", "error with status 200"
 
 _ROUNDING = 1e-6  # of an expected level that a server summed in float32
 _MOST_TOKENS = 2**53  # of one answer: a server's longer number is none, and could not be shown

@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gip_cli.judge.answers import REFUSED, UNPARSED, Answer, Unanswered, Usage, Verdict
+from gip_cli.judge.answers import (
+    ERROR_200,
+    REFUSED,
+    UNPARSED,
+    Answer,
+    Unanswered,
+    Usage,
+    Verdict,
+)
 from gip_cli.judge.rubric import Attribute, Rubric
 
 if TYPE_CHECKING:
@@ -78,13 +86,17 @@ class Chat:
         )
 
     async def _ask(self, state: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._http.reply(
+        reply = await self._http.reply(
             self._http.client.chat.completions.with_raw_response.create(
                 model=self._model,
                 messages=[{"role": "user", "content": prompt(self._rubric, state)}],
                 **options,
             )
         )
+        choice = _first(reply.get("choices"))
+        if choice.get("error") or choice.get("finish_reason") == "error":  # of OpenRouter's source
+            raise Unanswered(ERROR_200, self._http.said(choice.get("error")))
+        return reply
 
 
 def prompt(rubric: Rubric, state: str) -> str:
@@ -125,10 +137,16 @@ def verdicts(
     """Read a reply's message."""
     if finish_reason == "content_filter" or message.get("refusal"):
         return {one.name: Verdict(None, REFUSED) for one in rubric.attributes}
-    content = message.get("content")
-    cut = finish_reason == "length"
-    grades = _grades(rubric, content, cut) if isinstance(content, str) else None
+    grades = _grades(rubric, _text(message.get("content")), finish_reason == "length")
     return {one.name: _verdict(one, grades or {}) for one in rubric.attributes}
+
+
+def _text(content: Any) -> str:
+    """The text of a message; of its parts, as Mistral's reasoning models have, those of text."""
+    if isinstance(content, list):
+        parts = (part for part in content if isinstance(part, dict) and part.get("type") == "text")
+        return "\n".join(str(part.get("text")) for part in parts)
+    return content if isinstance(content, str) else ""
 
 
 def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:

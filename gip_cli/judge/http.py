@@ -22,7 +22,7 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 
-from gip_cli.judge.answers import NO_CONNECTION, TIMED_OUT, Unanswered
+from gip_cli.judge.answers import ERROR_200, NO_CONNECTION, TIMED_OUT, Unanswered
 from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
@@ -99,6 +99,13 @@ def _will_not_pass(response: httpx2.Response) -> bool:
     )
 
 
+def _status_within(value: Mapping[str, Any]) -> int | None:
+    """The status that OpenRouter, whose own is 200, gives an upstream's failure in the body."""
+    error = value.get("error")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
 async def _read(response: httpx2.Response) -> httpx2.Response:
     """`response` with its body, which is read no further than it may be long."""
     body = bytearray()
@@ -147,11 +154,18 @@ class _Client(openai.DefaultAsyncHttpxClient):
         except Exception as error:  # of a layer below, which the answer has led astray
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             raise httpx2.DecodingError(str(cause), request=request) from error
+        if response.request.method != request.method:  # so do clients from a 301, 302 or 303 on
+            self._tell(
+                f"redirected to {response.url.scheme}://{response.url.netloc.decode('ascii')}",
+                ", and a redirected question is not asked there; give that as --judge-url",
+            )
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
-            if _json_object(response.text) is None:
+            value = _json_object(response.text)
+            if value is None:
                 raise _Unusable("not JSON", request=response.request)
-        elif response.status_code >= 500 and _will_not_pass(response):
+            response.status_code = _status_within(value) or response.status_code
+        if response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
 
@@ -175,8 +189,8 @@ class Http:
     requests_per_minute : float or None
         Attempts are spaced evenly, so that no window of a minute ever holds more.
     trouble : callable
-        Told once each that no connection could be made, or an answer took too long: retries may
-        take minutes.
+        Told once each that no connection could be made, or an answer took too long, for retries
+        may take minutes; and that a redirect dropped the question.
     """
 
     def __init__(
@@ -224,29 +238,29 @@ class Http:
         value = _json_object(text)
         if value is None:
             raise Unanswered("not JSON")
-        if value.get("error"):  # OpenRouter reports an upstream's failure with status 200
-            raise Unanswered("error with status 200", self._said(value["error"]))
+        if value.get("error"):
+            raise Unanswered(ERROR_200, self.said(value["error"]))
         return value
 
     def _unanswered(self, error: openai.APIError) -> Unanswered:
         if isinstance(error, openai.APITimeoutError):
             return Unanswered(TIMED_OUT)
         if isinstance(error, openai.APIConnectionError):
-            why = self._said(str(error.__cause__ or ""))
+            why = self.said(str(error.__cause__ or ""))
             if isinstance(error.__cause__, _Unusable):
                 return Unanswered(why)
             answered = isinstance(error.__cause__, _ANSWERED) and _NOTHING not in why
             return Unanswered("bad answer" if answered else NO_CONNECTION, why)
         if isinstance(error, openai.APIStatusError):
-            status, said = error.status_code, self._said(error.body)
-            if after := self._said(error.response.headers.get("retry-after")):
+            status, said = error.status_code, self.said(error.body)
+            if after := self.said(error.response.headers.get("retry-after")):
                 said = f"{said}, Retry-After: {after}".removeprefix(", ")
             if error.code == "insufficient_quota":  # with 429, where 402 would be the word
                 return Unanswered(f"HTTP {status}", said, 402)
             return Unanswered(f"HTTP {status}", said, status, wait=status == 429 or bool(after))
-        return Unanswered("error", self._said(error.message))
+        return Unanswered("error", self.said(error.message))
 
-    def _said(self, body: object) -> str:
+    def said(self, body: object) -> str:
         """A server's own words, in one line."""
         said = self._without_secret(str(_message(body) or body or ""))
         return printable(" ".join(said.split()), 200)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 from gip_cli.errors import JudgeError
 from gip_cli.judge.answers import NO_CONNECTION, Transport, Unanswered, Usage, Verdict
@@ -119,6 +119,12 @@ def told(causes: Counter[str]) -> str:
     return ", ".join(f"{count:,} {cause}" for cause, count in causes.most_common())
 
 
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What no task has heard of; but a second Ctrl-C amid the work is none, for `judge` has."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)
+
+
 class _Run:
     def __init__(
         self,
@@ -144,6 +150,7 @@ class _Run:
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
         """Workers that share one iterator: no more than their number is ever in memory."""
+        asyncio.get_running_loop().set_exception_handler(_tell)
         pending = self._pending(items)
         while (first := next(pending, _END)) is None:
             await asyncio.sleep(0)

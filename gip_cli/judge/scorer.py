@@ -60,9 +60,18 @@ class JudgeScorer:
             yield JudgeItem.of(one.turns, self._max_chars)
 
     def line(self, row: Row, outcome: Outcome) -> bytes:
-        """The bytes of a row that was asked about, with its scores; null where there is none."""
+        """The bytes of a row that was asked about, with its scores; null where there is none.
+
+        Raises
+        ------
+        InputError
+            It was not asked about: somebody has written to the file since.
+        """
         item = JudgeItem.of(self._renderer.turns(row), self._max_chars)
-        verdicts = outcome.verdicts(item.key)
+        try:
+            verdicts = outcome.verdicts(item.key)
+        except KeyError:
+            raise row.error("changed since it was judged", "run again") from None
         scores = {name: one.score for name, one in verdicts.items()}
         kept = {
             name: {"probabilities": one.probabilities, "confidence": one.confidence}

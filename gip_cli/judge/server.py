@@ -195,37 +195,51 @@ class Server:
 
 
 class _Auto:
-    """System One if the server has it, else chat: the first request that is answered decides."""
+    """System One if the server has it, else chat: the first request that is answered decides.
+
+    The others wait until the very first has ended. If it had no answer they do not go on waiting
+    for one another: of a server that is gone, twenty rows' attempts would take minutes.
+    """
 
     def __init__(self, first: Transport, second: Transport, notice: Notice) -> None:
         self._first = first
         self._second = second
         self._notice = notice
         self._chosen: Transport | None = None
-        self._deciding = asyncio.Lock()
+        self._begun = False
+        self._tried = asyncio.Event()
 
     @property
     def api(self) -> str:
         return (self._chosen or self._first).api
 
     async def ask(self, state: str) -> Answer:
-        if self._chosen is None:
-            async with self._deciding:
-                if self._chosen is None:
-                    try:
-                        answer = await self._first.ask(state)
-                    except Unanswered as failure:
-                        if failure.status not in _NO_SUCH_ENDPOINT and not any(
-                            words in failure.detail for words in _NO_SUCH_ENDPOINT_SAYS
-                        ):
-                            raise
-                        self._chosen = self._second
-                        said = f" ({failure.detail})" if failure.detail else ""
-                        self._notice(
-                            f"the server has no /systemone: {failure.cause}{said}; asking through "
-                            "/chat/completions, which gives no probabilities"
-                        )
-                    else:
-                        self._chosen = self._first
-                        return answer
-        return await self._chosen.ask(state)
+        if self._begun:
+            await self._tried.wait()
+        self._begun = True
+        if self._chosen is not self._second:
+            try:
+                answer = await self._first.ask(state)
+            except Unanswered as failure:
+                if self._chosen is None and _no_such_endpoint(failure):
+                    self._chosen = self._second
+                    said = f" ({failure.detail})" if failure.detail else ""
+                    self._notice(
+                        f"the server has no /systemone: {failure.cause}{said}; asking through "
+                        "/chat/completions, which gives no probabilities"
+                    )
+                if self._chosen is not self._second:
+                    raise
+            else:
+                self._chosen = self._chosen or self._first
+                if self._chosen is self._first:
+                    return answer
+            finally:
+                self._tried.set()
+        return await self._second.ask(state)
+
+
+def _no_such_endpoint(failure: Unanswered) -> bool:
+    return failure.status in _NO_SUCH_ENDPOINT or any(
+        words in failure.detail for words in _NO_SUCH_ENDPOINT_SAYS
+    )

@@ -83,6 +83,15 @@ def test_chat_refusals_and_empty_messages() -> None:
         assert set(chat.verdicts(RUBRIC, message).values()) == {NULL}
 
 
+def test_chat_replies_in_parts_are_read_by_their_text() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": '{"helpfulness": 1}'}]}
+    answer = {"type": "text", "text": '{"helpfulness": 4, "accuracy": 2}'}
+    read = chat.verdicts(RUBRIC, {"content": [thinking, answer]})
+    assert [one.score for one in read.values()] == [4, 2]
+    for parts in ([thinking], [thinking, {"type": "text"}, None, "x"], []):
+        assert set(chat.verdicts(RUBRIC, {"content": parts}).values()) == {NULL}
+
+
 @pytest.mark.parametrize(
     ("content", "counts"),
     [

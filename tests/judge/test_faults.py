@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gip_cli.errors import JudgeError
 from gip_cli.judge import Api
 from tests.judge.conftest import Run, causes, items, scores, unchanged
 from tests.judge.server import Asked, Handler, JudgeServer, answer, completion
@@ -155,6 +156,22 @@ def test_an_answer_of_no_use_is_no_missing_connection(
     assert run.path.stat().st_size < 100
 
 
+def test_a_redirect_that_drops_the_question_is_told_once(tmp_path: Path) -> None:
+    """As of http:// to https://, which most services answer so."""
+
+    def moved(handler: Handler, asked: Asked) -> bool:
+        handler.raw(b"", 301, location="/v1/elsewhere?key=1")
+        return True
+
+    with JudgeServer(moved) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0)
+        with pytest.raises(JudgeError, match="HTTP 501"):  # the server knows no GET
+            run(items(3))
+    place = server.url.removesuffix("/v1")
+    assert [line for line in run.notices if f"redirected to {place}," in line] == run.notices
+    assert len(run.notices) == 1
+
+
 def test_numbers_of_tokens_that_are_none_are_not_counted(tmp_path: Path) -> None:
     def boasting(handler: Handler, asked: Asked) -> bool:
         usage = {0: 10**4299, 1: True}.get(number(asked), 7)
@@ -289,9 +306,36 @@ def test_a_bad_answer_is_null_counted_kept_and_not_asked_again(api: Api, tmp_pat
         assert run.tally.failures == len(cases)  # also when it comes from the journal
 
 
-def test_an_error_with_status_200_is_no_answer(tmp_path: Path) -> None:
+def test_a_status_in_the_body_is_one(tmp_path: Path) -> None:
+    """OpenRouter's own is 200 then."""
+
     def upstream(handler: Handler, asked: Asked) -> bool:
-        handler.json({"error": {"code": 502, "message": "provider down"}})
+        if asked.before and number(asked) == 0:
+            return False
+        code = {0: 502, 1: 400}.get(number(asked), 402)
+        handler.json({"error": {"code": code, "message": "provider"}}, retry_after="0.01")
+        return True
+
+    with JudgeServer(upstream) as server:
+        run = Run(server.url, tmp_path / "j", Api.systemone, max_concurrent=1)
+        assert causes(run(items(2))) == [[None, None], ["HTTP 400"] * 2]
+        assert len(server.requests) == 3
+        with pytest.raises(JudgeError, match=r"answers HTTP 402 \(provider"):
+            run(items(9))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": "down", "message": "provider down"}},
+        {"error": "provider down"},
+        {"choices": [{"error": {"code": 502, "message": "provider down"}, "message": {}}]},
+        {"choices": [{"finish_reason": "error", "message": {"content": '{"helpfulness": 1'}}]},
+    ],
+)
+def test_an_error_with_status_200_is_no_answer(body: dict[str, object], tmp_path: Path) -> None:
+    def upstream(handler: Handler, asked: Asked) -> bool:
+        handler.json(body)
         return True
 
     with JudgeServer(upstream) as server:

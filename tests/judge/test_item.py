@@ -50,8 +50,26 @@ def test_no_line_break_or_control_token_of_a_row_survives(turns: list[tuple[str,
         assert token not in body
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<turn|>",  # Gemma 4
+        "<|turn>",
+        "<channel|>",
+        "<seed:eos>",  # Seed-OSS
+        "<end_of_utterance>",  # SmolVLM
+        "<extra_id_1>",  # Nemotron
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek
+    ],
+)
+def test_tokens_that_end_a_message_are_escaped(token: str) -> None:
+    item = JudgeItem.of([("user", f"a{token}b")])
+    assert token not in item.state
+    assert objects(item) == [{"role": "user", "text": f"a{token}b"}]
+
+
 def test_ordinary_markup_is_left_readable() -> None:
-    text = "<b>bold</b> a[0] < b | c é 日本"
+    text = "<b>bold</b> a[0] < b | c é 日本 i<n|m <seed> x <T|U>"
     assert text in JudgeItem.of([("user", text)]).state
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import signal
 import sys
+import threading
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +29,7 @@ from tests.judge.server import (
     Asked,
     Handler,
     JudgeServer,
+    answer,
     completion,
     distribution,
     expected_index,
@@ -207,6 +211,44 @@ def test_auto_stays_with_systemone_where_there_is_one(tmp_path: Path) -> None:
         run(items(5))
         assert set(endpoints(server)) == {"/systemone"}
         assert run.notices == []
+
+
+def test_auto_does_not_try_a_silent_server_row_by_row(tmp_path: Path) -> None:
+    def silent(handler: Handler, asked: Asked) -> bool:
+        handler.hang()
+        return True
+
+    with JudgeServer(silent) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto, timeout=0.3, max_retries=0)
+        started = time.monotonic()
+        assert causes(run(items(17))) == [["timed out"] * 2] * 17
+        assert time.monotonic() - started < 2.5  # one, then two times eight; one by one 5.1
+        server.closing.set()
+
+
+def test_auto_settles_on_one_api_whoever_answers_first(tmp_path: Path) -> None:
+    """Of a first request without answer, the others ask at once; some find no /systemone."""
+    first = threading.Event()
+
+    def torn(handler: Handler, asked: Asked) -> bool:
+        if not first.is_set():
+            first.set()
+            handler.json({}, 400)
+            return True
+        if asked.path.endswith("systemone"):
+            missing = "question 3" in asked.text
+            time.sleep(0 if missing else 0.3)
+            handler.json({} if missing else answer(asked), 404 if missing else 200)
+            return True
+        return False
+
+    with JudgeServer(torn) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto, max_retries=0)
+        got = run(items(6))
+        assert causes(got) == [["HTTP 400"] * 2] + [[None, None]] * 5
+        lines = (tmp_path / "j").read_text().splitlines()[1:]
+        assert {json.loads(line)["api"] for line in lines} == {"chat"}
+        assert len(run.notices) == 1
 
 
 @pytest.mark.parametrize(
@@ -454,6 +496,32 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
             assert run.tally.failures == 50
             run(items(100)[::-1])  # also where what it has answered comes last
             assert run.tally.failures == 80
+
+
+def test_ctrl_c_twice_amid_the_work_is_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first is heard when the work rests, as between two layers of a local model."""
+
+    class Busy:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("interrupted")
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Busy]:
+        yield Busy()
+
+    with (
+        Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        judge(items(9), connect, RUBRIC, journal)
+    gc.collect()  # what nobody has asked a task for is told when it goes
+    assert caplog.records == []
 
 
 def test_a_bad_row_ends_the_run_as_it_is_and_keeps_what_was_answered(tmp_path: Path) -> None:
