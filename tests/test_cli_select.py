@@ -698,7 +698,7 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     assert "stale: the same rows in another order; the first difference is at line" in run.error
     run = gip("select", pool, "-o", out, "-k", 9, "--noise", receipt_of(out)["noise"], "--check")
     assert run.code == 1
-    assert run.error.startswith(f"{out}: stale: 9 of 9 rows are new, 8 of 8 are gone")
+    assert run.error.startswith(f"{out}: stale: 9 of 9 lines are new, 8 of 8 are gone")
     assert before == {
         path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.parent.iterdir()
     }
