@@ -17,3 +17,7 @@ def __getattr__(name: str) -> Any:
     from gip_cli import pursuit
 
     return getattr(pursuit, name)
+
+
+def __dir__() -> list[str]:
+    return __all__  # what an interactive session completes, though it is not imported yet

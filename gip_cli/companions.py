@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.columns import SignalColumns, Signals
-from gip_cli.embedding_files import store_beside
+from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
@@ -93,7 +93,10 @@ class Companions:
                 signals = SignalColumns().signals()
                 return Companion(rows.name, ours.format, digest, keys, signals, vectors, bad)
             except NotOfFormatError as error:
-                remedy = "give rows of one format that gip embed knows, or pass --skip-bad"
+                remedy = (
+                    "give rows of one format that gip embed knows, "
+                    'prompts alone as {"text": ...}, or pass --skip-bad'
+                )
                 if ours.fields:
                     remedy = "give rows with the fields that the pool was embedded by"
                 raise InputError(error.fault, remedy) from None
@@ -124,12 +127,10 @@ class Companions:
     ) -> npt.NDArray[np.float32]:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
         if self._embeddings.settings.card.model == GIVEN:
-            own = rows.name if Path(rows.name).is_file() else "FILE.jsonl"
-            place = store_beside(Path(own))
             raise MismatchError(
                 f"{counted(int(np.count_nonzero(missing)), 'row')} without a vector, and no model "
                 f"can make any: those of {self._embeddings.paths.npy} were given",
-                f"give theirs too: gip embed {own} -o {place} --vectors VECTORS.npy",
+                f"give theirs too: {embed_command(rows.name)} --vectors VECTORS.npy",
                 path=rows.name,
             )
         texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import orjson
@@ -83,6 +84,12 @@ def store_beside(rows: Path) -> Path:
     """Where a file of rows has its own store; ``.gz`` alone is a name, not an ending."""
     name = rows.name.removesuffix(".gz")
     return rows.with_name(name if name.strip(".") else rows.name).with_suffix(".npy")
+
+
+def embed_command(name: str) -> str:
+    """What embeds the rows of the file `name`; those of a pipe must be in one first."""
+    own = name if Path(name).is_file() else "FILE.jsonl"
+    return f"gip embed {quote(own)} -o {quote(str(store_beside(Path(own))))}"
 
 
 def store_with(path: Path) -> Path | None:

@@ -6,14 +6,13 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from gip_cli.columns import SignalColumns, Signals, Values
-from gip_cli.embedding_files import store_beside
+from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
@@ -82,12 +81,10 @@ class Pool:
         if missing.any() and (missing.all() or not skip_missing):
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
-            source = Path(self.rows.name)
-            place = "NAME.npy" if source.name == "<stdin>" else store_beside(source)
             raise MismatchError(
                 f"no embedding in {embeddings.paths.npy}"
                 + (f" (nor for {counted(more, 'more row')})" * (more > 0)),
-                f"run gip embed {self.rows.name} -o {place} and take it by -e"
+                f"run {embed_command(self.rows.name)} and take it by -e"
                 + ", or pass --skip-bad" * (not skip_missing),
                 path=self.rows.name,
                 line=int(self.lines[first]),

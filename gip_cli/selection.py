@@ -92,7 +92,7 @@ def difference(old: bytes, new: bytes) -> str | None:
     elif not out and not into:
         what = "the same rows in another order"
     else:
-        what = f"{into:,} of {len(after):,} rows are new, {out:,} of {len(before):,} are gone"
+        what = f"{into:,} of {len(after):,} lines are new, {out:,} of {len(before):,} are gone"
     first = next(
         (n for n, (a, b) in enumerate(zip(before, after, strict=False), 1) if a != b),
         min(len(before), len(after)) + 1,

@@ -29,6 +29,7 @@ from gip_cli.storage import locked, storage_errors, writable
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
+_QUICK = 1000  # texts of a minute at most: of more, a log says how much work there is
 
 Notes = Callable[[str], None]
 OnProgress = Callable[[int, int], None]
@@ -87,7 +88,15 @@ def write_embeddings(
             if resumed.any():
                 note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
             wanted = _first_of_each(keys, in_old < 0)
-            _encode(rows, renderer, encoder, journal, wanted, resumed, batch_size, on_progress)
+            ahead = int(np.count_nonzero(wanted & ~resumed))
+            if ahead > _QUICK:
+                note(f"{ahead:,} texts to encode")
+            if ahead:
+
+                def on_batch(done: int) -> None:
+                    on_progress(done, ahead)
+
+                _encode(rows, renderer, encoder, journal, wanted, resumed, batch_size, on_batch)
             rows.check_unchanged()
             in_journal = join_keys(journal.keys, keys)
             if ((in_old < 0) & (in_journal < 0)).any():
@@ -111,7 +120,7 @@ def write_embeddings(
     cut = unseen(tokens, settings)
     return Written(
         rows=len(keys),
-        encoded=int(np.count_nonzero(wanted & ~resumed)),
+        encoded=ahead,
         reused=int(np.count_nonzero(in_old >= 0)),
         resumed=int(np.count_nonzero(resumed)),
         truncated=cut["truncated_rows"],
@@ -213,15 +222,12 @@ def _encode(
     wanted: npt.NDArray[np.bool_],
     resumed: npt.NDArray[np.bool_],
     batch_size: int,
-    on_progress: OnProgress,
+    on_batch: Callable[[int], None],
 ) -> None:
     """Encode the `wanted` rows (m,) that are not `resumed` (m,).
 
     Batches are made of both, so that a resumed run has those of an uninterrupted one.
     """
-    total = int(np.count_nonzero(wanted & ~resumed))
-    if not total:
-        return
     done = 0
     both = compress(zip(renderer.read(rows), resumed, strict=False), wanted)
     texts = ((one.text, is_done) for one, is_done in both)
@@ -234,7 +240,7 @@ def _encode(
             encoded = encoder.encode(batch)
             journal.append([key_of(text) for text in batch], encoded.tokens, encoded.vectors)
             done += len(batch)
-            on_progress(done, total)
+            on_batch(done)
 
 
 def _merged(

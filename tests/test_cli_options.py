@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,14 @@ def test_the_help_is_whole_at_80_columns(command: list[str]) -> None:
     assert "…" not in shown
     assert "<bool>" not in shown
     assert ("--quiet" if command else "--version") in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_and_remarks_in_the_help_keep_their_lines_at_80_columns(command: str) -> None:
+    shown = gip(command, "--help", env={**os.environ, "COLUMNS": "80"}).stdout.decode()
+    text = inspect.getdoc(getattr(import_module(f"gip_cli.cli.{command}"), command)) or ""
+    lines = [line.strip() for line in text.splitlines()[1:]]
+    assert not {line for line in lines if line not in {*map(str.strip, shown.splitlines()), "\b"}}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -610,6 +611,15 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert run.code == 4
     assert f"{more}:61: no embedding in {store[1]}; run gip embed {more} -o" in run.error
     assert f"-o {more.with_suffix('.npy')} and take it by -e" in run.error  # not the pool's
+    spaced = shutil.copy(more, out.parent / "more rows.jsonl")
+    run = gip("select", spaced, "-k", 5, "-o", out, *store)
+    assert f"run gip embed '{spaced}' -o '{out.parent / 'more rows.npy'}' and take" in run.error
+    pipe = out.parent / "pipe"  # what it held is gone: its name in a command would not help
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(pipe.write_bytes, more.read_bytes())
+        run = gip("select", pipe, "-k", 5, "-o", out, *store)
+    assert "run gip embed FILE.jsonl -o FILE.npy and take it by -e" in run.error
     rejects = out.parent / "rejects.jsonl"
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
     assert "1 of 61 rows have no embedding and cannot be picked" in said
@@ -688,7 +698,7 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     assert "stale: the same rows in another order; the first difference is at line" in run.error
     run = gip("select", pool, "-o", out, "-k", 9, "--noise", receipt_of(out)["noise"], "--check")
     assert run.code == 1
-    assert run.error.startswith(f"{out}: stale: 9 of 9 rows are new, 8 of 8 are gone")
+    assert run.error.startswith(f"{out}: stale: 9 of 9 lines are new, 8 of 8 are gone")
     assert before == {
         path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.parent.iterdir()
     }

@@ -80,6 +80,7 @@ def test_the_options_for_the_pools_format_are_no_remedy_for_another_file(
     with pytest.raises(InputError) as error:
         Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
     assert what in str(error.value)
+    assert 'knows, prompts alone as {"text": ...}, or pass' in str(error.value)
     assert "--format" not in str(error.value)
     assert "--text-field" not in str(error.value)
 

@@ -72,6 +72,13 @@ def test_after_every_batch_it_is_told_how_many_texts_are_encoded(tmp_path: Path)
     assert told == [(3, 7), (6, 7), (7, 7)]
 
 
+@pytest.mark.parametrize(("count", "told"), [(1000, []), (1001, ["1,001 texts to encode"])])
+def test_a_log_says_how_much_work_there_is(count: int, told: list[str], tmp_path: Path) -> None:
+    pool, notes = write_rows(tmp_path / "pool.jsonl", map(str, range(count))), []
+    embed(pool, tmp_path / "pool.npy", note=notes.append)
+    assert notes == told
+
+
 def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
     encoder = ToyEncoder()
     texts = ["a", "b", "a", "a", "b"]

@@ -67,9 +67,9 @@ def score(
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.
 
     \b
-    gip score pool.jsonl -o scored.jsonl --metadata rating=meta.rating --range rating=1:5
-    gip score pool.jsonl --metadata ppl=-perplexity | gip select - -e pool.npy -k 500 > small.jsonl
-    gip score pool.jsonl -o scored.jsonl --judge-url http://127.0.0.1:8000/v1 --judge-model M
+    gip score pool.jsonl -o scored.jsonl --metadata q=meta.rating --range q=1:5
+    gip score pool.jsonl --metadata ppl=-loss | gip select - -e pool.npy -k 500
+    gip score pool.jsonl -o s.jsonl --judge-url http://HOST/v1 --judge-model M
     """
     from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
 

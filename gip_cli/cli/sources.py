@@ -67,6 +67,7 @@ def embeddings_for(
                 target,
                 load_encoder(),
                 renderer,
+                note=tell,
                 on_progress=lambda done, total: update(done, total, ""),
             )
         yield open_embeddings(target), None
