@@ -106,7 +106,7 @@ def test_slider_counts_what_rows_given_before_had_captured(
 def test_random_between_two_sampled_points_is_interpolated(page: Page, sample: Sample) -> None:
     data = data_of(sample.report)
     curve = data["selections"][0]["curve"]
-    curve |= {"n": [1, 5, 20], "random": curve["random"] | {"mean": [0.01, 0.05, 0.8]}}
+    curve |= {"n": [0, 1, 5, 20], "random": curve["random"] | {"mean": [0, 0.01, 0.05, 0.8]}}
     curve["knee"]["n"] = 5
     page.open(rendered(sample.report.with_name("sparse.html"), data))
     for picks, random in ((1, "1.0%"), (3, "3.0%"), (5, "5.0%"), (8, "20.0%"), (20, "80.0%")):
@@ -373,6 +373,8 @@ def test_each_selection_has_a_line_of_its_own(page: Page, sample: Sample) -> Non
     dashes = "return document.getElementById('curve').data.map((line) => line.line?.dash)"
     drawn = [dash for dash in page.js(dashes) if dash]
     assert len(drawn) == len(set(drawn)) == 6  # with random rows and the top ones
+    names = page.texts("#curve .legendtext")
+    assert [name.split(",")[0] for name in names[:2]] == ["random", "top-k by signal"]
 
 
 def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
@@ -500,6 +502,11 @@ def test_smallest_cases_open(
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")
     assert page.errors == []
+    for axis in "xy":  # no "0 0 0 1 1 1", nor "1% 1% 2% 2%"
+        ticks = page.texts(f"#curve .{axis}tick text")
+        assert len(ticks) == len(set(ticks)) > 1
+    lines = page.js("return document.getElementById('curve').data.slice(0, -1).map((one) => one.x)")
+    assert all(at[0] == 0 and len(at) > 1 for at in lines)  # a single point would be no line
     many = "row" if len(rows) == 1 else "rows"
     assert page.text("#headline") == f"{len(picks)} of {len(rows)} {many}"
     if len(picks) == 1:

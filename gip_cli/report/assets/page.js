@@ -54,8 +54,8 @@ function showKeep(selection) {
     slider.value = number.value = rows;
     const { n, random: { mean } } = selection.curve;
     const at = n.findIndex((picks) => picks >= rows);
-    const left = (n[at] - rows) / (n[at] - n[at - 1]) || 0;
-    const random = mean[at] - left * (mean[at] - (mean[at - 1] ?? 0));
+    const left = (n[at] - rows) / (n[at] - n[at - 1]);
+    const random = mean[at] - left * (mean[at] - mean[at - 1]);
     byId("kept").textContent = `captures ${percent(totals[rows - 1])} (random ${percent(random)})`;
     fill("commands", ...selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows))));
   };
@@ -114,7 +114,7 @@ function showRedundancy(selection, rows, pin) {
     const rank = rows.ranks.get(row);
     const button = el("button", { type: "button", className: "link" }, rank === undefined ? `line ${count(rows.data.rows.line[row])}` : `pick ${count(rank + 1)}`);
     button.addEventListener("click", () => pin(row, true));
-    return el("p", { dir: "auto" }, button, " ", rows.text[row]);
+    return el("p", {}, button, " ", el("bdi", {}, rows.text[row])); // its direction is its own, not the button's
   };
   const item = (cosine, ...members) => el("li", {}, el("b", {}, `cosine ${cosine.toFixed(3)}`), ...members.filter((row) => row >= 0).map(quote));
   fill("pairs", ...selection.pairs.map(({ ranks, cosine }) => item(cosine, ...ranks.map((rank) => selection.picks[rank]))));
