@@ -101,6 +101,9 @@ def test_slider_counts_what_rows_given_before_had_captured(
     captured = json.loads(added.with_suffix(".receipt.json").read_bytes())["captured"]
     assert page.text("#kept").startswith(f"captures {captured:.1%} ")
     assert page.text("#answers .figure") == f"{captured:.1%}"
+    (curve,) = (one["curve"] for one in data_of(report)["selections"])
+    share = f"(the rows given before alone {curve['before'] / captured:.0%}): "
+    assert share in page.text(".answer:last-child p")
 
 
 def test_random_between_two_sampled_points_is_interpolated(page: Page, sample: Sample) -> None:
@@ -502,6 +505,11 @@ def test_smallest_cases_open(
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")
     assert page.errors == []
+    told = (page.text(".answer:nth-child(2) .figure"), "no more of" in page.text("#warnings"))
+    assert told == (("No", True) if len(picks) < len(rows) else ("No choice", False))
+    shown = "return document.getElementById(arguments[0]).checkVisibility()"
+    for part in ("pairs", "near-legend"):
+        assert page.js(shown, part) == (len(picks) > 1)
     for axis in "xy":  # no "0 0 0 1 1 1", nor "1% 1% 2% 2%"
         ticks = page.texts(f"#curve .{axis}tick text")
         assert len(ticks) == len(set(ticks)) > 1

@@ -21,7 +21,7 @@ function showAnswers(data, selection) {
   const captured = curve.captured.at(-1);
   const ahead = captured - random.mean.at(-1);
   const better = captured > random.high.at(-1);
-  const needs = random.needed === null
+  const needs = selection.all ? ["The picks hold all rows that could be picked: there was nothing to choose."] : random.needed === null
     ? ["Even ", strong(counted(random.searched, "random row")), random.searched === 1 ? " captures less." : " capture less."]
     : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
   const bend = knee.n === selection.size ? "the curve does not bend before its end"
@@ -33,11 +33,12 @@ function showAnswers(data, selection) {
     answer("What did I get?", percent(captured),
       ["of the query’s energy. All rows that could be picked have ", strong(percent(curve.pool)), "."],
       ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
-    answer("Is it better than random?", el("span", { className: better ? "picks-ink" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : "No"),
+    answer("Is it better than random?", el("span", { className: better ? "picks-ink" : selection.all ? "" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : selection.all ? "No choice" : "No"),
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : [`${data.signals.length ? "Too few rows have all signals" : "The pool has no signals"} to rank by.`]),
     answer("How small can I go?", counted(knee.n, "row"),
-      [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${bend}.`]));
+      [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)),
+        ` of that${curve.before > 0 ? ` (the rows given before alone ${percent(curve.before / captured, 0)})` : ""}: ${bend}.`]));
   fill("warnings",
     ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
     ...data.notes.map((text) => el("li", {}, text)));
@@ -108,7 +109,7 @@ function showRedundancy(selection, rows, pin) {
     ? "One pick alone has no neighbour."
     : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average` +
       (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`);
-  byId("near").hidden = near.picks === null;
+  byId("near").hidden = byId("near-legend").hidden = near.picks === null;
   if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);
   const quote = (row) => {
     const rank = rows.ranks.get(row);
@@ -117,6 +118,7 @@ function showRedundancy(selection, rows, pin) {
     return el("p", {}, button, " ", el("bdi", {}, rows.text[row])); // its direction is its own, not the button's
   };
   const item = (cosine, ...members) => el("li", {}, el("b", {}, `cosine ${cosine.toFixed(3)}`), ...members.filter((row) => row >= 0).map(quote));
+  for (const list of ["pairs", "worst"]) byId(list).parentElement.hidden = !selection[list].length;
   fill("pairs", ...selection.pairs.map(({ ranks, cosine }) => item(cosine, ...ranks.map((rank) => selection.picks[rank]))));
   fill("worst", ...selection.worst.map(({ row, nearest, cosine }) => item(cosine, row, selection.picks[nearest])));
 }
