@@ -401,6 +401,15 @@ def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: S
     assert page.listen().errors == []
 
 
+def test_a_quoted_row_has_a_direction_of_its_own(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    data["rows"]["turns"] = [["user", "17 مرحبا بالعالم"]] * len(data["rows"]["turns"])
+    page.open(rendered(sample.report.with_name("arabic.html"), data))
+    quoted = "#pairs p :last-child, #worst p :last-child, #table .text span"
+    style = f"[...document.querySelectorAll('{quoted}')].map((e) => getComputedStyle(e).direction)"
+    assert set(page.js(f"return {style}")) == {"rtl"}
+
+
 def test_long_names_are_cut_between_characters(report: Page) -> None:
     cut = "return [cut('😀😀😀😀', arguments[0]), end('😀😀😀😀', arguments[0])]"
     assert report.js(cut, 4) == ["😀…", "…😀"]
