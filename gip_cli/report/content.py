@@ -156,7 +156,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         "near": {
             "picks": known_mean(near["picks"]),
             "random": known_mean(near["random"]),
-            **bars(near),
+            **bars({"both": np.concatenate([*near.values()]), **near}),
         },
         "pairs": [
             {"ranks": pair, "cosine": cosine}

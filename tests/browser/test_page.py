@@ -72,6 +72,12 @@ def test_curve_is_the_receipts(report: Page, sample: Sample) -> None:
         assert drawn[picks] == pytest.approx(captured, abs=1e-5)
 
 
+def test_a_last_bar_that_takes_a_tail_says_so(report: Page, sample: Sample) -> None:
+    (near,) = (one["near"] for one in data_of(sample.report)["selections"])
+    title = report.js("return document.getElementById('near').layout.xaxis.title.text")
+    assert title == f"cosine with the nearest other pick; last bar: {near['tail']:.3g} and more"
+
+
 def test_commands_select_what_the_slider_says(report: Page, sample: Sample) -> None:
     knee = int(report.js("return document.getElementById('keep').value"))
     head, again = report.texts("#commands code")

@@ -121,6 +121,8 @@ function markMap(node, data, row, chosen) {
   Plotly.restyle(node, { selectedpoints: points, "unselected.marker.opacity": 0.12 }, [0, 1]);
 }
 
+const lastBar = (figure) => (figure.tail === null ? "" : `last bar: ${short(figure.tail)} and more`);
+
 /** Pool as wide bars, picks as narrow ones, random as dashes across. */
 function drawBars(node, figure, title, about) {
   const { at, width, shares, distinct } = figure;

@@ -86,9 +86,8 @@ function showChanges(selection) {
     const moved = shift === null || random === null ? [] : [
       el("span", { className: "badge" }, `${signed(shift)} SD, ${effect(shift)}`),
       ` (random ${signed(random[0])} to ${signed(random[1])})`];
-    const tail = one.tail === null ? "" : `last bar: ${short(one.tail)} and more`;
     const unknown = one.unknown ? ` · unknown ${count(one.unknown)}` : "";
-    queueMicrotask(() => drawBars(node, one, tail, `${one.name}: ${means}`));
+    queueMicrotask(() => drawBars(node, one, lastBar(one), `${one.name}: ${means}`));
     return el("figure", {}, el("h3", {}, one.name), el("p", {}, ...moved), el("p", {}, means + unknown), node);
   });
   const groups = selection.changes.groups.map((group) => {
@@ -110,7 +109,7 @@ function showRedundancy(selection, rows, pin) {
     : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average` +
       (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`);
   byId("near").hidden = byId("near-legend").hidden = near.picks === null;
-  if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);
+  if (near.picks !== null) drawBars(byId("near"), near, ["cosine with the nearest other pick", lastBar(near)].filter(Boolean).join("; "), byId("near-about").textContent);
   const quote = (row) => {
     const rank = rows.ranks.get(row);
     const button = el("button", { type: "button", className: "link" }, rank === undefined ? `line ${count(rows.data.rows.line[row])}` : `pick ${count(rank + 1)}`);
