@@ -78,6 +78,20 @@ def test_a_last_bar_that_takes_a_tail_says_so(report: Page, sample: Sample) -> N
     assert title == f"cosine with the nearest other pick; last bar: {near['tail']:.3g} and more"
 
 
+def test_values_that_lie_close_have_no_tick_each(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    (selection,) = data["selections"]
+    for close, ticks in (
+        (0.1, ["0", "0.1", "0.2"]),
+        (0.001234, ["0", "0.05", "0.1", "0.15", "0.2"]),
+    ):
+        figure = {"at": [0, close, 0.2], "width": min(close, 0.1), "distinct": True, "tail": None}
+        shares = {"picks": [0.2, 0.3, 0.5], "random": [0.5, 0.3, 0.2]}
+        selection["near"] |= figure | {"shares": shares}
+        page.open(rendered(sample.report.with_name("close.html"), data))
+        assert page.texts("#near .xtick text") == ticks
+
+
 def test_commands_select_what_the_slider_says(report: Page, sample: Sample) -> None:
     knee = int(report.js("return document.getElementById('keep').value"))
     head, again = report.texts("#commands code")

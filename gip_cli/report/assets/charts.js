@@ -125,7 +125,8 @@ const lastBar = (figure) => (figure.tail === null ? "" : `last bar: ${short(figu
 
 /** Pool as wide bars, picks as narrow ones, random as dashes across. */
 function drawBars(node, figure, title, about) {
-  const { at, width, shares, distinct } = figure;
+  const { at, width, shares } = figure;
+  const apart = width > (at.at(-1) - at[0]) / 30; // else labels of a tick for each value overlap
   const bars = (name, share) => ({
     type: "bar", name, x: at, y: shares[name], width: width * share, hovertemplate: `${name} %{y:.1%}<extra></extra>`,
     marker: { color: theme.colour(name) },
@@ -136,7 +137,7 @@ function drawBars(node, figure, title, about) {
     mode: "markers", name: "random", x: at, y: shares.random, hovertemplate: "random %{y:.1%}<extra></extra>",
     marker: { symbol: "line-ew", size: Math.min(26, 0.75 * node.clientWidth / (at.length + 2)), line: { width: 3, color: theme.colour("random") } },
   });
-  const ticks = distinct && at.length > 1 ? { tickvals: at } : {};
+  const ticks = figure.distinct && apart && at.length > 1 ? { tickvals: at } : {};
   draw(node, traces, { showlegend: false, xaxis: { ...ticks, showgrid: false, title: { text: title } }, yaxis: { tickformat: ".0%", nticks: 4 } }, about);
 }
 
