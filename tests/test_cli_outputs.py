@@ -197,6 +197,22 @@ def test_a_pipe_that_does_not_wait_is_read_to_its_end(pool: Path) -> None:
     assert run.returncode == 0
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_does_not_wait_loses_no_row_in_silence(pool: Path, unbuffered: str) -> None:
+    many = write_rows(pool.with_name("many.jsonl"), [f"row {n}" for n in range(4000)], up=1)
+    read, written = os.pipe()
+    os.set_blocking(written, False)
+    run = subprocess.run(
+        [GIP, "score", many, "--metadata", "q=up"],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=written,
+        stderr=subprocess.PIPE,
+    )
+    os.close(read)
+    os.close(written)
+    assert (run.returncode, "<stdout>: write could not" in error_of(run)) == (6, True)
+
+
 def test_a_hyphen_is_standard_output_for_every_file(pool: Path) -> None:
     out = pool.with_name("small.jsonl")
     run = gip("select", pool, "-k", 3, "-o", out, "--receipt", "-", cwd=pool.parent)

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.image import imread
 
+from gip_cli.report.figures import _bars
 from tests.selecting import embed, row, write_rows
 from tests.toys import error_of, gip
 
@@ -339,6 +341,22 @@ def test_an_installed_font_draws_what_matplotlibs_own_lacks(
         monkeypatch.setattr(fontManager, "ttflist", [*fontManager.ttflist])
         fontManager.addfont(tmp_path / "font.ttf")
     assert pictures[0] != pictures[1]
+
+
+def test_redundancy_spans_random_rows_too_and_says_what_its_last_bar_holds(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((300, 6))
+    rows = [row(tuple(vector), words) for words in (0, 2) for vector in vectors]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)  # each row twice, but for its words
+    embed(pool, 6)
+    chosen = write_rows(tmp_path / "chosen.jsonl", rows[:200])
+    assert gip("report", pool, "-s", chosen, "-o", tmp_path / "r.html").returncode == 0
+    (near,) = (one["near"] for one in data_of(tmp_path / "r.html")["selections"])
+    assert near["at"][-1] + near["width"] / 2 == pytest.approx(1, abs=1e-3)  # copies of random rows
+    assert near["shares"]["random"][-1] > 0.2 > near["shares"]["picks"][-1]
+    axes = Figure().subplots()
+    for tail, told in ((None, ""), (0.7512, "; last bar: 0.751 and more"), (1421.3, "1,421 and")):
+        _bars(axes, near | {"tail": tail}, "cosine")
+        assert told in axes.get_xlabel()
 
 
 def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
@@ -96,6 +97,10 @@ def writing(output: str) -> Iterator[BinaryIO]:
             yield file
     elif sys.stdout is None:
         raise StorageError("standard output is closed", "send it to a file")
+    elif isinstance(sys.stdout.buffer, RawIOBase):
+        # As PYTHONUNBUFFERED has it: it takes what there is room for, and leaves out the rest.
+        with storage_errors("<stdout>"), open(sys.stdout.fileno(), "wb", closefd=False) as file:
+            yield file
     else:
         with storage_errors("<stdout>"):
             yield sys.stdout.buffer

@@ -141,6 +141,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     near["random"] = np.concatenate([nearest_cosines(case.vectors, draw) for draw in draws])
     changed = changes(case, picks)
     along = curve(case, picked)
+    held_all = bool(np.isin(case.pickable, picks).all())  # random rows are the same ones
     return {
         "name": escaped(picked.name),
         "size": len(picks),
@@ -155,7 +156,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         "near": {
             "picks": known_mean(near["picks"]),
             "random": known_mean(near["random"]),
-            **bars(near),
+            **bars({"both": np.concatenate([*near.values()]), **near}),
         },
         "pairs": [
             {"ranks": pair, "cosine": cosine}
@@ -171,7 +172,8 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
             )
         ],
         "changes": changed,
-        "warnings": _against_random(along) + changed["warnings"],
+        "all": held_all,
+        "warnings": ([] if held_all else _against_random(along)) + changed["warnings"],
         "receipt": _escaped(picked.receipt.value) if picked.receipt else None,
     }
 

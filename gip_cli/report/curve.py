@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gip_cli.measures import knee
 from gip_cli.report.case import Case
-from gip_cli.report.selections import Picked, Receipt, Rows
+from gip_cli.report.selections import Picked, Receipt
 from gip_cli.streams import is_stream
 
 _POINTS = 80
@@ -39,55 +39,56 @@ Matrix = npt.NDArray[np.float64]
 def curve(case: Case, picked: Picked) -> dict[str, Any]:
     """The selection's curve at about 80 points, its knee, and random and top-k beside it.
 
-    ``gains`` (n,) are the picks' own, rounded; ``random.needed`` is how many random rows capture
-    as much as the selection, null where twice as many do not.
+    They begin at no picks, so that a single one makes a line, too. ``gains`` (n,) are the picks'
+    own, rounded; ``random.needed`` is how many random rows capture as much as the selection, null
+    where twice as many do not.
     """
     count = len(picked.rows)
     before, gains = case.curve(picked.rows)
-    captured = before + np.cumsum(gains)
-    bend = knee(captured - before)
-    steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(1, count, _POINTS)])
+    captured = _along(before, gains)
+    bend = knee(captured[1:] - before)
+    steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(0, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
     draws = case.draws(2 * count)
     followed = [
-        _along(case, draw if seed < _LONGER else draw[:count]) for seed, draw in enumerate(draws)
+        _along(*case.curve(draw if seed < _LONGER else draw[:count]))
+        for seed, draw in enumerate(draws)
     ]
     longer = np.mean(followed[:_LONGER], axis=0)
-    band = np.array([one[:count] for one in followed])
-    enough = np.flatnonzero(longer >= captured[-1])
+    band = np.array([one[: count + 1] for one in followed])
+    enough = np.flatnonzero(longer[1:] >= captured[-1])
     # Fewer rows than picks can be drawn where the file holds rows that could not be picked.
-    drawn = band[:, np.minimum(at, band.shape[1]) - 1]
+    drawn = band[:, np.minimum(at, band.shape[1] - 1)]
     top = None
     if case.ranked is not None and len(case.ranked) >= count:
-        top = _along(case, case.ranked[:count])[at - 1]
+        top = _along(*case.curve(case.ranked[:count]))[at]
     return {
         "n": at.tolist(),
-        "captured": shown(captured[at - 1]),
+        "captured": shown(captured[at]),
         "random": {
             "mean": shown(drawn.mean(axis=0)),
             "low": shown(drawn.min(axis=0)),
             "high": shown(drawn.max(axis=0)),
             "seeds": len(draws),
             "needed": int(enough[0]) + 1 if enough.size else None,
-            "searched": len(longer),
+            "searched": len(longer) - 1,
         },
         "top": None if top is None else shown(top),
         "before": before,
         "pool": case.captured(case.pickable),
         "knee": {
             "n": bend,
-            "captured": float(captured[bend - 1]),
-            "sharpness": float((captured[bend - 1] - before) / (gains.sum() or 1) - bend / count),
+            "captured": float(captured[bend]),
+            "sharpness": float((captured[bend] - before) / (gains.sum() or 1) - bend / count),
         },
         "commands": _commands(case, picked),
         "gains": [float(f"{gain:.5g}") for gain in gains],
     }
 
 
-def _along(case: Case, order: Rows) -> Matrix:
-    """Captured after each row of `order` (n,)."""
-    before, gains = case.curve(order)
-    return before + np.cumsum(gains)
+def _along(before: float, gains: Matrix) -> Matrix:
+    """Captured after none, and after each, of the rows that add `gains` (n,): (n + 1,)."""
+    return before + np.append(0.0, np.cumsum(gains))
 
 
 def shown(values: Matrix) -> list[float]:

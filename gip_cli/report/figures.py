@@ -145,6 +145,8 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
     axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.yaxis.set_major_formatter(_percent)
+    if (tail := one["tail"]) is not None:
+        about += f"; last bar: {tail:{',.0f' if tail >= 1000 else '.3g'}} and more"
     axes.set(xlabel=_literal(about))
     _legend_above(axes)
     _plain(axes)

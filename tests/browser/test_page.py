@@ -72,6 +72,26 @@ def test_curve_is_the_receipts(report: Page, sample: Sample) -> None:
         assert drawn[picks] == pytest.approx(captured, abs=1e-5)
 
 
+def test_a_last_bar_that_takes_a_tail_says_so(report: Page, sample: Sample) -> None:
+    (near,) = (one["near"] for one in data_of(sample.report)["selections"])
+    title = report.js("return document.getElementById('near').layout.xaxis.title.text")
+    assert title == f"cosine with the nearest other pick; last bar: {near['tail']:.3g} and more"
+
+
+def test_values_that_lie_close_have_no_tick_each(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    (selection,) = data["selections"]
+    for close, ticks in (
+        (0.1, ["0", "0.1", "0.2"]),
+        (0.001234, ["0", "0.05", "0.1", "0.15", "0.2"]),
+    ):
+        figure = {"at": [0, close, 0.2], "width": min(close, 0.1), "distinct": True, "tail": None}
+        shares = {"picks": [0.2, 0.3, 0.5], "random": [0.5, 0.3, 0.2]}
+        selection["near"] |= figure | {"shares": shares}
+        page.open(rendered(sample.report.with_name("close.html"), data))
+        assert page.texts("#near .xtick text") == ticks
+
+
 def test_commands_select_what_the_slider_says(report: Page, sample: Sample) -> None:
     knee = int(report.js("return document.getElementById('keep').value"))
     head, again = report.texts("#commands code")
@@ -101,12 +121,15 @@ def test_slider_counts_what_rows_given_before_had_captured(
     captured = json.loads(added.with_suffix(".receipt.json").read_bytes())["captured"]
     assert page.text("#kept").startswith(f"captures {captured:.1%} ")
     assert page.text("#answers .figure") == f"{captured:.1%}"
+    (curve,) = (one["curve"] for one in data_of(report)["selections"])
+    share = f"(the rows given before alone {curve['before'] / captured:.0%}): "
+    assert share in page.text(".answer:last-child p")
 
 
 def test_random_between_two_sampled_points_is_interpolated(page: Page, sample: Sample) -> None:
     data = data_of(sample.report)
     curve = data["selections"][0]["curve"]
-    curve |= {"n": [1, 5, 20], "random": curve["random"] | {"mean": [0.01, 0.05, 0.8]}}
+    curve |= {"n": [0, 1, 5, 20], "random": curve["random"] | {"mean": [0, 0.01, 0.05, 0.8]}}
     curve["knee"]["n"] = 5
     page.open(rendered(sample.report.with_name("sparse.html"), data))
     for picks, random in ((1, "1.0%"), (3, "3.0%"), (5, "5.0%"), (8, "20.0%"), (20, "80.0%")):
@@ -373,6 +396,8 @@ def test_each_selection_has_a_line_of_its_own(page: Page, sample: Sample) -> Non
     dashes = "return document.getElementById('curve').data.map((line) => line.line?.dash)"
     drawn = [dash for dash in page.js(dashes) if dash]
     assert len(drawn) == len(set(drawn)) == 6  # with random rows and the top ones
+    names = page.texts("#curve .legendtext")
+    assert [name.split(",")[0] for name in names[:2]] == ["random", "top-k by signal"]
 
 
 def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: Sample) -> None:
@@ -394,6 +419,15 @@ def test_printed_it_is_dark_on_light_and_as_wide_as_a_page(page: Page, sample: S
     page.js("dispatchEvent(new Event('afterprint'))")
     page.wait(lambda: look() == before)
     assert page.listen().errors == []
+
+
+def test_a_quoted_row_has_a_direction_of_its_own(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    data["rows"]["turns"] = [["user", "17 مرحبا بالعالم"]] * len(data["rows"]["turns"])
+    page.open(rendered(sample.report.with_name("arabic.html"), data))
+    quoted = "#pairs p :last-child, #worst p :last-child, #table .text span"
+    style = f"[...document.querySelectorAll('{quoted}')].map((e) => getComputedStyle(e).direction)"
+    assert set(page.js(f"return {style}")) == {"rtl"}
 
 
 def test_long_names_are_cut_between_characters(report: Page) -> None:
@@ -500,6 +534,16 @@ def test_smallest_cases_open(
     assert b"Warning" not in run.stderr
     page.open(tmp_path / "r.html")
     assert page.errors == []
+    told = (page.text(".answer:nth-child(2) .figure"), "no more of" in page.text("#warnings"))
+    assert told == (("No", True) if len(picks) < len(rows) else ("No choice", False))
+    shown = "return document.getElementById(arguments[0]).checkVisibility()"
+    for part in ("pairs", "near-legend"):
+        assert page.js(shown, part) == (len(picks) > 1)
+    for axis in "xy":  # no "0 0 0 1 1 1", nor "1% 1% 2% 2%"
+        ticks = page.texts(f"#curve .{axis}tick text")
+        assert len(ticks) == len(set(ticks)) > 1
+    lines = page.js("return document.getElementById('curve').data.slice(0, -1).map((one) => one.x)")
+    assert all(at[0] == 0 and len(at) > 1 for at in lines)  # a single point would be no line
     many = "row" if len(rows) == 1 else "rows"
     assert page.text("#headline") == f"{len(picks)} of {len(rows)} {many}"
     if len(picks) == 1:

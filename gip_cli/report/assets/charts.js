@@ -17,7 +17,7 @@ function draw(node, traces, layout, about) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
     margin: { l: 8, r: 8, t: 8, b: 8 },
     hoverlabel: { bgcolor: theme.colour("surface"), bordercolor: theme.colour("line"), font: { color: theme.colour("ink") } },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: theme.colour("ink") } },
+    legend: { traceorder: "normal", orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: theme.colour("ink") } },
     bargap: 0,
     barmode: "overlay",
     ...layout,
@@ -36,6 +36,7 @@ function drawCurve(node, selections, active) {
   const { curve, size } = active;
   const { random, knee } = curve;
   const narrow = node.clientWidth < 500;
+  const most = Math.max(...selections.map((one) => one.size));
   const line = (x, y, name, colour, dash, width = 2) => ({
     x, y, name, mode: "lines", line: { color: colour, dash, width }, hovertemplate: "%{y:.1%}",
   });
@@ -60,7 +61,7 @@ function drawCurve(node, selections, active) {
   const label = {
     x: knee.n, y: knee.captured, text: `<b>${counted(knee.n, "row")}</b>${narrow || knee.n === size ? "" : ": the curve bends here"}`, showarrow: false,
     // Beside a concave curve there is room above to the left, if the knee is not at the edge.
-    ...(knee.n > 0.3 * Math.max(...selections.map((one) => one.size))
+    ...(knee.n > 0.3 * most
       ? { xanchor: "right", yanchor: "bottom", xshift: -10, yshift: 6 }
       : { xanchor: "left", yanchor: "top", xshift: 12, yshift: -8 }),
     borderpad: 2, bgcolor: `${theme.colour("ground")}d9`, font: { color: theme.colour("ink") },
@@ -70,8 +71,8 @@ function drawCurve(node, selections, active) {
   draw(node, traces, {
     hovermode: "x unified",
     annotations: [label],
-    xaxis: { title: { text: "picks" }, rangemode: "tozero", tickformat: ",d" },
-    yaxis: { title: { text: narrow ? "" : "captured energy" }, tickformat: ".0%", rangemode: "tozero" },
+    xaxis: { title: { text: "picks" }, rangemode: "tozero", tickformat: ",d", ...(most < 6 && { dtick: 1 }) }, // half a pick is none
+    yaxis: { title: { text: narrow ? "" : "captured energy" }, tickformat: "~%", rangemode: "tozero" },
   }, about);
 }
 
@@ -120,9 +121,12 @@ function markMap(node, data, row, chosen) {
   Plotly.restyle(node, { selectedpoints: points, "unselected.marker.opacity": 0.12 }, [0, 1]);
 }
 
+const lastBar = (figure) => (figure.tail === null ? "" : `last bar: ${short(figure.tail)} and more`);
+
 /** Pool as wide bars, picks as narrow ones, random as dashes across. */
 function drawBars(node, figure, title, about) {
-  const { at, width, shares, distinct } = figure;
+  const { at, width, shares } = figure;
+  const apart = width > (at.at(-1) - at[0]) / 30; // else labels of a tick for each value overlap
   const bars = (name, share) => ({
     type: "bar", name, x: at, y: shares[name], width: width * share, hovertemplate: `${name} %{y:.1%}<extra></extra>`,
     marker: { color: theme.colour(name) },
@@ -133,7 +137,7 @@ function drawBars(node, figure, title, about) {
     mode: "markers", name: "random", x: at, y: shares.random, hovertemplate: "random %{y:.1%}<extra></extra>",
     marker: { symbol: "line-ew", size: Math.min(26, 0.75 * node.clientWidth / (at.length + 2)), line: { width: 3, color: theme.colour("random") } },
   });
-  const ticks = distinct && at.length > 1 ? { tickvals: at } : {};
+  const ticks = figure.distinct && apart && at.length > 1 ? { tickvals: at } : {};
   draw(node, traces, { showlegend: false, xaxis: { ...ticks, showgrid: false, title: { text: title } }, yaxis: { tickformat: ".0%", nticks: 4 } }, about);
 }
 

@@ -21,7 +21,7 @@ function showAnswers(data, selection) {
   const captured = curve.captured.at(-1);
   const ahead = captured - random.mean.at(-1);
   const better = captured > random.high.at(-1);
-  const needs = random.needed === null
+  const needs = selection.all ? ["The picks hold all rows that could be picked: there was nothing to choose."] : random.needed === null
     ? ["Even ", strong(counted(random.searched, "random row")), random.searched === 1 ? " captures less." : " capture less."]
     : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
   const bend = knee.n === selection.size ? "the curve does not bend before its end"
@@ -33,11 +33,12 @@ function showAnswers(data, selection) {
     answer("What did I get?", percent(captured),
       ["of the query’s energy. All rows that could be picked have ", strong(percent(curve.pool)), "."],
       ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
-    answer("Is it better than random?", el("span", { className: better ? "picks-ink" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : "No"),
+    answer("Is it better than random?", el("span", { className: better ? "picks-ink" : selection.all ? "" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : selection.all ? "No choice" : "No"),
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : [`${data.signals.length ? "Too few rows have all signals" : "The pool has no signals"} to rank by.`]),
     answer("How small can I go?", counted(knee.n, "row"),
-      [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)), ` of that: ${bend}.`]));
+      [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)),
+        ` of that${curve.before > 0 ? ` (the rows given before alone ${percent(curve.before / captured, 0)})` : ""}: ${bend}.`]));
   fill("warnings",
     ...selection.warnings.map((text) => el("li", { className: "warn" }, text)),
     ...data.notes.map((text) => el("li", {}, text)));
@@ -54,8 +55,8 @@ function showKeep(selection) {
     slider.value = number.value = rows;
     const { n, random: { mean } } = selection.curve;
     const at = n.findIndex((picks) => picks >= rows);
-    const left = (n[at] - rows) / (n[at] - n[at - 1]) || 0;
-    const random = mean[at] - left * (mean[at] - (mean[at - 1] ?? 0));
+    const left = (n[at] - rows) / (n[at] - n[at - 1]);
+    const random = mean[at] - left * (mean[at] - mean[at - 1]);
     byId("kept").textContent = `captures ${percent(totals[rows - 1])} (random ${percent(random)})`;
     fill("commands", ...selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows))));
   };
@@ -85,9 +86,8 @@ function showChanges(selection) {
     const moved = shift === null || random === null ? [] : [
       el("span", { className: "badge" }, `${signed(shift)} SD, ${effect(shift)}`),
       ` (random ${signed(random[0])} to ${signed(random[1])})`];
-    const tail = one.tail === null ? "" : `last bar: ${short(one.tail)} and more`;
     const unknown = one.unknown ? ` · unknown ${count(one.unknown)}` : "";
-    queueMicrotask(() => drawBars(node, one, tail, `${one.name}: ${means}`));
+    queueMicrotask(() => drawBars(node, one, lastBar(one), `${one.name}: ${means}`));
     return el("figure", {}, el("h3", {}, one.name), el("p", {}, ...moved), el("p", {}, means + unknown), node);
   });
   const groups = selection.changes.groups.map((group) => {
@@ -108,15 +108,16 @@ function showRedundancy(selection, rows, pin) {
     ? "One pick alone has no neighbour."
     : `A pick’s nearest other pick is at cosine ${near.picks.toFixed(3)} on average` +
       (near.random === null ? "." : `; among random rows ${near.random.toFixed(3)}.`);
-  byId("near").hidden = near.picks === null;
-  if (near.picks !== null) drawBars(byId("near"), near, "cosine with the nearest other pick", byId("near-about").textContent);
+  byId("near").hidden = byId("near-legend").hidden = near.picks === null;
+  if (near.picks !== null) drawBars(byId("near"), near, ["cosine with the nearest other pick", lastBar(near)].filter(Boolean).join("; "), byId("near-about").textContent);
   const quote = (row) => {
     const rank = rows.ranks.get(row);
     const button = el("button", { type: "button", className: "link" }, rank === undefined ? `line ${count(rows.data.rows.line[row])}` : `pick ${count(rank + 1)}`);
     button.addEventListener("click", () => pin(row, true));
-    return el("p", { dir: "auto" }, button, " ", rows.text[row]);
+    return el("p", {}, button, " ", el("bdi", {}, rows.text[row])); // its direction is its own, not the button's
   };
   const item = (cosine, ...members) => el("li", {}, el("b", {}, `cosine ${cosine.toFixed(3)}`), ...members.filter((row) => row >= 0).map(quote));
+  for (const list of ["pairs", "worst"]) byId(list).parentElement.hidden = !selection[list].length;
   fill("pairs", ...selection.pairs.map(({ ranks, cosine }) => item(cosine, ...ranks.map((rank) => selection.picks[rank]))));
   fill("worst", ...selection.worst.map(({ row, nearest, cosine }) => item(cosine, row, selection.picks[nearest])));
 }
