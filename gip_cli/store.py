@@ -7,7 +7,7 @@ goes on from there.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -55,6 +55,7 @@ def write_embeddings(
     *,
     dtype: str = "float32",
     batch_size: int = 32,
+    reuse: Sequence[str | Path] = (),
     note: Notes = lambda text: None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Written:
@@ -64,6 +65,8 @@ def write_embeddings(
     ----------
     rows : RowFile
         Opened with ``reread=True``: keys first, then the texts whose key is new.
+    reuse : sequence of paths
+        Other stores whose vectors are taken, too, before any text is encoded.
     note : callable
         Told what a person should know: waiting for another run, resuming, starting anew.
     on_progress : callable
@@ -73,21 +76,30 @@ def write_embeddings(
     ------
     InputError
         A row that cannot be read or has no text.
+    MismatchError
+        A store to reuse has other settings.
     UsageError
-        `target` is a file that gip did not write, or holds vectors that were given.
+        `target` is a file that gip did not write, or holds vectors that were given; or there is
+        no such store to reuse.
     StorageError
         The disk is full, or the place not writable.
     """
     settings = Settings(encoder.card, renderer, dtype)
+    others = [_lent(path, settings) for path in reuse]
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
-        in_old = join_keys(old.keys if old else keys[:0], keys)
+        known = np.zeros(len(keys), dtype=bool)
+        found = []
+        for store in [old, *others] if old else others:
+            at = np.where(known, -1, join_keys(store.keys, keys))
+            known |= at >= 0
+            found.append((at, store))
         with Journal(paths, settings) as journal:
-            resumed = (join_keys(journal.keys, keys) >= 0) & (in_old < 0)
+            resumed = (join_keys(journal.keys, keys) >= 0) & ~known
             if resumed.any():
                 note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
-            wanted = _first_of_each(keys, in_old < 0)
+            wanted = _first_of_each(keys, ~known)
             ahead = int(np.count_nonzero(wanted & ~resumed))
             if ahead > _QUICK:
                 note(f"{ahead:,} texts to encode")
@@ -98,21 +110,17 @@ def write_embeddings(
 
                 _encode(rows, renderer, encoder, journal, wanted, resumed, batch_size, on_batch)
             rows.check_unchanged()
-            in_journal = join_keys(journal.keys, keys)
-            if ((in_old < 0) & (in_journal < 0)).any():
+            fresh = np.where(known, -1, join_keys(journal.keys, keys))
+            if (~known & (fresh < 0)).any():
                 raise rows.changed()
             records = journal.records
             tokens = _merged(
-                slice(None), in_old, old.tokens if old else None, in_journal, records["tokens"]
+                slice(None),
+                [(at, store.tokens) for at, store in found] + [(fresh, records["tokens"])],
             )
+            vectors = [(at, store.vectors) for at, store in found] + [(fresh, records["vector"])]
             blocks = (
-                _merged(
-                    slice(start, start + _BLOCK),
-                    in_old,
-                    old.vectors if old else None,
-                    in_journal,
-                    records["vector"],
-                )
+                _merged(slice(start, start + _BLOCK), vectors)
                 for start in range(0, len(keys), _BLOCK)
             )
             commit(paths, settings, keys, tokens, blocks)
@@ -121,7 +129,7 @@ def write_embeddings(
     return Written(
         rows=len(keys),
         encoded=ahead,
-        reused=int(np.count_nonzero(in_old >= 0)),
+        reused=int(np.count_nonzero(known)),
         resumed=int(np.count_nonzero(resumed)),
         truncated=cut["truncated_rows"],
         tokens_unseen=cut["tokens_unseen"],
@@ -196,6 +204,20 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
     return None
 
 
+def _lent(path: str | Path, settings: Settings) -> Embeddings:
+    """Another store, if its vectors mean the same."""
+    store = open_embeddings(path)
+    ours, theirs = settings.to_json(), store.settings.to_json()
+    if differing := [name for name, value in ours.items() if theirs[name] != value]:
+        raise MismatchError(
+            f"cannot be reused: {', '.join(differing)} differ from what is asked for",
+            "leave it out, or ask for the same",
+            path=store.paths.npy,
+        )
+    store.check_rows()
+    return store
+
+
 def row_keys(rows: RowFile, renderer: Renderer) -> Keys:
     """The key of every row's text, in their order (m, 16)."""
     keys = bytearray()
@@ -244,16 +266,12 @@ def _encode(
 
 
 def _merged(
-    block: slice,
-    in_old: npt.NDArray[np.int64],
-    old: npt.NDArray[Any] | None,
-    in_journal: npt.NDArray[np.int64],
-    fresh: npt.NDArray[Any],
+    block: slice, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
 ) -> npt.NDArray[Any]:
-    """A block of rows, each from the old store where it stands there, else from the journal."""
-    ours, theirs = in_old[block], in_journal[block]
-    if old is None:
-        return fresh[theirs]
-    merged = old[np.maximum(ours, 0)]
-    merged[ours < 0] = fresh[theirs[ours < 0]]
+    """A block of rows, each from the part where it stands: at a place of 0 or more."""
+    values = parts[-1][1]
+    merged = np.empty((len(parts[-1][0][block]), *values.shape[1:]), values.dtype)
+    for places, values in parts:
+        at = places[block]
+        merged[at >= 0] = values[at[at >= 0]]
     return merged

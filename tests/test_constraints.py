@@ -226,7 +226,7 @@ def dense(problem: Problem) -> list[int]:
     while len(picks) < most:
         atoms = np.concatenate([before, X[picks]])
         Sigma = np.linalg.inv(np.eye(D) + atoms.T @ atoms / problem.noise)
-        if plan.budget.captured and len(picks) and 1 - np.trace(K @ Sigma) >= plan.budget.captured:
+        if plan.budget.captured and 1 - np.trace(K @ Sigma) >= plan.budget.captured:
             break
         Z = X @ Sigma
         gain = np.einsum("ij,ij->i", Z @ K, Z) / (problem.noise + np.einsum("ij,ij->i", Z, X))

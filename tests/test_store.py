@@ -160,6 +160,48 @@ def test_other_settings_encode_every_row_anew(other: dict, tmp_path: Path) -> No
     check(target, TEXTS, other.get("encoder"))
 
 
+def test_a_pool_put_together_takes_what_other_stores_have(tmp_path: Path) -> None:
+    parts = {"a": TEXTS[:120], "b": TEXTS[100:200], "target": TEXTS[190:210]}
+    for name, texts in parts.items():
+        embed(write_rows(tmp_path / f"{name}.jsonl", texts), tmp_path / f"{name}.npy")
+    before = (tmp_path / "a.npy").read_bytes(), (tmp_path / "b.npy").read_bytes()
+    target, texts, encoder = tmp_path / "target.npy", [*TEXTS[::-1], TEXTS[0]], ToyEncoder()
+    written = embed(
+        write_rows(tmp_path / "all.jsonl", texts), target, encoder,
+        reuse=[tmp_path / "a.npy", tmp_path / "b.npy"],
+    )  # fmt: skip
+    assert (written.rows, written.encoded, written.reused) == (301, 90, 211)
+    assert sorted(encoder.texts) == sorted(TEXTS[210:])
+    check(target, texts)
+    assert before == ((tmp_path / "a.npy").read_bytes(), (tmp_path / "b.npy").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ({"encoder": ToyEncoder("other")}, "model"),
+        ({"dtype": "float16"}, "dtype"),
+    ],
+    ids=["model", "dtype"],
+)
+def test_a_store_of_other_settings_is_not_reused(other: dict, names: str, tmp_path: Path) -> None:
+    pool, mine = write_rows(tmp_path / "pool.jsonl", TEXTS[:9]), tmp_path / "mine.npy"
+    embed(pool, tmp_path / "theirs.npy", **other)
+    with pytest.raises(MismatchError, match=f"theirs.npy: cannot be reused: {names} differ"):
+        embed(pool, mine, reuse=[tmp_path / "theirs.npy"])
+    with pytest.raises(UsageError, match="no such embeddings"):
+        embed(pool, mine, reuse=[tmp_path / "none.npy"])
+    assert not mine.exists()
+
+
+def test_a_damaged_store_is_not_reused(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+    embed(pool, tmp_path / "theirs.npy")
+    damage_rows(tmp_path / "theirs.npy")
+    with pytest.raises(MismatchError, match="row 8 has norm nan"):
+        embed(pool, tmp_path / "mine.npy", reuse=[tmp_path / "theirs.npy"])
+
+
 def test_vectors_that_were_given_are_not_replaced_by_a_models(tmp_path: Path) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     store_given(pool, np.eye(300, 8))

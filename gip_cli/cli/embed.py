@@ -55,6 +55,13 @@ def embed(
     device: Annotated[
         Device, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda or mps.")
     ] = Device.auto,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OTHER.npy",
+            help="Take what these embeddings have of the rows, too; repeatable.",
+        ),
+    ] = None,
     vectors: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +91,7 @@ def embed(
     from gip_cli.store import write_embeddings
 
     _check_output(output, [input, vectors] if vectors else [input])
-    of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code)
+    of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code, reuse)
     if vectors and (any(of_a_model) or batch_size != _BATCH or device != Device.auto):
         raise UsageError("--vectors needs no model", "leave out what is said of one")
     bad = BadRows(skip=skip_bad)
@@ -122,6 +129,7 @@ def embed(
                     renderer,
                     dtype=dtype,
                     batch_size=batch_size,
+                    reuse=reuse or (),
                     note=note,
                     on_progress=on_progress,
                 )
