@@ -55,7 +55,7 @@ def write_embeddings(
     *,
     dtype: str = "float32",
     batch_size: int = 32,
-    reuse: Sequence[str | Path] = (),
+    reuse: Sequence[Embeddings] = (),
     note: Notes = lambda text: None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Written:
@@ -65,8 +65,8 @@ def write_embeddings(
     ----------
     rows : RowFile
         Opened with ``reread=True``: keys first, then the texts whose key is new.
-    reuse : sequence of paths
-        Other stores whose vectors are taken, too, before any text is encoded.
+    reuse : sequence of Embeddings
+        Other stores, whose vectors are taken, too, before any text is encoded.
     note : callable
         Told what a person should know: waiting for another run, resuming, starting anew.
     on_progress : callable
@@ -79,19 +79,19 @@ def write_embeddings(
     MismatchError
         A store to reuse has other settings.
     UsageError
-        `target` is a file that gip did not write, or holds vectors that were given; or there is
-        no such store to reuse.
+        `target` is a file that gip did not write, or holds vectors that were given.
     StorageError
         The disk is full, or the place not writable.
     """
     settings = Settings(encoder.card, renderer, dtype)
-    others = [_lent(path, settings) for path in reuse]
+    for store in reuse:
+        _check_means_the_same(store, settings)
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
         known = np.zeros(len(keys), dtype=bool)
         found = []
-        for store in [old, *others] if old else others:
+        for store in [old, *reuse] if old else reuse:
             at = np.where(known, -1, join_keys(store.keys, keys))
             known |= at >= 0
             found.append((at, store))
@@ -204,18 +204,17 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
     return None
 
 
-def _lent(path: str | Path, settings: Settings) -> Embeddings:
-    """Another store, if its vectors mean the same."""
-    store = open_embeddings(path)
-    ours, theirs = settings.to_json(), store.settings.to_json()
-    if differing := [name for name, value in ours.items() if theirs[name] != value]:
+def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
+    """Refuse another store whose vectors are not what the encoder would make, or are damaged."""
+    theirs = store.settings.to_json()
+    ours = settings.to_json()
+    if differing := [name for name in ours if theirs[name] != ours[name]]:
         raise MismatchError(
-            f"cannot be reused: {', '.join(differing)} differ from what is asked for",
+            f"cannot be reused, made with other settings: {', '.join(differing)}",
             "leave it out, or ask for the same",
             path=store.paths.npy,
         )
     store.check_rows()
-    return store
 
 
 def row_keys(rows: RowFile, renderer: Renderer) -> Keys:

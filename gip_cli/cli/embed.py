@@ -87,6 +87,7 @@ def embed(
     gip embed pool.jsonl -o pool.npy --vectors mine.npy
     zcat big.jsonl.gz | gip embed - -o big.npy --dtype float16
     """
+    from gip_cli.embeddings import open_embeddings
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
     from gip_cli.store import write_embeddings
 
@@ -105,6 +106,7 @@ def embed(
             note(f"{output}: {counted(count, 'row')} x {dimension}, as given")
             tell_skipped(bad)
             return
+        lent = [open_embeddings(other) for other in reuse or ()]
         encoder = load_encoder(
             model or DEFAULT_MODEL,
             revision=revision,
@@ -129,7 +131,7 @@ def embed(
                     renderer,
                     dtype=dtype,
                     batch_size=batch_size,
-                    reuse=reuse or (),
+                    reuse=lent,
                     note=note,
                     on_progress=on_progress,
                 )
