@@ -40,7 +40,11 @@ class Problem:
             The solver cannot do what it is asked: too small a noise, a device without room.
         """
         plan, rows = self.plan, self.candidates
-        rules, power = self.limits.rules(), plan.budget.length_power
+        rules, budget = self.limits.rules(), plan.budget
+        price = None
+        if budget.tokens and budget.length_power:
+            # Longer rows than the budget cannot be picked; what they cost could be out of range.
+            price = np.clip(rows.tokens, 1.0, budget.tokens) ** budget.length_power
         try:
             return select(
                 rows.vectors,
@@ -53,9 +57,9 @@ class Problem:
                 given=rows.given.vectors if rows.given else None,
                 given_weights=rows.given.weights if rows.given else None,
                 rules=All(rules) if rules else None,
-                price=np.maximum(rows.tokens, 1.0) ** power if power else None,
+                price=price,
                 max_cosine=plan.dedup_threshold,
-                stop_at=plan.budget.captured,
+                stop_at=budget.captured,
                 device=plan.device,
                 on_progress=on_progress,
             )

@@ -237,6 +237,19 @@ def test_length_power_prefers_short_rows(select: Select, pool: Path, out: Path) 
     assert counts[1] > counts[0]
 
 
+def test_a_row_far_beyond_the_budget_leaves_the_prices_of_others_in_range(
+    select: Select, pool: Path, out: Path
+) -> None:
+    rows = [{**one, "length": 10} for one in make_rows()]
+    rows[4]["length"] = 2**31  # to the third power, 1e28 times what 1 costs
+    rows[5]["length"] = 1
+    path = write_rows(out.parent / "long.jsonl", rows)
+    options = ("-e", pool.with_suffix(".npy"), "--tokens", 100, "--token-field", "length")
+    select(path, out, *options, "--length-power", 3)
+    picked = [one["length"] for one in read(out)]
+    assert sorted(picked) == [1] + 9 * [10]
+
+
 @pytest.mark.parametrize("length", ["many", -1, 2**32])
 def test_a_row_without_a_token_count_is_refused_or_told(
     length: object, select: Select, gip: Gip, pool: Path, out: Path
