@@ -242,7 +242,7 @@ def test_a_row_far_beyond_the_budget_leaves_the_prices_of_others_in_range(
 ) -> None:
     rows = [{**one, "length": 10} for one in make_rows()]
     rows[4]["length"] = 2**31  # to the third power, 1e28 times what 1 costs
-    rows[5]["length"] = 1
+    rows[5] |= {"length": 1, "gip": rows[0]["gip"]}
     path = write_rows(out.parent / "long.jsonl", rows)
     options = ("-e", pool.with_suffix(".npy"), "--tokens", 100, "--token-field", "length")
     select(path, out, *options, "--length-power", 3)
