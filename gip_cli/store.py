@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import compress, islice
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def write_embeddings(
     InputError
         A row that cannot be read or has no text.
     MismatchError
-        A store to reuse has other settings.
+        A store to reuse is of another model or dtype, or damaged.
     UsageError
         `target` is a file that gip did not write, or holds vectors that were given.
     StorageError
@@ -205,9 +205,11 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
 
 
 def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
-    """Refuse another store whose vectors are not what the encoder would make, or are damaged."""
-    theirs = store.settings.to_json()
-    ours = settings.to_json()
+    """Refuse another store whose vectors are not what the encoder would make, or are damaged.
+
+    How its rows were read does not matter: a text's key and vector are its own.
+    """
+    theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in (store.settings, settings))
     if differing := [name for name in ours if theirs[name] != ours[name]]:
         raise MismatchError(
             f"cannot be reused, made with other settings: {', '.join(differing)}",

@@ -145,10 +145,13 @@ def test_given_vectors_may_be_of_any_size(tmp_path: Path) -> None:
 def test_a_model_and_given_vectors_exclude_each_other(pool: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.eye(30))
     command = ("embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy")
-    for option in ("--max-length=9", "--device=cpu", "--batch-size=8", "--trust-remote-code"):
+    options = ("--max-length=9", "--device=cpu", "--batch-size=8", "--trust-remote-code")
+    for option in (*options, "--reuse=other.npy"):
         run = gip(*command, option)
         assert run.returncode == 2
-        assert "--vectors needs no model" in error_of(run)
+        assert "--vectors needs no model; leave out what is said of one, and --reuse" in error_of(
+            run
+        )
 
 
 def test_an_input_that_the_description_would_replace_is_kept(tmp_path: Path) -> None:

@@ -248,6 +248,24 @@ def test_a_signal_amid_a_destructor_is_not_lost_and_one_at_the_end_is_not_heard(
     assert process.returncode == 0
 
 
+TWICE = """
+import signal, sys
+from gip_cli.cli import main
+from gip_cli.cli.interruption import Interruption
+def interrupting(frame, event, _):
+    if event == "call" and frame.f_code is Interruption.__exit__.__code__:
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGINT)
+sys.setprofile(interrupting)
+main()
+"""
+
+
+def test_a_second_signal_before_they_are_ignored_is_one_line() -> None:
+    run = subprocess.run([sys.executable, "-c", TWICE, "--version"], capture_output=True)
+    assert (run.returncode, run.stderr) == (130, b"gip: error: interrupted\n")
+
+
 BUSY = """
 import asyncio, sys, time
 from contextlib import asynccontextmanager

@@ -83,21 +83,41 @@ def test_constrained_picks_equal_the_oracle(pursuit, pool, noise, constraint):
     assert got.stopped == ("budget" if constraint == "price" else "exhausted")
 
 
+class Saying:
+    """Rules that say once which rows may be picked, and close none later."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def pickable(self):
+        return self.said
+
+    def take(self, row):
+        return []
+
+    def copy(self):
+        return self
+
+
 @pytest.mark.parametrize("kind", [list, np.array])
 def test_rows_that_may_be_picked_can_be_said_as_any_numbers(kind):
-    class Odd(Budget):
-        def pickable(self):
-            return kind([int(one) for one in super().pickable()])
+    F, odd = random(np.random.default_rng(0)), [0, 1] * 75
+    got = select(F, 150, rules=Saying(kind(odd)))
+    np.testing.assert_array_equal(np.sort(got.indices), np.flatnonzero(odd))
 
-        def take(self, row):
-            return []
 
-        def copy(self):
-            return self
-
-    F, odd = random(np.random.default_rng(0)), np.arange(150) % 2
-    got = select(F, 150, rules=Odd(odd, 0, np.zeros(150, int), np.array([1])))
-    np.testing.assert_array_equal(np.sort(got.indices), np.flatnonzero(odd == 0))
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        (np.ones((150, 1), bool), r"shape \(150,\), not \(150, 1\)"),
+        (np.ones(149, bool), r"not \(149,\)"),
+        ([1], r"not \(1,\)"),
+        (np.ma.masked_equal([0, 1] * 75, 0), "must not be masked"),
+    ],
+)
+def test_rows_that_may_be_picked_are_said_row_by_row(said, fault):
+    with pytest.raises(ValueError, match=fault):
+        select(random(np.random.default_rng(0)), 9, rules=Saying(said))
 
 
 def test_rules_are_kept_and_left_as_they_were():

@@ -193,6 +193,19 @@ def test_a_store_of_other_settings_is_not_reused(other: dict, names: str, tmp_pa
     assert not mine.exists()
 
 
+def test_texts_are_reused_however_their_rows_were_read(tmp_path: Path) -> None:
+    """A pool put together of others is often converted first."""
+    embed(write_rows(tmp_path / "theirs.jsonl", TEXTS[:9]), tmp_path / "theirs.npy")
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"body": text}) + "\n" for text in TEXTS[:12]))
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        renderer, theirs = Renderer.sniff(rows, None, ["body"]), tmp_path / "theirs.npy"
+        target, reuse = tmp_path / "mine.npy", [open_embeddings(theirs)]
+        written = write_embeddings(rows, target, ToyEncoder(), renderer, reuse=reuse)
+    assert (written.encoded, written.reused) == (3, 9)
+    check(target, TEXTS[:12])
+
+
 def test_a_damaged_store_is_not_reused(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
     embed(pool, tmp_path / "theirs.npy")

@@ -123,13 +123,15 @@ def main() -> NoReturn:
     warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
     if sys.stdout is None or not sys.stdout.isatty():  # typer takes some CI logs for terminals
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
-    with Interruption() as interruption:
-        try:
-            code = run()
-        except (KeyboardInterrupt, typer.Abort):
-            code = 130
-        finally:
-            _drop_unsent()
+    interruption = Interruption()
+    try:
+        with interruption:
+            try:
+                code = run()
+            finally:
+                _drop_unsent()
+    except (KeyboardInterrupt, typer.Abort):  # a second one comes before that context has ended
+        code = 130
     if code == 130:  # however typer has told it
         code = fail(*interruption.told)
     sys.exit(code)

@@ -94,7 +94,9 @@ def embed(
     _check_output(output, [input, vectors] if vectors else [input])
     of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code, reuse)
     if vectors and (any(of_a_model) or batch_size != _BATCH or device != Device.auto):
-        raise UsageError("--vectors needs no model", "leave out what is said of one")
+        raise UsageError(
+            "--vectors needs no model", "leave out what is said of one, and --reuse beside it"
+        )
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
         renderer = Renderer.sniff(rows, format, text_field or (), part)

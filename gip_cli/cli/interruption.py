@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
+
+from gip_cli.interrupts import interrupt
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _AGAIN = 0.01  # seconds
@@ -80,20 +81,10 @@ def put_off(tell: Callable[[], None]) -> Iterator[None]:
 def _interrupt(_: int, frame: FrameType | None) -> None:
     """Do what Ctrl-C would do: an event loop has a handler of its own.
 
-    Not where Ctrl-C is ignored, in the background of a shell script: there its tasks are
-    cancelled, as that handler would.
+    Not where Ctrl-C is ignored, in the background of a shell script.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(signal.SIGINT, frame)
-        return
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise KeyboardInterrupt from None
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.call_soon_threadsafe(lambda: None)  # wakes it
+    (handler if callable(handler) else interrupt)(signal.SIGINT, frame)
 
 
 def _raise_later(unraisable: sys.UnraisableHookArgs) -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, cast
 
 from gip_cli.errors import JudgeError
+from gip_cli.interrupts import cancelling_tasks
 from gip_cli.judge.answers import NO_CONNECTION, Transport, Unanswered, Usage, Verdict
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
@@ -96,8 +97,9 @@ def judge(
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
     try:
-        asyncio.run(run.all(items, connect))
-    except asyncio.CancelledError:  # from outside: asyncio itself does so at Ctrl-C
+        with cancelling_tasks():
+            asyncio.run(run.all(items, connect))
+    except asyncio.CancelledError:  # from outside, as by Ctrl-C
         raise KeyboardInterrupt from None
     tally = run.tally
     if tally.failure_rate > max_failure_rate:
@@ -120,8 +122,12 @@ def told(causes: Counter[str]) -> str:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What no task has heard of; but a second Ctrl-C amid the work is none, for `judge` has."""
-    if not isinstance(context.get("exception"), KeyboardInterrupt):
+    """What no task has heard of; but a second Ctrl-C is none, for `judge` has.
+
+    Amid the work it is raised; while the loop winds up it cancels what a thread has yet to set.
+    """
+    heard = (KeyboardInterrupt, asyncio.InvalidStateError)
+    if not isinstance(context.get("exception"), heard):
         loop.default_exception_handler(context)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gip_cli.pursuit.objective import Array, Floats
 
@@ -58,6 +58,15 @@ def weights(values: ArrayLike | None, length: int, name: str = "weights") -> Arr
     if np.any(w <= 0) or np.any(w > 1):
         raise ValueError(f"{name} must lie in (0, 1], or be NaN for rows that cannot be picked")
     return w
+
+
+def pickable(values: ArrayLike, length: int) -> NDArray[np.bool_]:
+    """Which rows `Rules.pickable` says may be picked (length,)."""
+    _unmasked("rules.pickable()", values)
+    rows = np.asarray(values, dtype=np.bool_)
+    if rows.shape != (length,):
+        raise ValueError(f"rules.pickable() must have shape ({length},), not {rows.shape}")
+    return rows
 
 
 def price(values: ArrayLike | None, length: int) -> Array | None:

@@ -110,7 +110,7 @@ def select(
     w = check.weights(weights, m)
     if rules is not None:
         rules = rules.copy()
-        w = np.where(rules.pickable(), w, np.nan)
+        w[~check.pickable(rules.pickable(), m)] = np.nan
     if pursuit != "residual" and (scores is not None or signed):
         raise ValueError("scores and signed are for pursuit='residual'")
     if pursuit == "residual" and given is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -521,6 +523,70 @@ def test_ctrl_c_twice_amid_the_work_is_no_traceback(
     ):
         judge(items(9), connect, RUBRIC, journal)
     gc.collect()  # what nobody has asked a task for is told when it goes
+    assert caplog.records == []
+
+
+def test_ctrl_c_twice_amid_the_loop_forgets_no_task(tmp_path: Path) -> None:
+    """A launcher that passes it on sends a second beside the terminal's."""
+
+    class Waiting:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            asyncio.get_running_loop().call_later(0.05, sys.setprofile, interrupting)
+            await asyncio.Event().wait()
+            raise AssertionError("nobody has set it")
+
+    def interrupting(frame: FrameType, event: str, _: object) -> None:
+        """The loop has taken who is to be woken from its list, and has not yet woken them."""
+        if event == "call" and frame.f_code is asyncio.Handle._run.__code__:
+            signal.raise_signal(signal.SIGINT)
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Waiting]:
+        yield Waiting()
+
+    third = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))  # else it would never end
+    third.start()
+    try:
+        with (
+            Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            judge(items(9), connect, RUBRIC, journal)
+        assert third.is_alive()
+    finally:
+        sys.setprofile(None)
+        third.cancel()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_again_while_the_loop_winds_up_is_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupting() -> None:
+        """As a look-up of a host's name, whose thread is waited for."""
+        for _ in range(2):
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.1)
+
+    class Resolving:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            await asyncio.get_running_loop().run_in_executor(None, interrupting)
+            raise AssertionError("interrupted")
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Resolving]:
+        yield Resolving()
+
+    with (
+        Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        judge(items(1), connect, RUBRIC, journal)
     assert caplog.records == []
 
 
