@@ -95,7 +95,9 @@ class Problem:
         picks, asked = selection.indices, self.limits.asked
         if self._spent(picks):
             return "budget"
-        if selection.stopped == "budget" and asked is not None and len(picks) < asked:
+        # A --captured that was not reached, or tokens left, are as much as rows too few.
+        more = self.plan.budget.given if asked is None else len(picks) < asked
+        if selection.stopped == "budget" and more:
             return "exhausted"
         return selection.stopped
 

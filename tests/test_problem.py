@@ -157,6 +157,18 @@ def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: 
     )
 
 
+def test_a_selection_that_falls_short_of_its_budget_is_exhausted(tmp_path: Path) -> None:
+    """Whatever the budget counts; --per-group asks for no more than there is in each group."""
+    two = Grouping("lang", at_most=1)
+    for budget in (Budget(captured=0.999), Budget(tokens=100), Budget(rows=6)):
+        for grouping in (None, two):
+            *_, stopped = settled(tmp_path, Plan(budget, noise=0.1, grouping=grouping))
+            reached = budget.rows and not grouping
+            assert stopped == ("budget" if reached else "exhausted"), (budget, grouping)
+    alone = Plan(Budget(), noise=0.1, grouping=Grouping("lang", per_group=1))
+    assert settled(tmp_path, alone)[3] == "budget"
+
+
 def test_what_a_token_budget_has_no_room_for_is_the_budgets(tmp_path: Path) -> None:
     plan = Plan(Budget(tokens=3 * D - 1), noise=0.1, dedup_threshold=0.9)  # a row has D tokens
     assert settled(tmp_path, plan) == (
