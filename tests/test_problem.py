@@ -169,6 +169,14 @@ def test_a_selection_that_falls_short_of_its_budget_is_exhausted(tmp_path: Path)
     assert settled(tmp_path, alone)[3] == "budget"
 
 
+def test_shares_are_of_the_budget_also_where_it_is_more_than_there_are_rows(
+    tmp_path: Path,
+) -> None:
+    equal = Grouping("lang", shares=Shares("equal", {}))
+    picks, *_, stopped = settled(tmp_path, Plan(Budget(rows=12), noise=0.1, grouping=equal))
+    assert (sorted(picks), stopped) == ([0, 1, 2, 3, 4, 5], "exhausted")  # de could give 3 of 12
+
+
 def test_what_a_token_budget_has_no_room_for_is_the_budgets(tmp_path: Path) -> None:
     plan = Plan(Budget(tokens=3 * D - 1), noise=0.1, dedup_threshold=0.9)  # a row has D tokens
     assert settled(tmp_path, plan) == (
