@@ -120,8 +120,25 @@ def settled(tmp_path: Path, plan: Plan) -> tuple[list[int], list[str], int, str]
     vectors = problem.candidates.vectors
     cosine = closest(vectors, vectors[selection.indices])[1]
     words = [Reason(code).words for code in problem.reasons(selection, cosine)]
-    picks = selection.indices.tolist()
-    return picks, words, problem.duplicates(selection), problem.stopped(selection)
+    stopped, duplicates = problem.ended(selection)
+    return selection.indices.tolist(), words, duplicates, stopped
+
+
+def test_tokens_are_spent_where_a_row_is_too_long_though_others_are_closed_and_would_fit(
+    tmp_path: Path,
+) -> None:
+    short, long = np.eye(D)[:2]
+    rows = [row(short, lang="de"), row(short, lang="de"), row(long, 50, lang="en")]
+    path = write_rows(tmp_path / "three", rows)
+    for limit in (
+        {"dedup_threshold": 0.9},
+        {"grouping": Grouping("lang", at_most=1)},
+    ):
+        for tokens, stopped in ((2 * D, "budget"), (200, "exhausted")):
+            plan = Plan(Budget(tokens=tokens), noise=0.1, **limit)
+            with RowFile(path, BadRows(), reread=True) as file:
+                problem = pose(file, in_memory(path, D), plan)
+                assert problem.ended(problem.solve())[0] == stopped, (limit, tokens)
 
 
 def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: Path) -> None:
