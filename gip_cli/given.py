@@ -52,8 +52,9 @@ def gather_given(
     """Weigh rows given as the pool's rows are weighed.
 
     A row's weight follows from its own signals, mapped by the pool's ranges and cut to [0, 1].
-    If it lacks one (`select` takes signals out of what it writes), the pool's row of the same key
-    speaks for it; if there is none, the weight is 1, as without signals. Of a row in several files
+    If it lacks one (`select` takes signals out of what it writes), the pool's best row of the same
+    key speaks for it, which is the one that had been picked; if there is none, the weight is 1, as
+    without signals. Of a row in several files
     the first that has its own signals counts, else the first.
 
     Parameters
@@ -83,10 +84,10 @@ def gather_given(
     at = np.sort(best[np.unique(same, axis=1, return_index=True)[1]])
     repeated = len(keys) - len(at)
     keys, vectors, weights = keys[at], vectors[at], weights[at]
-    in_pool = join_keys(pool_keys, keys)
-    weights = np.where(
-        np.isnan(weights) & (in_pool >= 0), pool_weights[np.maximum(in_pool, 0)], weights
-    )
+    in_pool, first = join_keys(keys, pool_keys), join_keys(keys, keys)
+    best = np.full(len(keys), np.nan)  # of a text's rows in the pool, at the first row given of it
+    np.fmax.at(best, in_pool[in_pool >= 0], pool_weights[in_pool >= 0])
+    weights = np.where(np.isnan(weights), best[first], weights)
     unscored = np.isnan(weights)
     return Given(
         keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)), repeated

@@ -91,7 +91,7 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
     if budget.fraction is not None:
         asked = max(1, round(budget.fraction * len(candidates.pool)))
     most = expected = rows if asked is None else min(asked, rows)
-    divided = _quotas(candidates, plan, most)
+    divided = _quotas(candidates, plan, most if asked is None else asked)
     if divided is not None and divided.unit == "rows":
         most = expected = min(most, int(np.minimum(divided.limits, divided.available).sum()))
     caps = None

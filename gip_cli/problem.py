@@ -87,29 +87,34 @@ class Problem:
             reasons[rest & (nearest_cosine > self.plan.dedup_threshold)] = Reason.DUPLICATE
         return reasons
 
-    def duplicates(self, selection: Selection) -> int:
-        """How many rows `reasons` calls DUPLICATE."""
-        if not self.limits.rules():  # nothing but a pick closes a row: the solver has counted
-            return selection.duplicates
-        cosine = closest(self.candidates.vectors, self.candidates.vectors[selection.indices])[1]
-        return int(np.count_nonzero(self.reasons(selection, cosine) == Reason.DUPLICATE))
+    def ended(self, selection: Selection) -> tuple[Stopped, int]:
+        """Why no further row was picked, and how many rows `reasons` calls DUPLICATE.
 
-    def stopped(self, selection: Selection) -> Stopped:
-        """Why no further row was picked: the solver does not know what was asked for."""
+        The solver does not know what was asked for.
+        """
         picks, asked = selection.indices, self.limits.asked
-        if self._spent(picks):
-            return "budget"
-        if selection.stopped == "budget" and asked is not None and len(picks) < asked:
-            return "exhausted"
-        return selection.stopped
+        duplicates, spent = selection.duplicates, False
+        if self.limits.rules():  # else nothing but a pick closes a row: the solver has counted
+            vectors, cosine = self.candidates.vectors, np.full(len(self.candidates.pool), -1.0)
+            if self.plan.dedup_threshold is not None:
+                cosine = closest(vectors, vectors[picks])[1]
+            reasons = self.reasons(selection, cosine)
+            duplicates = int(np.count_nonzero(reasons == Reason.DUPLICATE))
+            spent = selection.stopped != "interrupted" and self._spent(reasons)
+        # A --captured that was not reached, or tokens left, are as much as rows too few.
+        more = self.plan.budget.given if asked is None else len(picks) < asked
+        if spent:
+            return "budget", duplicates
+        if selection.stopped == "budget" and more:
+            return "exhausted", duplicates
+        return selection.stopped, duplicates
 
-    def _spent(self, picks: Rows) -> bool:
-        """Whether a token budget, not a lack of rows, is why no further row was picked."""
-        rest, quotas = self._rest(picks), self.limits.quotas
-        fit = rest & self._fit(self.limits.tokens, picks)
-        if quotas and quotas.unit == "tokens":
-            fit &= self._fit(quotas.caps, picks)
-        return bool(rest.any()) and not fit.any()
+    def _spent(self, reasons: Reasons) -> bool:
+        """Whether a row was left that nothing but a budget in tokens had no room for."""
+        short = [Reason.BUDGET] if self.limits.tokens else []
+        if self.limits.quotas and self.limits.quotas.unit == "tokens":
+            short.append(Reason.GROUP_FULL)
+        return bool(np.isin(reasons, short).any()) and Reason.NO_GAIN not in reasons
 
     def _rest(self, picks: Rows) -> Mask:
         rest = self.candidates.open

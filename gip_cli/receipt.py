@@ -54,6 +54,7 @@ def receipt(
     rows, picks = problem.candidates, selection.indices
     pool, given = rows.pool, rows.given
     pickable = np.flatnonzero(rows.open)
+    stopped, duplicates = problem.ended(selection)
     draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
     return {
         "gip": version("gip-cli"),
@@ -80,7 +81,7 @@ def receipt(
         "pickable": len(pickable),
         "asked": problem.limits.asked,
         "picked": len(picks),
-        "stopped": problem.stopped(selection),
+        "stopped": stopped,
         "captured": _last(selection),
         "captured_curve": _curve(selection),
         "idle_picks": _idle(selection),
@@ -97,7 +98,7 @@ def receipt(
         "repeated_texts": len(picks) - len(np.unique(sortable(pool.keys[picks]))),
         "duplicates_avoided": None  # those of rows given are among `not_pickable`
         if problem.plan.dedup_threshold is None
-        else problem.duplicates(selection),
+        else duplicates,
         "quotas": quota_table(problem.limits.quotas, picks),
         "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())}
         if rows.tokens.any()

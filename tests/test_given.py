@@ -69,6 +69,18 @@ def test_own_signals_come_before_the_pools_and_those_before_none(tmp_path: Path)
     np.testing.assert_allclose(null.weights, [0.5])
 
 
+def test_of_a_text_that_the_pool_repeats_the_best_row_speaks_for_the_one_given(
+    tmp_path: Path,
+) -> None:
+    """It is the one that had been picked; that another lacks its signal says nothing."""
+    pool = read(tmp_path / "pool", [row([0, 1, 0])] * 4 + [row([0, 0, 1])])
+    given = read(tmp_path / "given", [row([1, 0, 0]), row([0, 1, 0]), row([0, 1, 0])])
+    signals = Signals(("up",), np.full((5, 1), np.nan), ((0.0, 1.0),), (False,))
+    weights = np.array([np.nan, 0.3, 0.7, 0.5, np.nan])
+    got = gather_given([given], pool.keys, weights, signals, [1.0], 2.0)
+    assert (got.weights.tolist(), got.unscored) == ([1, 0.7, 0.7], 1)
+
+
 def test_a_row_of_several_files_counts_once_by_its_own_signals_if_it_has_any(
     tmp_path: Path,
 ) -> None:

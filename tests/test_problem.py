@@ -120,8 +120,25 @@ def settled(tmp_path: Path, plan: Plan) -> tuple[list[int], list[str], int, str]
     vectors = problem.candidates.vectors
     cosine = closest(vectors, vectors[selection.indices])[1]
     words = [Reason(code).words for code in problem.reasons(selection, cosine)]
-    picks = selection.indices.tolist()
-    return picks, words, problem.duplicates(selection), problem.stopped(selection)
+    stopped, duplicates = problem.ended(selection)
+    return selection.indices.tolist(), words, duplicates, stopped
+
+
+def test_tokens_are_spent_where_a_row_is_too_long_though_others_are_closed_and_would_fit(
+    tmp_path: Path,
+) -> None:
+    short, long = np.eye(D)[:2]
+    rows = [row(short, lang="de"), row(short, lang="de"), row(long, 50, lang="en")]
+    path = write_rows(tmp_path / "three", rows)
+    for limit in (
+        {"dedup_threshold": 0.9},
+        {"grouping": Grouping("lang", at_most=1)},
+    ):
+        for tokens, stopped in ((2 * D, "budget"), (200, "exhausted")):
+            plan = Plan(Budget(tokens=tokens), noise=0.1, **limit)
+            with RowFile(path, BadRows(), reread=True) as file:
+                problem = pose(file, in_memory(path, D), plan)
+                assert problem.ended(problem.solve())[0] == stopped, (limit, tokens)
 
 
 def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: Path) -> None:
@@ -155,6 +172,26 @@ def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: 
         0,
         "budget",
     )
+
+
+def test_a_selection_that_falls_short_of_its_budget_is_exhausted(tmp_path: Path) -> None:
+    """Whatever the budget counts; --per-group asks for no more than there is in each group."""
+    two = Grouping("lang", at_most=1)
+    for budget in (Budget(captured=0.999), Budget(tokens=100), Budget(rows=6)):
+        for grouping in (None, two):
+            *_, stopped = settled(tmp_path, Plan(budget, noise=0.1, grouping=grouping))
+            reached = budget.rows and not grouping
+            assert stopped == ("budget" if reached else "exhausted"), (budget, grouping)
+    alone = Plan(Budget(), noise=0.1, grouping=Grouping("lang", per_group=1))
+    assert settled(tmp_path, alone)[3] == "budget"
+
+
+def test_shares_are_of_the_budget_also_where_it_is_more_than_there_are_rows(
+    tmp_path: Path,
+) -> None:
+    equal = Grouping("lang", shares=Shares("equal", {}))
+    picks, *_, stopped = settled(tmp_path, Plan(Budget(rows=12), noise=0.1, grouping=equal))
+    assert (sorted(picks), stopped) == ([0, 1, 2, 3, 4, 5], "exhausted")  # de could give 3 of 12
 
 
 def test_what_a_token_budget_has_no_room_for_is_the_budgets(tmp_path: Path) -> None:

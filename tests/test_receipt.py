@@ -86,7 +86,7 @@ def test_random_picks_have_the_same_budget_in_tokens(make: Make) -> None:
     everything = make(Plan(Budget(tokens=100_000), noise=0.5))
     assert everything["captured_by_random"]["mean"] == pytest.approx(everything["captured"])
     assert everything["captured_by_random"]["sd"] == pytest.approx(0, abs=1e-9)
-    assert everything["stopped"] == "budget"
+    assert everything["stopped"] == "exhausted"
     assert everything["picked"] == 40
 
 
