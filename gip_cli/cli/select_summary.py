@@ -47,7 +47,7 @@ def summarise(figures: Figures, tell: Tell) -> None:
     )
     if (idle := figures["idle_picks"]) > figures["picked"] * _TOLD_IDLE:
         tell(
-            f"  the last {idle:,} of them together add less than a thousandth of that: "
+            f"  less than a thousandth of that comes from the last {counted(idle, 'pick')}: "
             "fewer would do"
         )
     if limit := figures["options"].get("tokens"):
