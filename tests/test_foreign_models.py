@@ -9,8 +9,9 @@ import sys
 import pytest
 
 PROGRAM = """
-import time
+import threading, time
 from gip_cli.foreign_models import uninterrupted
+threading.Thread(target=time.sleep, args=(30,), daemon=True).start()  # as BLAS has
 try:
     with uninterrupted():
         print("loading", flush=True)

@@ -248,6 +248,35 @@ def test_a_signal_amid_a_destructor_is_not_lost_and_one_at_the_end_is_not_heard(
     assert process.returncode == 0
 
 
+IMPORTING = """
+import signal, sys, time
+from gip_cli.cli import main
+number = int(sys.argv.pop())
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "gip_cli.store":
+            try:
+                signal.raise_signal(number)
+                time.sleep(1)
+            except KeyboardInterrupt as interruption:
+                raise ImportError("initialization failed") from interruption
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_amid_an_import_that_makes_another_error_of_it(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", ["a"])
+    command = [sys.executable, "-c", IMPORTING, "embed", pool, "-o", tmp_path / "pool.npy"]
+    run = subprocess.run([*command, str(int(number))], capture_output=True, timeout=60)
+    told = {143: "ended by SIGTERM", 130: "interrupted"}[code]
+    assert run.returncode == code
+    assert run.stderr.decode().splitlines() == [f"gip: error: {told}"]
+
+
 TWICE = """
 import signal, sys
 from gip_cli.cli import main

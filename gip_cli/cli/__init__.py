@@ -132,6 +132,10 @@ def main() -> NoReturn:
                 _drop_unsent()
     except (KeyboardInterrupt, typer.Abort):  # a second one comes before that context has ended
         code = 130
+    except Exception as error:
+        if not _follows_interruption(error):
+            raise
+        code = 130
     if code == 130:  # however typer has told it
         code = fail(*interruption.told)
     sys.exit(code)
@@ -163,6 +167,13 @@ def run(arguments: list[str] | None = None) -> int:
 
 # What the validating library says of itself before and after what is wrong with a value.
 _LIBRARY_WORDS = re.compile(r"(?<=: )(Value error, |Input (?=should be))|, unable to parse.*")
+
+
+def _follows_interruption(error: BaseException | None) -> bool:
+    """Whether it was raised for one: extension modules make an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _fill_standard_streams() -> None:
