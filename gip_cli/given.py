@@ -85,9 +85,9 @@ def gather_given(
     repeated = len(keys) - len(at)
     keys, vectors, weights = keys[at], vectors[at], weights[at]
     in_pool, first = join_keys(keys, pool_keys), join_keys(keys, keys)
-    best = np.full(len(keys), np.nan)  # of a text's rows in the pool, at the first row given of it
-    np.fmax.at(best, in_pool[in_pool >= 0], pool_weights[in_pool >= 0])
-    weights = np.where(np.isnan(weights), best[first], weights)
+    theirs = np.full(len(keys), np.nan)  # the best of a text in the pool, at its first row given
+    np.fmax.at(theirs, in_pool[in_pool >= 0], pool_weights[in_pool >= 0])
+    weights = np.where(np.isnan(weights), theirs[first], weights)
     unscored = np.isnan(weights)
     return Given(
         keys, vectors, np.where(unscored, 1.0, weights), int(np.count_nonzero(unscored)), repeated

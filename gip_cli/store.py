@@ -104,11 +104,10 @@ def write_embeddings(
             if ahead > _QUICK:
                 note(f"{ahead:,} texts to encode")
             if ahead:
-
-                def on_batch(done: int) -> None:
-                    on_progress(done, ahead)
-
-                _encode(rows, renderer, encoder, journal, wanted, resumed, batch_size, on_batch)
+                _encode(
+                    rows, renderer, encoder, journal, wanted, resumed, batch_size,
+                    lambda done: on_progress(done, ahead),
+                )  # fmt: skip
             rows.check_unchanged()
             fresh = np.where(known, -1, join_keys(journal.keys, keys))
             if (~known & (fresh < 0)).any():

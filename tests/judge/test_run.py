@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
@@ -500,28 +500,39 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
             assert run.tally.failures == 80
 
 
+def interrupted(
+    ask: Callable[[], Awaitable[Answer]], asked: Iterable[JudgeItem], journal_path: Path
+) -> None:
+    """A run in this process that Ctrl-C ends while its judge is at `ask`."""
+
+    class Asked:
+        api = "local"
+
+        async def ask(self, state: str) -> Answer:
+            return await ask()
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Asked]:
+        yield Asked()
+
+    with (
+        Journal(journal_path, "m", RUBRIC, ("local",)) as journal,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        judge(asked, connect, RUBRIC, journal)
+
+
 def test_ctrl_c_twice_amid_the_work_is_no_traceback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first is heard when the work rests, as between two layers of a local model."""
 
-    class Busy:
-        api = "local"
+    async def ask() -> Answer:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("interrupted")
 
-        async def ask(self, state: str) -> Answer:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-            raise AssertionError("interrupted")
-
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Busy]:
-        yield Busy()
-
-    with (
-        Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
-        pytest.raises(KeyboardInterrupt),
-    ):
-        judge(items(9), connect, RUBRIC, journal)
+    interrupted(ask, items(9), tmp_path / "j")
     gc.collect()  # what nobody has asked a task for is told when it goes
     assert caplog.records == []
 
@@ -529,31 +540,20 @@ def test_ctrl_c_twice_amid_the_work_is_no_traceback(
 def test_ctrl_c_twice_amid_the_loop_forgets_no_task(tmp_path: Path) -> None:
     """A launcher that passes it on sends a second beside the terminal's."""
 
-    class Waiting:
-        api = "local"
-
-        async def ask(self, state: str) -> Answer:
-            asyncio.get_running_loop().call_later(0.05, sys.setprofile, interrupting)
-            await asyncio.Event().wait()
-            raise AssertionError("nobody has set it")
+    async def ask() -> Answer:
+        asyncio.get_running_loop().call_later(0.05, sys.setprofile, interrupting)
+        await asyncio.Event().wait()
+        raise AssertionError("nobody has set it")
 
     def interrupting(frame: FrameType, event: str, _: object) -> None:
         """The loop has taken who is to be woken from its list, and has not yet woken them."""
         if event == "call" and frame.f_code is asyncio.Handle._run.__code__:
             signal.raise_signal(signal.SIGINT)
 
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Waiting]:
-        yield Waiting()
-
     third = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))  # else it would never end
     third.start()
     try:
-        with (
-            Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
-            pytest.raises(KeyboardInterrupt),
-        ):
-            judge(items(9), connect, RUBRIC, journal)
+        interrupted(ask, items(9), tmp_path / "j")
         assert third.is_alive()
     finally:
         sys.setprofile(None)
@@ -571,22 +571,11 @@ def test_ctrl_c_again_while_the_loop_winds_up_is_no_traceback(
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(0.1)
 
-    class Resolving:
-        api = "local"
+    async def ask() -> Answer:
+        await asyncio.get_running_loop().run_in_executor(None, interrupting)
+        raise AssertionError("interrupted")
 
-        async def ask(self, state: str) -> Answer:
-            await asyncio.get_running_loop().run_in_executor(None, interrupting)
-            raise AssertionError("interrupted")
-
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Resolving]:
-        yield Resolving()
-
-    with (
-        Journal(tmp_path / "j", "m", RUBRIC, ("local",)) as journal,
-        pytest.raises(KeyboardInterrupt),
-    ):
-        judge(items(1), connect, RUBRIC, journal)
+    interrupted(ask, items(1), tmp_path / "j")
     assert caplog.records == []
 
 
