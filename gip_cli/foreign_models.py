@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,4 +43,5 @@ def silence_transformers() -> None:
 
 def cause(error: Exception) -> str:
     """Why a loader failed, in the first line of what it said."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return textwrap.shorten(line, 200, placeholder=" …")

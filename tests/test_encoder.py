@@ -145,6 +145,25 @@ def test_code_that_a_model_brings_is_not_run(tmp_path: Path) -> None:
         load_encoder(str(model))
 
 
+def test_a_model_that_fails_on_a_text_is_told_in_one_line(tmp_path: Path) -> None:
+    """It knows fewer words than its tokeniser; one that runs out of memory fails at this place."""
+    from safetensors.torch import load_file, save_file
+
+    model = shutil.copytree(packaged_model(), tmp_path / "model")
+    config = orjson.loads((model / "config.json").read_bytes())
+    (model / "config.json").write_bytes(orjson.dumps(config | {"vocab_size": 1500}))
+    tensors = load_file(model / "model.safetensors")
+    for name in tensors:
+        if "word_embeddings" in name:
+            tensors[name] = tensors[name][:1500].clone()
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    encoder = load_encoder(str(model), device="cpu")
+    assert np.isfinite(encoder.encode(["a", "b"]).vectors).all()
+    with pytest.raises(UsageError, match=r"failed on 2 texts \(.+\); .* --batch-size") as got:
+        encoder.encode(["a", "elephants"])
+    assert "\n" not in str(got.value)
+
+
 def test_an_absent_device_is_a_wrong_use() -> None:
     import torch
 

@@ -82,6 +82,18 @@ def test_cuda_picks_of_real_embeddings_equal_one_pick_at_a_time(name, query, k):
     check_real(name, query, k, device="cuda")
 
 
+@needs_gpu
+def test_a_gpu_without_room_is_told():
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)  # of 80 GB, 8 MB
+    try:
+        F = random(np.random.default_rng(4), m=70_000, d=64)
+        with pytest.raises(RuntimeError, match=r"^no room for the rows; use cpu"):
+            select(F, 50, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 def test_other_devices_are_refused():
     with pytest.raises(ValueError, match="no device 'gpu'"):
         select(np.eye(3), 2, device="gpu")

@@ -148,6 +148,8 @@ def run(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except GipError as error:
+        if _follows_interruption(error):
+            raise
         return fail(error, error.exit_code)
     except typer.TyperException as error:
         message = _LIBRARY_WORDS.sub("", error.format_message().replace("\n", " "))

@@ -137,7 +137,7 @@ def embed(
                     note=note,
                     on_progress=on_progress,
                 )
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, UsageError):
                 if done:
                     note(f"{counted(done, 'text')} encoded and kept: run again to go on")
                 raise

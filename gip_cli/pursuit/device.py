@@ -8,6 +8,8 @@ the host: they are many small steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -47,6 +49,18 @@ def torch_device(name: str) -> Any:
     return device
 
 
+@contextmanager
+def in_one_line(torch: Any) -> Iterator[None]:
+    """RuntimeErrors of a device, its memory's above all, are raised without torch's many lines."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise RuntimeError("no room for the rows; use cpu, or float16 rows") from error
+        first, *_ = str(error).splitlines()
+        raise RuntimeError(f"{first}; use cpu") from error
+
+
 class DeviceRows:
     """All rows of a pool on a device, block by block, in the precision that they are given in.
 
@@ -69,11 +83,12 @@ class DeviceRows:
         if source.extra is not None:
             dtype = np.result_type(dtype, np.float32)
         self.blocks = []
-        for start in range(0, m, self.size):
-            rows = slice(start, min(start + self.size, m))
-            block = source.block(rows, np.empty((rows.stop - start, D), dtype))
-            # torch takes no read-only memory, which a memory map is.
-            self.blocks.append(self.put(block if block.flags.writeable else block.copy()))
+        with in_one_line(self.torch):
+            for start in range(0, m, self.size):
+                rows = slice(start, min(start + self.size, m))
+                block = source.block(rows, np.empty((rows.stop - start, D), dtype))
+                # torch takes no read-only memory, which a memory map is.
+                self.blocks.append(self.put(block if block.flags.writeable else block.copy()))
 
     def put(self, array: Floats) -> Any:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -84,11 +99,12 @@ class DeviceRows:
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
-            placed = Placed(self, plan)
-            found = [
-                self.sweep_block(pool, placed, X, start)
-                for start, X in zip(range(0, len(pool), self.size), self.blocks, strict=True)
-            ]
+            with in_one_line(torch):
+                placed = Placed(self, plan)
+                found = [
+                    self.sweep_block(pool, placed, X, start)
+                    for start, X in zip(range(0, len(pool), self.size), self.blocks, strict=True)
+                ]
         finally:
             torch.set_float32_matmul_precision(precision)
         return Hits(*(np.concatenate(column) for column in zip(*found, strict=True)))

@@ -103,7 +103,7 @@ def select(
     ValueError
         If an argument has the wrong shape, type or range, or a row is not finite.
     RuntimeError
-        If the device is not there.
+        If the device is not there, fails, or has no room for the rows.
     """
     rows = check.rows(embeddings)
     m, d = rows.shape
