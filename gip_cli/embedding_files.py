@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -110,6 +110,10 @@ class Settings:
     card: ModelCard
     renderer: Renderer
     dtype: str
+
+    def copied_to(self, dtype: str) -> Settings:
+        """What its vectors are in a store of `dtype`: single precision can be rounded to half."""
+        return replace(self, dtype=dtype) if self.dtype == "float32" else self
 
     def to_json(self) -> dict[str, Any]:
         renderer = self.renderer

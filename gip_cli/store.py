@@ -77,7 +77,7 @@ def write_embeddings(
     InputError
         A row that cannot be read or has no text.
     MismatchError
-        A store to reuse is of another model or dtype, or damaged.
+        A store to reuse is of another model or in half precision only, or damaged.
     UsageError
         `target` is a file that gip did not write, or holds vectors that were given.
     StorageError
@@ -187,7 +187,7 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
         return None
     try:
         old = open_embeddings(paths.npy)
-        if old.settings == settings:
+        if old.settings.copied_to(settings.dtype) == settings:
             old.check_rows()
             return old
     except (MismatchError, UsageError) as error:
@@ -208,7 +208,8 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
 
     How its rows were read does not matter: a text's key and vector are its own.
     """
-    theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in (store.settings, settings))
+    both = store.settings.copied_to(settings.dtype), settings
+    theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in both)
     if differing := [name for name in ours if theirs[name] != ours[name]]:
         raise MismatchError(
             f"cannot be reused, made with other settings: {', '.join(differing)}",

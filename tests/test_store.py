@@ -153,11 +153,11 @@ def test_a_run_with_other_settings_does_not_cost_an_interrupted_ones_work(tmp_pa
 )
 def test_other_settings_encode_every_row_anew(other: dict, tmp_path: Path) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
-    embed(pool, target)
+    embed(pool, target, **other)
     notes: list[str] = []
-    assert embed(pool, target, note=notes.append, **other).encoded == 300
+    assert embed(pool, target, note=notes.append).encoded == 300
     assert notes == [f"{target} was made with other settings; encoding every row anew"]
-    check(target, TEXTS, other.get("encoder"))
+    check(target, TEXTS)
 
 
 def test_a_pool_put_together_takes_what_other_stores_have(tmp_path: Path) -> None:
@@ -191,6 +191,18 @@ def test_a_store_of_other_settings_is_not_reused(other: dict, names: str, tmp_pa
     with pytest.raises(MismatchError, match=f"cannot be reused, made with other settings: {names}"):
         embed(pool, mine, reuse=[theirs])
     assert not mine.exists()
+
+
+@pytest.mark.parametrize("lent", [True, False], ids=["lent", "replaced"])
+def test_single_precision_is_rounded_to_half_as_the_encoders_is(lent: bool, tmp_path: Path) -> None:
+    pool, anew = write_rows(tmp_path / "pool.jsonl", TEXTS[:9]), tmp_path / "anew.npy"
+    single = tmp_path / "single.npy"
+    embed(pool, single)
+    embed(pool, anew, dtype="float16")
+    half = tmp_path / "half.npy" if lent else single
+    written = embed(pool, half, dtype="float16", reuse=[open_embeddings(single)] if lent else [])
+    assert (written.encoded, written.reused) == (0, 9)
+    assert half.read_bytes() == anew.read_bytes()
 
 
 def test_texts_are_reused_however_their_rows_were_read(tmp_path: Path) -> None:
