@@ -251,7 +251,8 @@ def test_a_signal_amid_a_destructor_is_not_lost_and_one_at_the_end_is_not_heard(
 IMPORTING = """
 import signal, sys, time
 from gip_cli.cli import main
-number = int(sys.argv.pop())
+from gip_cli.errors import UsageError
+made_of_it, number = sys.argv.pop(), int(sys.argv.pop())
 class Finder:
     def find_spec(self, name, *_):
         if name == "gip_cli.store":
@@ -259,19 +260,31 @@ class Finder:
                 signal.raise_signal(number)
                 time.sleep(1)
             except KeyboardInterrupt as interruption:
-                raise ImportError("initialization failed") from interruption
+                try:
+                    raise ImportError("initialization failed") from interruption
+                except ImportError as error:
+                    if made_of_it == "UsageError":  # as the encoder does
+                        raise UsageError(f"cannot be loaded ({error})") from None
+                    raise
 sys.meta_path.insert(0, Finder())
 main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code", "made_of_it"),
+    [
+        (signal.SIGTERM, 143, "ImportError"),
+        (signal.SIGINT, 130, "ImportError"),
+        (signal.SIGINT, 130, "UsageError"),
+    ],
+)
 def test_a_signal_amid_an_import_that_makes_another_error_of_it(
-    number: signal.Signals, code: int, tmp_path: Path
+    number: signal.Signals, code: int, made_of_it: str, tmp_path: Path
 ) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", ["a"])
     command = [sys.executable, "-c", IMPORTING, "embed", pool, "-o", tmp_path / "pool.npy"]
-    run = subprocess.run([*command, str(int(number))], capture_output=True, timeout=60)
+    run = subprocess.run([*command, str(int(number)), made_of_it], capture_output=True, timeout=60)
     told = {143: "ended by SIGTERM", 130: "interrupted"}[code]
     assert run.returncode == code
     assert run.stderr.decode().splitlines() == [f"gip: error: {told}"]
