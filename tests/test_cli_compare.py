@@ -206,6 +206,41 @@ def test_what_the_figures_rest_on_is_told(large: Path) -> None:
     assert b"measured by gip's defaults (all signals alike)" in run.stderr
 
 
+def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_path: Path) -> None:
+    """Measured by others the picks would look like random rows, or worse."""
+    pool = write_rows(tmp_path / "pool.jsonl", ROWS)
+    small, aside = tmp_path / "small.jsonl", tmp_path / "aside.npy"
+    np.save(tmp_path / "first", np.eye(4))
+    np.save(tmp_path / "second", np.eye(4)[::-1])
+
+    def embed_by(name: str, target: Path) -> None:
+        vectors = tmp_path / f"{name}.npy"
+        assert gip("embed", pool, "-o", target, "--vectors", vectors).returncode == 0
+
+    def told() -> list[str]:
+        run = gip("compare", small, "--pool", pool)
+        assert run.returncode == 0
+        return [line for line in run.stderr.decode().splitlines() if "other embeddings" in line]
+
+    embed_by("first", aside)
+    embed_by("second", pool.with_suffix(".npy"))
+    assert gip("select", pool, "-e", aside, "-k", 2, "-o", small).returncode == 0
+    receipt = small.with_suffix(".receipt.json")
+    run = gip("compare", small, "--pool", pool, "--json")
+    assert f"gip: using {aside}, which {receipt} names" in run.stderr.decode()
+    captured = json.loads(run.stdout)["subsets"][str(small)]["captured"]
+    assert captured == pytest.approx(json.loads(receipt.read_bytes())["captured"])
+    embed_by("second", aside)
+    (warned,) = told()
+    assert warned == (
+        f"gip: {small} was selected by other embeddings (given vectors) than these "
+        "(given vectors): its figures are not its receipt's."
+    )
+    for path in tmp_path.glob("aside.*"):
+        path.unlink()
+    assert told() == [warned]
+
+
 def test_not_a_terminal_gets_tabs(pool: Path) -> None:
     a, b = subset(pool, "a.jsonl", 0, 1), subset(pool, "b.jsonl", 1, 2, 3)
     run = gip("compare", a, b, "--pool", pool, "--group-field", "kind")

@@ -50,9 +50,9 @@ def compare(
     gip compare a.jsonl b.jsonl --pool scored.jsonl -e pool.npy
     gip compare a.jsonl b.jsonl --pool scored.jsonl --json | jq '.overlap'
 
-    Query and noise are those of the first subset that has a receipt beside it,
-    else the defaults of gip select. Where the output is not a terminal, the table
-    is tab-separated.
+    Embeddings, query and noise are those of the first subset that has a receipt
+    beside it, else the defaults of gip select. Where the output is not a
+    terminal, the table is tab-separated.
     """
     from gip_cli.report.comparison import compare as measured
 

@@ -56,8 +56,9 @@ def report(
     gip report scored.jsonl -e pool.npy --selection small.jsonl -o report.html
     gip report scored.jsonl -s a.jsonl -s b.jsonl --group-field source -o r.html
 
-    The file needs no network and no other file. Query and noise are those of the
-    first selection that has a receipt beside it, else the defaults of gip select.
+    The file needs no network and no other file. Embeddings, query and noise are
+    those of the first selection that has a receipt beside it, else the defaults
+    of gip select.
     """
     from gip_cli.report.content import content
     from gip_cli.report.figures import canvas_type, figure_folder, write_figures

@@ -151,7 +151,7 @@ def open_case(
         np.flatnonzero(rows.open),
         _by_quality(rows),
         picked,
-        _notes(rows, picked, receipt),
+        _notes(rows, store, picked, receipt),
     )
     if len(case.sampled) < len(pool):
         case.notes.append(
@@ -180,7 +180,9 @@ def _by_quality(rows: Candidates) -> Rows | None:
     return order[rows.open[order] & ~np.isnan(weights[order])]
 
 
-def _notes(rows: Candidates, picked: list[Picked], receipt: Receipt | None) -> list[str]:
+def _notes(
+    rows: Candidates, store: Embeddings, picked: list[Picked], receipt: Receipt | None
+) -> list[str]:
     pool, notes = rows.pool, []
     if receipt is None:
         basis = "all signals alike" if rows.shares else "the pool itself as query"
@@ -195,6 +197,12 @@ def _notes(rows: Candidates, picked: list[Picked], receipt: Receipt | None) -> l
             f"All selections are measured by the query and noise of one receipt, {receipt.path}."
         )
     for one in picked:
+        if one.receipt and not one.receipt.was_by(store):
+            theirs = one.receipt.value["embeddings"]["model"]
+            notes.append(
+                f"{one.name} was selected by other embeddings ({theirs}) than these "
+                f"({store.settings.card.model}): its figures are not its receipt's."
+            )
         if one.receipt and one.receipt.options.get("order") == "input":
             notes.append(
                 f"{one.name} was written in input order: its ranks, its curve and the smaller "

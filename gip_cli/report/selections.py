@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gip_cli.embeddings import join_keys
-from gip_cli.errors import InputError, NoRowsError, UsageError
+from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
+from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
 from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
@@ -85,6 +85,23 @@ class Receipt:
         """The receipt beside a selection, if it is there."""
         path = receipt_of(selection)
         return cls.read(path) if path and path.exists() else None
+
+    def was_by(self, store: Embeddings) -> bool:
+        """Whether these are embeddings of the kind that the selection was made by."""
+        named: dict[str, Any] = self.value["embeddings"]
+        return {**named, **asdict(store.settings.card)} == named
+
+    def store(self) -> str | None:
+        """Where the embeddings are that the selection was made by, if they are those still."""
+        named = self.value["embeddings"]
+        if named["path"] is None:
+            return None
+        try:
+            store = open_embeddings(named["path"])
+        except GipError:
+            return None
+        is_same = store.digest == named.get("keys") and self.was_by(store)
+        return str(named["path"]) if is_same else None
 
     @property
     def options(self) -> dict[str, Any]:
