@@ -130,9 +130,7 @@ def main() -> NoReturn:
                 code = run()
             finally:
                 _drop_unsent()
-    except (KeyboardInterrupt, typer.Abort):  # a second one comes before that context has ended
-        code = 130
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:  # a second one before that context has ended
         if not _follows_interruption(error):
             raise
         code = 130
