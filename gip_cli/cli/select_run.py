@@ -14,7 +14,6 @@ import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress
-from gip_cli.cli.interruption import put_off
 from gip_cli.cli.options import check_inputs, check_outputs, tell_skipped, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
@@ -28,6 +27,7 @@ from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
+from gip_cli.interrupts import put_off
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
