@@ -13,8 +13,8 @@ from pathlib import Path
 import orjson
 
 from gip_cli.candidates import gather_candidates
-from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import check_inputs, check_outputs, tell_skipped, writing
+from gip_cli.cli.console import note, progress, tell_skipped
+from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
