@@ -67,6 +67,8 @@ def score(
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
+    if require and not metadata:
+        raise UsageError("--require goes with --metadata")
     rubric = Rubric.choose(asked.attributes or (), asked.rubric)
     scorer = MetadataScorer(
         [Metadata.parse(text) for text in metadata or ()],
