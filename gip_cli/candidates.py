@@ -17,9 +17,9 @@ from gip_cli.embeddings import Embeddings, join_keys, rows_at
 from gip_cli.errors import InputError, UsageError
 from gip_cli.given import Given, gather_given
 from gip_cli.measures import closest
-from gip_cli.plan import Plan
+from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
-from gip_cli.query import Query, build_query
+from gip_cli.query import Query, Vectors, build_query
 from gip_cli.rows import is_number
 from gip_cli.signals import to_unit
 
@@ -78,7 +78,7 @@ class Candidates:
     """
 
     pool: Pool
-    vectors: npt.NDArray[np.floating[Any]]
+    vectors: Vectors
     signals: Signals
     shares: list[float]
     query: Query
@@ -133,19 +133,7 @@ def gather_candidates(
     )
     signals = signals.spanned()
     unit = to_unit(signals.values, signals.ranges, signals.lower)
-    try:
-        query = build_query(
-            vectors,
-            unit_signals=unit if shares else None,
-            signal_shares=shares,
-            targets=np.concatenate([one.vectors for one in targets]) if targets else None,
-            self_weight=sources.self_weight,
-            signal_weight=sources.signal_weight,
-            target_weight=sources.target_weight,
-            quality_power=sources.quality_power,
-        )
-    except ValueError as error:
-        raise UsageError(str(error), "see --signal, --target and the weights") from None
+    query = _query(vectors, unit, shares, targets, sources)
     scores = None
     if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:
         scores = np.nan_to_num(unit) * np.sqrt(np.asarray(shares) / np.sum(shares))
@@ -172,23 +160,47 @@ def gather_candidates(
         if plan.dedup_threshold is not None:
             near = closest(vectors, warm.vectors)[1] > plan.dedup_threshold
             closed[Reason.DUPLICATE_OF_GIVEN] = near
-    reasons = _first_reasons(closed, len(pool))
-    if np.all(reasons != Reason.OPEN):
-        why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
-        raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
+    reasons = _first_reasons(closed, pool)
     return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, counted, reasons)
 
 
-def _first_reasons(closed: Mapping[Reason, Mask], m: int) -> Reasons:
-    reasons = np.full(m, Reason.OPEN, dtype=np.uint8)
+def _query(
+    vectors: Vectors,
+    unit_signals: Array,
+    shares: Sequence[float],
+    targets: Sequence[Companion],
+    sources: Sources,
+) -> Query:
+    """The sources' query; raises UsageError where there is none, or none with energy."""
+    try:
+        return build_query(
+            vectors,
+            unit_signals=unit_signals if shares else None,
+            signal_shares=shares,
+            targets=np.concatenate([one.vectors for one in targets]) if targets else None,
+            self_weight=sources.self_weight,
+            signal_weight=sources.signal_weight,
+            target_weight=sources.target_weight,
+            quality_power=sources.quality_power,
+        )
+    except ValueError as error:
+        raise UsageError(str(error), "see --signal, --target and the weights") from None
+
+
+def _first_reasons(closed: Mapping[Reason, Mask], pool: Pool) -> Reasons:
+    """The first reason that closes each row (m,); raises InputError where all are closed."""
+    reasons = np.full(len(pool), Reason.OPEN, dtype=np.uint8)
     for reason in sorted(closed, reverse=True):
         reasons[closed[reason]] = reason
+    if np.all(reasons != Reason.OPEN):
+        why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
+        raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
     return reasons
 
 
 def _near(
     pool: Pool,
-    vectors: npt.NDArray[np.floating[Any]],
+    vectors: Vectors,
     exclude: Sequence[Companion],
     threshold: float,
 ) -> Mask:

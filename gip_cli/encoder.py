@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.errors import MismatchError, UsageError, install
-from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
+from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.interrupts import put_off
 from gip_cli.printable import counted
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def load_encoder(
         The model or the device cannot be had.
     """
     place = _place(model, revision)
-    with uninterrupted():
+    with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
         import torch
         from sentence_transformers import SentenceTransformer
 

@@ -2,35 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import textwrap
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Signals wait: one amid the first import of torch aborts the process (SIGABRT).
-
-    A mask would not do: the threads of numpy's BLAS, which are there before, would take them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no signal's handler runs here
-        return
-    late: list[int] = []
-    heard = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
-    for number in heard:
-        signal.signal(number, lambda came, _: late.append(came))
-    try:
-        yield
-    finally:
-        for number, handler in heard.items():
-            signal.signal(number, handler)
-    for came in late:
-        signal.raise_signal(came)
 
 
 def silence_transformers() -> None:

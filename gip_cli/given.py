@@ -54,15 +54,17 @@ def gather_given(
     A row's weight follows from its own signals, mapped by the pool's ranges and cut to [0, 1].
     If it lacks one (`select` takes signals out of what it writes), the pool's best row of the same
     key speaks for it, which is the one that had been picked; if there is none, the weight is 1, as
-    without signals. Of a row in several files
-    the first that has its own signals counts, else the first.
+    without signals. Of a row in several files the first that has its own signals counts, else the
+    first.
 
     Parameters
     ----------
-    pool_weights : (m,)
-        NaN where a row of the pool lacks a signal.
+    pool_keys, pool_weights : (m, 16), (m,)
+        Weights are NaN where a row of the pool lacks a signal.
     signals : Signals
         The pool's chosen ones, ranges said (`Signals.spanned`); none: all weights are 1.
+    shares, power
+        As for `quality_weights`.
 
     Raises
     ------

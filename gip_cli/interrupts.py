@@ -1,13 +1,15 @@
-"""Ctrl-C amid an event loop: its tasks are cancelled, and the loop itself is let be."""
+"""Ctrl-C, and signals like it, amid what must not be cut short: an event loop, or any block."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # they end a command as Ctrl-C does
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -41,3 +43,38 @@ def cancelling_tasks() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def put_off(tell: Callable[[], None] | None = None) -> Iterator[None]:
+    """Signals that would end the block come at its end; with `tell` only the first, which it tells.
+
+    A second one then comes at once. A mask would not do: the threads of numpy's BLAS, which are
+    there before, would take the signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal's handler runs here
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    late: list[int] = []
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def wait(number: int, _: FrameType | None) -> None:
+        late.append(number)
+        if tell is not None:
+            restore()
+            with suppress(RuntimeError):  # it came amid another message
+                tell()
+
+    for number in handlers:
+        signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        restore()
+    for came in late:
+        signal.raise_signal(came)

@@ -75,8 +75,8 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
     Raises
     ------
     UsageError
-        No row fits the token budget, or none has tokens; no row has the group field, or the shares
-        are of groups that no row is in.
+        No row fits the token budget or its group's quota, or none has tokens; no row has the group
+        field, or the shares are of groups that no row is in.
     """
     budget, open_ = plan.budget, candidates.open
     rows = int(np.count_nonzero(open_))

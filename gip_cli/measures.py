@@ -163,7 +163,7 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 
     Parameters
     ----------
-    vectors : (m, d) unit embeddings; references : (t, d) unit embeddings, t > 0;
+    vectors : (m, d) unit embeddings; references : (t, d) unit embeddings;
     own : (m,) the reference that is the row itself and so does not count, -1 where none is.
     Where no reference counts the cosine is -inf.
     """

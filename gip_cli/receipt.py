@@ -22,6 +22,7 @@ from gip_cli.measures import (
 )
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
+from gip_cli.solution import Solution
 
 CURVE_POINTS = 20
 _IDLE = 1e-3  # share of the energy captured that is as good as nothing
@@ -30,8 +31,7 @@ Figures = dict[str, Any]
 
 
 def receipt(
-    problem: Problem,
-    selection: Selection,
+    solution: Solution,
     *,
     store: Embeddings,
     store_path: str | None,
@@ -51,10 +51,10 @@ def receipt(
     options : dict
         What was asked for, in the words of the command line.
     """
+    problem, selection = solution.problem, solution.selection
     rows, picks = problem.candidates, selection.indices
     pool, given = rows.pool, rows.given
     pickable = np.flatnonzero(rows.open)
-    stopped, duplicates = problem.ended(selection)
     draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
     return {
         "gip": version("gip-cli"),
@@ -81,7 +81,7 @@ def receipt(
         "pickable": len(pickable),
         "asked": problem.limits.asked,
         "picked": len(picks),
-        "stopped": stopped,
+        "stopped": solution.stopped,
         "captured": _last(selection),
         "captured_curve": _curve(selection),
         "idle_picks": _idle(selection),
@@ -98,7 +98,7 @@ def receipt(
         "repeated_texts": len(picks) - len(np.unique(sortable(pool.keys[picks]))),
         "duplicates_avoided": None  # those of rows given are among `not_pickable`
         if problem.plan.dedup_threshold is None
-        else duplicates,
+        else solution.duplicates,
         "quotas": quota_table(problem.limits.quotas, picks),
         "tokens": {"picked": int(rows.tokens[picks].sum()), "pool": int(rows.tokens.sum())}
         if rows.tokens.any()

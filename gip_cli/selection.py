@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from gip_cli.candidates import Reason
-from gip_cli.measures import closest
 from gip_cli.pool import Pool
-from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
 from gip_cli.rows import Row
 from gip_cli.signals import OF_SELECT, attached, splice, strip
+from gip_cli.solution import Solution
 
 
 def picked_lines(
@@ -47,27 +46,21 @@ def picked_lines(
         yield _line(row, why if annotate else {}, keep_signals)
 
 
-def rejected_lines(
-    problem: Problem, selection: Selection, *, keep_signals: bool = False
-) -> Iterator[bytes]:
+def rejected_lines(solution: Solution, *, keep_signals: bool = False) -> Iterator[bytes]:
     """The lines of all rows not picked, in the file's order, each told why.
 
     Under ``"gip"`` stand the reason, and the line number and cosine of the nearest pick; that is
     null for a row without an embedding, and where nothing was picked.
     """
-    rows, picks = problem.candidates, selection.indices
-    if len(picks):
-        which, cosine = closest(rows.vectors, rows.vectors[picks])
-    else:
-        which, cosine = np.zeros(len(rows.pool), dtype=np.int64), np.full(len(rows.pool), -1.0)
-    reasons = problem.reasons(selection, cosine)
+    pool, picks = solution.problem.candidates.pool, solution.selection.indices
+    reasons, (which, cosine) = solution.reasons, solution.nearest
     for at in np.flatnonzero(reasons != Reason.OPEN):
         nearest = None
         if len(picks) and reasons[at] != Reason.NO_EMBEDDING:
-            line = int(rows.pool.lines[picks[which[at]]])
+            line = int(pool.lines[picks[which[at]]])
             nearest = {"line": line, "cosine": round(float(cosine[at]), 6)}
         why = {"reason": Reason(reasons[at]).words, "nearest": nearest}
-        yield _line(rows.pool.row(int(at)), why, keep_signals)
+        yield _line(pool.row(int(at)), why, keep_signals)
 
 
 def _line(row: Row, why: Mapping[str, Any], keep_signals: bool) -> bytes:

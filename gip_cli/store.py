@@ -37,7 +37,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What a run did: rows in the store, texts encoded, reused, and resumed from a journal."""
+    """What a run did: rows stored; texts encoded; rows reused, resumed from a journal, cut."""
 
     rows: int
     encoded: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 
 # The model's threads sleep while they wait: the other worker of `pytest -n` wants the processor.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Also where a shell's script has started the tests in its background, and they ignore Ctrl-C: what
+# they start would, too, and never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no deadline: a run that fails must not depend on luck.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -178,12 +178,13 @@ def test_top_k_is_left_out_where_too_few_rows_have_every_signal(
     assert list(json.loads(run.stdout)["references"]) == ["random 2"]
 
 
-def test_coverage_of_a_sample_is_told(tmp_path: Path) -> None:
-    texts = [f"1 {at}" for at in range(20_001)]
+def test_coverage_of_a_sample_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gip_cli.report.case.COVERED", 20)
+    texts = [f"1 {at}" for at in range(21)]
     pool, store = toys.write_rows(tmp_path / "pool.jsonl", texts), tmp_path / "pool.npy"
     embed(pool, 2)
     small = toys.write_rows(tmp_path / "small.jsonl", texts[:3])
-    told = "Coverage is that of 20,000 of the pool's 20,001 rows, a seeded sample."
+    told = "Coverage is that of 20 of the pool's 21 rows, a seeded sample."
     run = gip("compare", small, "--pool", pool, "-e", store, "--json")
     assert told in json.loads(run.stdout)["notes"]
     assert f"gip: {told}\n".encode() in run.stderr

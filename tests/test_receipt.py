@@ -19,6 +19,7 @@ from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
 from gip_cli.receipt import receipt
 from gip_cli.rows import BadRows, RowFile
+from gip_cli.solution import Solution
 from tests.selecting import in_memory, pose, row, unit, write_rows
 
 D = 4
@@ -41,8 +42,7 @@ def make(tmp_path: Path) -> Make:
             problem = pose(file, store, plan, **beside)
             selection = replace(problem.solve(), **changes)
             figures = receipt(
-                problem,
-                selection,
+                Solution(problem, selection),
                 store=store,
                 store_path=None,
                 beside={},
@@ -156,8 +156,7 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
         problem = pose(file, store, Plan(Budget(rows=2), noise=0.5), **beside)
         selection = problem.solve()
         figures = receipt(
-            problem,
-            selection,
+            Solution(problem, selection),
             store=store,
             store_path="p.npy",
             beside=companions,

@@ -14,6 +14,7 @@ from gip_cli.plan import Budget, Plan
 from gip_cli.problem import Problem
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.selection import difference, picked_lines, rejected_lines
+from gip_cli.solution import Solution
 from tests.selecting import in_memory, pose
 
 LINES = [
@@ -81,7 +82,7 @@ def test_annotations_are_the_ranks_of_the_run_whatever_the_order(
 
 
 def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -> None:
-    lines = list(rejected_lines(problem, problem.solve()))
+    lines = list(rejected_lines(Solution(problem, problem.solve())))
     why = [orjson.loads(line)["gip"] for line in lines]
     assert [one["reason"] for one in why] == ["no signal", "no signal"]
     assert why[1]["nearest"] == {"line": 2, "cosine": pytest.approx(0.5**0.5, abs=1e-5)}
@@ -90,7 +91,7 @@ def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -
 
 def test_beside_no_pick_no_row_has_a_nearest(problem: Problem) -> None:
     none = replace(problem.solve(), indices=np.empty(0, dtype=np.int64))
-    why = [orjson.loads(line)["gip"] for line in rejected_lines(problem, none)]
+    why = [orjson.loads(line)["gip"] for line in rejected_lines(Solution(problem, none))]
     assert [one["reason"] for one in why] == ["no signal", "budget", "budget", "no signal"]
     assert [one["nearest"] for one in why] == [None] * 4
 
@@ -99,7 +100,7 @@ def test_beside_no_pick_no_row_has_a_nearest(problem: Problem) -> None:
 def test_rows_not_picked_keep_their_signals_only_if_asked(keep: bool, problem: Problem) -> None:
     selection = replace(problem.solve(), indices=np.array([1]))
     options = {"keep_signals": True} if keep else {}
-    line = list(rejected_lines(problem, selection, **options))[1]
+    line = list(rejected_lines(Solution(problem, selection), **options))[1]
     member = orjson.loads(line)["gip"]
     assert member["reason"] == "budget"
     assert member.get("signals") == ({"good": 2} if keep else None)

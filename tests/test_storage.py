@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,14 @@ def names(out: Path) -> list[str]:
     return sorted(path.name for path in out.iterdir()) if out.is_dir() else []
 
 
+def little(limit: int = 20_000) -> None:
+    """In the child, as `ulimit -f`: a write beyond it fails as one on a full disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk(command: Command, pool: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-
-    def little() -> None:  # as `ulimit -f`; a write beyond it fails as one on a full disk does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
     refused(command, pool, tmp_path / "out", 6, "file too large", preexec_fn=little)
 
 
@@ -82,10 +84,6 @@ def test_a_full_disk_leaves_the_old_file(command: Command, pool: Path, tmp_path:
     before = target.read_bytes()
     if command is embed_given:  # what is there must not be what would be written
         np.save(pool.with_name("vectors.npy"), np.ones((ROWS, 16)))
-
-    def little() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
     refused(command, pool, tmp_path, 6, "file too large", preexec_fn=little)
     assert target.read_bytes() == before
 
@@ -213,13 +211,9 @@ def test_no_room_for_temporary_files_names_their_place(
     limit: int, pool: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "tmp").mkdir()
-
-    def little() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
     env = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     run = gip("select", "-", "-e", tmp_path / "pool.npy", "-k", 5, input=pool.read_bytes(),
-              preexec_fn=little, env=env)  # fmt: skip
+              preexec_fn=partial(little, limit), env=env)  # fmt: skip
     assert run.returncode == 6
     assert error_of(run) == f"{tmp_path / 'tmp'}: file too large"
     assert list((tmp_path / "tmp").iterdir()) == []

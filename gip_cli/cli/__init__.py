@@ -7,11 +7,11 @@ import os
 import re
 import sys
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from gip_cli.cli.commands import Command, Commands
 from gip_cli.cli.compare import compare
 from gip_cli.cli.console import fail
 from gip_cli.cli.embed import embed
@@ -19,7 +19,7 @@ from gip_cli.cli.interruption import Interruption
 from gip_cli.cli.report import report
 from gip_cli.cli.score import score
 from gip_cli.cli.select import select
-from gip_cli.errors import GipError, UsageError
+from gip_cli.errors import GipError
 
 HELP = """Pick the few instruction-tuning rows that carry the information.
 
@@ -45,52 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-# How the help calls a file or folder: only their names may be of any bytes.
-_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
-_LARGEST = 2**40  # beyond all rows and tokens there are, and floats still divide it exactly
-_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
-
-
-def _untyped(parameters: list[Any]) -> list[Any]:
-    """The same, but the help shows no type for flags, which take none."""
-    for parameter in parameters:
-        if isinstance(parameter, TyperOption) and parameter.is_flag:
-            parameter.metavar = ""
-    return parameters
-
-
-class Commands(TyperGroup):
-    """`gip` itself."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
-
-
-class Command(TyperCommand):
-    """A command that takes no empty value, which is what a shell makes of an unset variable.
-
-    Nor what cannot be kept or reckoned with: text that is not UTF-8, and integers beyond 2^40.
-    """
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
-
-    def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
-        for parameter in self.params:
-            value = ctx.params.get(parameter.name or "")
-            values = value if isinstance(value, list | tuple) else [value]
-            name = parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
-            if "" in values and value != parameter.default:
-                remedy = "give it a value" if parameter.required else "leave it out or give it one"
-                raise UsageError(f"{name} is empty", remedy)
-            texts = [] if _FILES.fullmatch(parameter.metavar or "") else values
-            if any(isinstance(text, str) and _NOT_UTF8.search(text) for text in texts):
-                raise UsageError(f"{name} is not UTF-8", "write it in UTF-8")
-            if isinstance(value, int) and abs(value) > _LARGEST:
-                raise UsageError(f"{name} {value} is too large", f"the largest is {_LARGEST}")
-        return super().invoke(ctx)
 
 
 for command in (embed, score, select, report, compare):
@@ -130,9 +84,7 @@ def main() -> NoReturn:
                 code = run()
             finally:
                 _drop_unsent()
-    except (KeyboardInterrupt, typer.Abort):  # a second one comes before that context has ended
-        code = 130
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:  # a second one before that context has ended
         if not _follows_interruption(error):
             raise
         code = 130

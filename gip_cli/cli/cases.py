@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gip_cli.cli.console import note
-from gip_cli.cli.options import check_inputs, tell_skipped
+from gip_cli.cli.console import note, tell_skipped
+from gip_cli.cli.files import check_inputs
 from gip_cli.errors import UsageError
 from gip_cli.rows import BadRows, RowFile
 

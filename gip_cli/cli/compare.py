@@ -10,15 +10,8 @@ import orjson
 import typer
 
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
-from gip_cli.cli.options import (
-    Embeddings,
-    Format,
-    Quiet,
-    SkipBad,
-    TextFields,
-    check_outputs,
-    writing,
-)
+from gip_cli.cli.files import check_outputs, writing
+from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
 from gip_cli.printable import escaped, printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all

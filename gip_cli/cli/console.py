@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gip_cli.printable import escaped
+from gip_cli.printable import counted, escaped
+from gip_cli.rows import BadRows
 
 Update = Callable[[float, float, str], None]
 
@@ -25,6 +26,12 @@ def note(text: str) -> None:
     """One line for a person, whatever a dataset's own words in it contain."""
     if not _quiet:
         _say(text)
+
+
+def tell_skipped(bad: BadRows) -> None:
+    """Say how many rows were skipped, and the first reason."""
+    if bad.first:
+        note(f"{counted(bad.count, 'bad row')} skipped; the first: {bad.first.fault}")
 
 
 def _say(text: str) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.console import note, progress
-from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields, same_file, tell_skipped
+from gip_cli.cli.console import note, progress, tell_skipped
+from gip_cli.cli.files import same_file
+from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields
 from gip_cli.errors import UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted

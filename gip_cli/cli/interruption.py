@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Self
 
-from gip_cli.interrupts import interrupt
+from gip_cli.interrupts import ENDING, interrupt
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _AGAIN = 0.01  # seconds
 
 
@@ -27,7 +24,7 @@ class Interruption:
     number: int | None = None
 
     def __enter__(self) -> Self:
-        for number in _ENDING:
+        for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, self._end)
         signal.signal(signal.SIGALRM, _interrupt)
@@ -36,7 +33,7 @@ class Interruption:
 
     def __exit__(self, *_: object) -> None:
         # The work is done or given up; what Python does at its end must not be cut short aloud.
-        for number in (signal.SIGINT, signal.SIGALRM, *_ENDING):
+        for number in (signal.SIGINT, signal.SIGALRM, *ENDING):
             signal.signal(number, signal.SIG_IGN)
 
     @property
@@ -49,33 +46,6 @@ class Interruption:
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         _interrupt(number, frame)
-
-
-@contextmanager
-def put_off(tell: Callable[[], None]) -> Iterator[None]:
-    """The first signal that would end the block is told and comes at its end; a second, at once."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-    late: list[int] = []
-
-    def restore() -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    def wait(number: int, _: FrameType | None) -> None:
-        restore()
-        late.append(number)
-        with suppress(RuntimeError):  # it came amid another message
-            tell()
-
-    for number in handlers:
-        signal.signal(number, wait)
-    try:
-        yield
-    finally:
-        restore()
-    for came in late:
-        signal.raise_signal(came)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

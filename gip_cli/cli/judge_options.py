@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.options import same_file
+from gip_cli.cli.files import same_file
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api
 from gip_cli.judge.server import DEFAULT_KEY_VARIABLE

@@ -1,26 +1,13 @@
-"""Options that several commands share, with one name and one meaning, and the files they name."""
+"""Options that several commands share, with one name and one meaning."""
 
 from __future__ import annotations
 
-import gzip
-import os
-import stat
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from io import RawIOBase
-from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated
 
 import typer
 
-from gip_cli.cli.console import be_quiet, note
-from gip_cli.errors import StorageError, UsageError
+from gip_cli.cli.console import be_quiet
 from gip_cli.formats import FormatName
-from gip_cli.printable import counted
-from gip_cli.rows import BadRows
-from gip_cli.storage import replacing, storage_errors, writable
-from gip_cli.streams import is_stream
 
 Input = Annotated[
     str,
@@ -58,94 +45,3 @@ Quiet = Annotated[
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows, and count them.")]
-
-
-def check_outputs(*written: str, read: Iterable[str]) -> None:
-    """Refuse, before any work, what a command cannot or must not write.
-
-    Raises
-    ------
-    UsageError
-        Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
-        such directory.
-    StorageError
-        A file that is write-protected.
-    """
-    from gip_cli.embedding_files import store_with  # imports numpy
-
-    files = [path for path in written if path == "-" or not is_stream(path)]
-    if len({os.path.realpath(path) for path in files}) < len(files):
-        raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
-    sources = list(read)
-    for path in written:
-        refuse_same(path, *sources)
-        if path != "-" and (store := store_with(writable(path))):
-            raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
-
-
-@contextmanager
-def writing(output: str) -> Iterator[BinaryIO]:
-    """Standard output, or a file replaced as a whole; gzipped where its name ends so."""
-    if output.endswith(".gz"):
-        with (
-            replacing(output) as file,
-            gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
-        ):
-            yield cast("BinaryIO", packed)
-    elif output != "-":
-        with replacing(output) as file:
-            yield file
-    elif sys.stdout is None:
-        raise StorageError("standard output is closed", "send it to a file")
-    elif isinstance(sys.stdout.buffer, RawIOBase):
-        # As PYTHONUNBUFFERED has it: it takes what there is room for, and leaves out the rest.
-        with storage_errors("<stdout>"), open(sys.stdout.fileno(), "wb", closefd=False) as file:
-            yield file
-    else:
-        with storage_errors("<stdout>"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-
-
-def refuse_same(output: str, *sources: str) -> None:
-    """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
-    if any(same_file(output, source) for source in sources):
-        raise UsageError("output and input are the same file", "choose another", path=output)
-
-
-def check_inputs(*read: str, remedy: str = "save one to a file") -> None:
-    """Refuse standard input, or another pipe, for two inputs: the second would find it empty."""
-    streams = set()
-    for path in read:
-        status = _status(path, 0)
-        if status and (path == "-" or stat.S_ISFIFO(status.st_mode)):
-            stream = status.st_dev, status.st_ino
-            if stream in streams:
-                raise UsageError("two inputs from one pipe", remedy, path=path)
-            streams.add(stream)
-
-
-def same_file(output: str, source: str) -> bool:
-    """Whether both are one regular file, by whatever names; ``-`` is a standard stream."""
-    written, read = _regular_file(output, 1), _regular_file(source, 0)
-    return bool(written and read and os.path.samestat(written, read))
-
-
-def _regular_file(path: str, stream: int) -> os.stat_result | None:
-    """What the system knows of a regular file, or of the one that a standard stream is."""
-    status = _status(path, stream)
-    return status if status and stat.S_ISREG(status.st_mode) else None
-
-
-def _status(path: str, stream: int) -> os.stat_result | None:
-    """What the system knows of a file, ``-`` being a standard stream."""
-    with suppress(OSError):
-        return os.fstat(stream) if path == "-" else Path(path).stat()
-    return None
-
-
-def tell_skipped(bad: BadRows) -> None:
-    """Say how many rows were skipped, and the first reason."""
-    if bad.count:
-        rows, first = counted(bad.count, "bad row"), bad.first
-        note(f"{rows} skipped; the first: {first.fault if first else 'unknown'}")

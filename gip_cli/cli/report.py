@@ -9,16 +9,8 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.console import note
-from gip_cli.cli.options import (
-    Embeddings,
-    Format,
-    Quiet,
-    SkipBad,
-    TextFields,
-    check_outputs,
-    refuse_same,
-    writing,
-)
+from gip_cli.cli.files import check_outputs, refuse_same, writing
+from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
 from gip_cli.errors import UsageError
 from gip_cli.report import Method
 

@@ -10,21 +10,11 @@ from typing import Annotated
 import orjson
 import typer
 
-from gip_cli.cli.console import note
+from gip_cli.cli.console import note, tell_skipped
+from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import (
-    Format,
-    Input,
-    Output,
-    Quiet,
-    SkipBad,
-    TextFields,
-    check_inputs,
-    check_outputs,
-    tell_skipped,
-    writing,
-)
+from gip_cli.cli.options import Format, Input, Output, Quiet, SkipBad, TextFields
 from gip_cli.errors import UsageError
 from gip_cli.formats import Renderer
 from gip_cli.judge import Rubric
@@ -77,6 +67,8 @@ def score(
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
+    if require and not metadata:
+        raise UsageError("--require goes with --metadata")
     rubric = Rubric.choose(asked.attributes or (), asked.rubric)
     scorer = MetadataScorer(
         [Metadata.parse(text) for text in metadata or ()],

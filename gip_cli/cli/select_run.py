@@ -13,9 +13,8 @@ from pathlib import Path
 import orjson
 
 from gip_cli.candidates import gather_candidates
-from gip_cli.cli.console import note, progress
-from gip_cli.cli.interruption import put_off
-from gip_cli.cli.options import check_inputs, check_outputs, tell_skipped, writing
+from gip_cli.cli.console import note, progress, tell_skipped
+from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -28,6 +27,7 @@ from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
+from gip_cli.interrupts import put_off
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -35,6 +35,7 @@ from gip_cli.receipt import Figures
 from gip_cli.receipt import receipt as make_receipt
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.selection import difference, picked_lines, rejected_lines
+from gip_cli.solution import Solution
 from gip_cli.storage import storage_errors
 
 
@@ -90,12 +91,11 @@ def run(
                 path=file.name,
             )
         problem = Problem.pose(plan, candidates)
-        selection = _solve(problem, keep_partial=output.keep_partial)
+        solution = Solution(problem, _solve(problem, keep_partial=output.keep_partial))
         before_picks.pop_all()
-        with _kept(selection) if output.keep_partial else nullcontext():
+        with _kept(solution.selection) if output.keep_partial else nullcontext():
             figures = make_receipt(
-                problem,
-                selection,
+                solution,
                 store=store,
                 store_path=file_name(store_path) if store_path else None,
                 beside=beside,
@@ -106,7 +106,7 @@ def run(
                 tell_skipped(skipped)
             little = _too_little(figures, output.min_captured)
             if output.check:
-                _check(problem, selection, output, little)
+                _check(solution, output, little)
             elif little:
                 raise CheckFailed(little)
             else:
@@ -114,7 +114,7 @@ def run(
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     "seconds": round(time.monotonic() - started, 3),
                 }
-                _write(problem, selection, figures, output)
+                _write(solution, figures, output)
             if output.json:
                 with writing("-") as stdout:
                     stdout.write(_json(figures))
@@ -177,7 +177,7 @@ def _too_little(figures: Figures, least: float | None) -> str:
     return ""
 
 
-def _check(problem: Problem, selection: Selection, output: OutputOptions, little: str) -> None:
+def _check(solution: Solution, output: OutputOptions, little: str) -> None:
     """Tell whether OUT would change; with `little`, the check that failed before, if any."""
     also = f"; also {little}" if little else ""
     with storage_errors(output.output):
@@ -186,33 +186,33 @@ def _check(problem: Problem, selection: Selection, output: OutputOptions, little
         old = Path(output.output).read_bytes()
     with suppress(gzip.BadGzipFile, EOFError, zlib.error):  # damaged, or not gzipped: as it is
         old = gzip.decompress(old)
-    new = b"".join(_lines(problem, selection, output))
+    new = b"".join(_lines(solution, output))
     if what := difference(old, new):
         raise CheckFailed(f"stale: {what}", f"run without --check{also}", path=output.output)
-    note(f"{output.output}: up to date, {counted(len(selection.indices), 'row')}")
+    note(f"{output.output}: up to date, {counted(len(solution.selection.indices), 'row')}")
     if little:
         raise CheckFailed(little)
 
 
-def _lines(problem: Problem, selection: Selection, output: OutputOptions) -> Iterator[bytes]:
+def _lines(solution: Solution, output: OutputOptions) -> Iterator[bytes]:
     return picked_lines(
-        problem.candidates.pool,
-        selection,
+        solution.problem.candidates.pool,
+        solution.selection,
         by_rank=output.order == "rank",
         annotate=output.annotate,
         keep_signals=output.keep_signals,
     )
 
 
-def _write(problem: Problem, selection: Selection, figures: Figures, output: OutputOptions) -> None:
+def _write(solution: Solution, figures: Figures, output: OutputOptions) -> None:
     """Write all files or none: each is whole before the first takes its place, OUT the last."""
     with ExitStack() as stack:
         out = stack.enter_context(writing(output.output))
-        out.writelines(_lines(problem, selection, output))
+        out.writelines(_lines(solution, output))
         out.flush()  # a full disk is met while the old files are all in place
         if output.rejects:
             rejects = stack.enter_context(writing(output.rejects))
-            rejects.writelines(rejected_lines(problem, selection, keep_signals=output.keep_signals))
+            rejects.writelines(rejected_lines(solution, keep_signals=output.keep_signals))
             rejects.flush()
         if output.receipt_path:
             stack.enter_context(writing(output.receipt_path)).write(_json(figures))

@@ -91,6 +91,8 @@ class Journal:
     apis : sequence of str
         The kinds of answers that will do. If the file has several, the last one's are used:
         see `api`.
+    notice : callable
+        Told where another run has to be waited for.
 
     Raises
     ------

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, silence_transformers, uninterrupted
+from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.interrupts import put_off
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
@@ -114,7 +115,7 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
 
 
 def _transformers() -> Any:
-    with uninterrupted():
+    with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
         import transformers
 
         is_new = hasattr(transformers, "DecisionPipeline")  # imports torch

@@ -21,6 +21,8 @@ class JudgeScorer:
         Characters of a row that the judge is shown.
     overwrite : bool
         Replace signals of the same name that a row has already.
+    beside : names
+        Signals that are attached, and overwritten, by another in the same run.
     keep_probabilities : bool
         Attach a level's probabilities (lowest first) and the confidence too.
     """

@@ -25,6 +25,16 @@ def rows(embeddings: Floats) -> Floats:
     return np.asarray(embeddings)  # products of np.matrix and the like are something else
 
 
+def pursuit(name: str, *, for_residual: bool, given: bool) -> None:
+    """Raise ValueError unless it is known and defined for what is said `for_residual` or given."""
+    if name not in ("projection", "information", "residual"):
+        raise ValueError(f"no pursuit {name!r}: projection, information or residual")
+    if name != "residual" and for_residual:
+        raise ValueError("scores and signed are for pursuit='residual'")
+    if name == "residual" and given:
+        raise ValueError("given is not defined for pursuit='residual'")
+
+
 def budget(k: int) -> int:
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be a whole number of at least 1, not {k!r}")

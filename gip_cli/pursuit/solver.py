@@ -62,8 +62,7 @@ def select(
         Most picks.
     weights : (m,), optional
         Quality of each row in (0, 1]: a row of weight w is observed with noise `noise / w^2`,
-        of at most 1e20.
-        NaN: the row cannot be picked. Default 1.
+        of at most 1e20. NaN: the row cannot be picked. Default 1.
     query : (d, d), optional
         Covariance K of what to capture, symmetric and positive semidefinite, of any trace > 0.
         Default F^T F, the pool itself.
@@ -111,10 +110,8 @@ def select(
     if rules is not None:
         rules = rules.copy()
         w[~check.pickable(rules.pickable(), m)] = np.nan
-    if pursuit != "residual" and (scores is not None or signed):
-        raise ValueError("scores and signed are for pursuit='residual'")
-    if pursuit == "residual" and given is not None:
-        raise ValueError("given is not defined for pursuit='residual'")
+    check.pursuit(pursuit, for_residual=scores is not None or signed, given=given is not None)
+    signed = signed or scores is None
     k = check.budget(k)
     G, given_w = check.given(given, given_weights, d)
     price = check.price(price, m)
@@ -143,17 +140,9 @@ def select(
                 objective = Information(K, team)
             case "residual":
                 atom_noise = squares = source.squares()
-                signed = signed or scores is None
                 if scores is not None:
-                    # A score is the atom's, w f; the embedding's own is 1 / w of it.
-                    own = check.scores(scores, m)
-                    largest = float(np.abs(own).max()) or 1.0
-                    own /= largest * np.nan_to_num(w, nan=1.0)[:, None]
-                    unit = largest**2
-                    source = Source(rows, np.where(squares[:, None] > 0, own, 0.0))
+                    source, unit = beside_scores(rows, check.scores(scores, m), w, squares)
                 objective = Residual(K, source.extra, signed, team)
-            case _:
-                raise ValueError(f"no pursuit {pursuit!r}: projection, information or residual")
         variance = np.divide(s2, np.square(w, out=w), out=w)
         variance += atom_noise
         variance[np.isnan(variance)] = np.inf
@@ -178,3 +167,16 @@ def select(
             device,
             on_progress,
         )
+
+
+def beside_scores(
+    rows: Floats, scores: Array, weights: Array, squares: Array
+) -> tuple[Source, float]:
+    """Rows (m, d) beside their scores (m, q) in units of the largest, and that unit squared.
+
+    A score is the atom's, w f; the embedding's own is 1 / w of it. Rows of zeros have none. The
+    scores are overwritten.
+    """
+    largest = float(np.abs(scores).max()) or 1.0
+    scores /= largest * np.nan_to_num(weights, nan=1.0)[:, None]
+    return Source(rows, np.where(squares[:, None] > 0, scores, 0.0)), largest**2

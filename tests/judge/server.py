@@ -18,8 +18,6 @@ from typing import Any
 
 from gip_cli.judge.item import PREAMBLE
 
-LEVELS = 5
-
 
 @dataclass(frozen=True)
 class Asked:

@@ -1,4 +1,4 @@
-"""Loading models with somebody else's library, which must not be cut short."""
+"""Blocks that no signal may cut short, such as the first import of torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 PROGRAM = """
 import threading, time
-from gip_cli.foreign_models import uninterrupted
+from gip_cli.interrupts import put_off
 threading.Thread(target=time.sleep, args=(30,), daemon=True).start()  # as BLAS has
 try:
-    with uninterrupted():
+    with put_off():
         print("loading", flush=True)
         time.sleep(0.5)
         print("loaded", flush=True)

@@ -1,0 +1,55 @@
+"""Commands as typer knows them, and the values that none of them takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from gip_cli.errors import UsageError
+
+# How the help calls a file or folder: only their names may be of any bytes.
+_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
+_LARGEST = 2**40  # beyond all rows and tokens there are, and floats still divide it exactly
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
+
+
+def _untyped(parameters: list[Any]) -> list[Any]:
+    """The same, but the help shows no type for flags, which take none."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
+
+class Commands(TyperGroup):
+    """`gip` itself."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """A command that takes no empty value, which is what a shell makes of an unset variable.
+
+    Nor what cannot be kept or reckoned with: text that is not UTF-8, and integers beyond 2^40.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            values = value if isinstance(value, list | tuple) else [value]
+            name = parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
+            if "" in values and value != parameter.default:
+                remedy = "give it a value" if parameter.required else "leave it out or give it one"
+                raise UsageError(f"{name} is empty", remedy)
+            texts = [] if _FILES.fullmatch(parameter.metavar or "") else values
+            if any(isinstance(text, str) and _NOT_UTF8.search(text) for text in texts):
+                raise UsageError(f"{name} is not UTF-8", "write it in UTF-8")
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise UsageError(f"{name} {value} is too large", f"the largest is {_LARGEST}")
+        return super().invoke(ctx)
