@@ -278,3 +278,27 @@ def test_compare_gives_other_programs_whole_names(pool: Path) -> None:
         Path(name).write_bytes(pool.read_bytes())
     run = gip("compare", *names, "--pool", pool)
     assert run.stdout.decode().splitlines()[0].split("\t")[1:3] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("none.jsonl", "no such file or directory"), (".", "a directory where a file")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "select chat.jsonl -k 3 --given",
+        "select chat.jsonl -k 3 --target",
+        "select chat.jsonl -k 3 --exclude",
+        "compare --pool chat.jsonl",
+        "report chat.jsonl -s",
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_before_rows_are_embedded(
+    command: str, name: str, why: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "chat.jsonl", ["a row"])
+    run = gip(*command.split(), name, cwd=tmp_path)
+    assert run.returncode == 2
+    assert error_of(run).startswith(f"{name}: {why}")
+    assert len(run.stderr.splitlines()) == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gip_cli.cli.console import note, tell_skipped
-from gip_cli.cli.files import check_inputs
+from gip_cli.cli.files import check_inputs, check_present
 from gip_cli.errors import UsageError
 from gip_cli.rows import BadRows, RowFile
 
@@ -68,6 +68,7 @@ def opened(
     if repeated := [name for name in selections if selections.count(name) > 1]:
         raise UsageError(f"{repeated[0]} is given twice")
     told = [one for one in receipts if one]
+    check_present(*selections)
     check_inputs(pool, *selections)
     if told:  # the first is what all are measured by
         named = chain(*told[0].files.values())

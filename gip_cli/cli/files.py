@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -68,6 +69,17 @@ def refuse_same(output: str, *sources: str) -> None:
     """Refuse to write over a file that is read, or to its end (``>> pool.jsonl``)."""
     if any(same_file(output, source) for source in sources):
         raise UsageError("output and input are the same file", "choose another", path=output)
+
+
+def check_present(*read: str) -> None:
+    """Refuse, before any work, files that cannot be read; raises as `storage_errors`."""
+    for path in read:
+        if path != "-":
+            with storage_errors(path):
+                if stat.S_ISDIR(Path(path).stat().st_mode):
+                    raise IsADirectoryError
+                if not os.access(path, os.R_OK):
+                    raise PermissionError(errno.EACCES, "permission denied")
 
 
 def check_inputs(*read: str, remedy: str = "save one to a file") -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
-from gip_cli.cli.files import check_inputs, check_outputs, writing
+from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -60,6 +60,7 @@ def run(
     }
     shares = [groups.group_share] if groups.group_share else []
     inputs = [input, *chain(*read.values()), *shares]
+    check_present(*chain(*read.values()))
     check_inputs(*inputs)
     check_outputs(*output.written, read=inputs)
     tell = (lambda text: None) if output.check else note
