@@ -46,6 +46,9 @@ def writable(path: str | Path) -> Path:
             raise UsageError("no such directory", "make it first", path=missing.parent)
         if target.is_file() and not os.access(target, os.W_OK):
             raise PermissionError(0, "write-protected")
+        if not os.access(target.parent, os.W_OK | os.X_OK):  # told before the work, not after it
+            fixed = os.statvfs(target.parent).f_flag & os.ST_RDONLY
+            raise PermissionError(0, "read-only file system" if fixed else "permission denied")
     return target
 
 

@@ -151,6 +151,13 @@ def test_a_directory_without_permission(command: Command, pool: Path, tmp_path: 
     refused(command, pool, tmp_path / "out", 6, "permission denied", preexec_fn=powerless)
 
 
+def test_a_directory_without_permission_is_told_before_the_work(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    run = gip(*select(pool, tmp_path / "out"), preexec_fn=powerless)
+    assert run.returncode == 6
+    assert run.stderr.decode() == f"gip: error: {tmp_path}/out/small.jsonl: permission denied\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) -> None:
     assert gip(*command(pool, tmp_path)).returncode == 0
