@@ -170,11 +170,16 @@ def check_target(target: str | Path) -> Paths:
             read_description(paths.json)
         except NewerFormatError:
             raise
-        except MismatchError:  # NAME.json may well be somebody's pool
-            foreign = paths.json if paths.json in present else present[0]
-            raise UsageError(
-                "exists and was not written by gip embed", "choose another NAME.npy", path=foreign
-            ) from None
+        except MismatchError:
+            foreign, what = paths.json, "exists and was not written by gip embed"
+            remedy = "choose another NAME.npy"
+            if paths.json not in present:  # it may well be gip's own, of which one file was kept
+                foreign, what = (
+                    present[0],
+                    f"may be anybody's without a {paths.json.name} beside it",
+                )
+                remedy = f"bring that back, move the file away, or {remedy}"
+            raise UsageError(what, remedy, path=foreign) from None  # NAME.json may be a pool
         for path in present:
             if not os.access(path, os.W_OK):
                 raise PermissionError(0, "write-protected")
