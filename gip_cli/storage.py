@@ -46,7 +46,15 @@ def writable(path: str | Path) -> Path:
             raise UsageError("no such directory", "make it first", path=missing.parent)
         if target.is_file() and not os.access(target, os.W_OK):
             raise PermissionError(0, "write-protected")
-        if not os.access(target.parent, os.W_OK | os.X_OK):  # told before the work, not after it
+    return target
+
+
+def replaceable(path: str | Path) -> Path:
+    """As `writable`, for what is written beside its place first: its folder has to be, too."""
+    target = writable(path)
+    with storage_errors(path):
+        special = target.exists() and not target.is_file()
+        if not (special or os.access(target.parent, os.W_OK | os.X_OK)):
             fixed = os.statvfs(target.parent).f_flag & os.ST_RDONLY
             raise PermissionError(0, "read-only file system" if fixed else "permission denied")
     return target
@@ -67,7 +75,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     StorageError
         The system refuses (disk full, permission), or the old file is write-protected.
     """
-    target = writable(path)
+    target = replaceable(path)
     with storage_errors(path):
         if target.exists() and not target.is_file():
             with target.open("wb") as stream:

@@ -25,7 +25,7 @@ from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.rows import RowFile
-from gip_cli.storage import locked, storage_errors, writable
+from gip_cli.storage import locked, replaceable, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -159,7 +159,7 @@ def check_target(target: str | Path) -> Paths:
     """
     paths = Paths.of(target)
     with storage_errors(paths.npy):
-        writable(paths.npy)
+        replaceable(paths.npy)
         if link := next((path for path in paths.all if path.is_symlink()), None):
             what = "a link, which the new file would replace"
             raise UsageError(what, "name the store that it leads to, or remove it", path=link)

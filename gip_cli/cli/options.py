@@ -19,7 +19,7 @@ from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import FormatName
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows
-from gip_cli.storage import replacing, storage_errors, writable
+from gip_cli.storage import replaceable, replacing, storage_errors
 from gip_cli.streams import is_stream
 
 Input = Annotated[
@@ -79,7 +79,7 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     sources = list(read)
     for path in written:
         refuse_same(path, *sources)
-        if path != "-" and (store := store_with(writable(path))):
+        if path != "-" and (store := store_with(replaceable(path))):
             raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
 
 
