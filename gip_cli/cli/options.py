@@ -19,7 +19,7 @@ from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import FormatName
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows
-from gip_cli.storage import replaceable, replacing, storage_errors
+from gip_cli.storage import descriptor, replaceable, replacing, storage_errors
 from gip_cli.streams import is_stream
 
 Input = Annotated[
@@ -73,7 +73,8 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     """
     from gip_cli.embedding_files import store_with  # imports numpy
 
-    files = [path for path in written if path == "-" or not is_stream(path)]
+    named = ["-" if descriptor(path) == 1 else path for path in written]
+    files = [path for path in named if path == "-" or not is_stream(path)]
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
@@ -92,7 +93,7 @@ def writing(output: str) -> Iterator[BinaryIO]:
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
         ):
             yield cast("BinaryIO", packed)
-    elif output != "-":
+    elif output != "-" and descriptor(output) != 1:
         with replacing(output) as file:
             yield file
     elif sys.stdout is None:
