@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,12 +32,29 @@ def storage_errors(name: str | Path) -> Iterator[None]:
         raise StorageError((error.strerror or str(error)).lower(), path=name) from None
 
 
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def descriptor(path: str | Path) -> int | None:
+    """The number of the open file that a path stands for, as ``/dev/stdout`` and ``/dev/fd/3`` do.
+
+    What it leads to may be a regular file (``> all.jsonl``), which others write to as well.
+    """
+    named = re.fullmatch(r"(?:/dev|/proc/self)/fd/(\d{1,9})", str(path))
+    number = int(named[1]) if named else _STREAMS.get(str(path))
+    with suppress(OSError):
+        if number is not None:
+            os.fstat(number)
+            return number
+    return None
+
+
 def writable(path: str | Path) -> Path:
     """Where `path` leads, links followed, if a file may be put there; raises as `replacing`."""
     with storage_errors(path):
         if Path(path).is_dir() or str(path).endswith(os.sep):
             raise IsADirectoryError
-        if Path(path).exists() and not Path(path).is_file():
+        if _written_directly(Path(path)):
             return Path(path)  # the links of /dev/stdout may lead to what has no name
         target = Path(os.path.realpath(path))
         if not target.parent.is_dir():
@@ -49,13 +67,28 @@ def writable(path: str | Path) -> Path:
     return target
 
 
+def replaceable(path: str | Path) -> Path:
+    """As `writable`, for what is written beside its place first: its folder has to be, too."""
+    target = writable(path)
+    with storage_errors(path):
+        beside = os.access(target.parent, os.W_OK | os.X_OK)
+        if not (beside or _written_directly(target)):
+            fixed = os.statvfs(target.parent).f_flag & os.ST_RDONLY
+            raise PermissionError(0, "read-only file system" if fixed else "permission denied")
+    return target
+
+
+def _written_directly(path: Path) -> bool:
+    return descriptor(path) is not None or (path.exists() and not path.is_file())
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` when the block ends well.
 
     It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
-    the whole new one. On an error nothing is left. What is not a regular file (``/dev/stdout``,
-    a pipe) is written to directly.
+    the whole new one. On an error nothing is left. What is not a regular file (a pipe), or is
+    open already (``/dev/stdout``), is written to directly.
 
     Raises
     ------
@@ -64,10 +97,12 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     StorageError
         The system refuses (disk full, permission), or the old file is write-protected.
     """
-    target = writable(path)
+    target = replaceable(path)
     with storage_errors(path):
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:
+        if _written_directly(target):
+            number = descriptor(target)
+            opened = target.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
+            with opened as stream:
                 yield stream
             return
         # Not the target's name in full, which may be as long as names can be. It is known before

@@ -25,7 +25,7 @@ from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.rows import RowFile
-from gip_cli.storage import locked, storage_errors, writable
+from gip_cli.storage import locked, replaceable, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -159,7 +159,7 @@ def check_target(target: str | Path) -> Paths:
     """
     paths = Paths.of(target)
     with storage_errors(paths.npy):
-        writable(paths.npy)
+        replaceable(paths.npy)
         if link := next((path for path in paths.all if path.is_symlink()), None):
             what = "a link, which the new file would replace"
             raise UsageError(what, "name the store that it leads to, or remove it", path=link)
@@ -170,11 +170,16 @@ def check_target(target: str | Path) -> Paths:
             read_description(paths.json)
         except NewerFormatError:
             raise
-        except MismatchError:  # NAME.json may well be somebody's pool
-            foreign = paths.json if paths.json in present else present[0]
-            raise UsageError(
-                "exists and was not written by gip embed", "choose another NAME.npy", path=foreign
-            ) from None
+        except MismatchError:
+            foreign, what = paths.json, "exists and was not written by gip embed"
+            remedy = "choose another NAME.npy"
+            if paths.json not in present:  # it may well be gip's own, of which one file was kept
+                foreign, what = (
+                    present[0],
+                    f"may be anybody's without a {paths.json.name} beside it",
+                )
+                remedy = f"bring that back, move the file away, or {remedy}"
+            raise UsageError(what, remedy, path=foreign) from None  # NAME.json may be a pool
         for path in present:
             if not os.access(path, os.W_OK):
                 raise PermissionError(0, "write-protected")

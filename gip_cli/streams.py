@@ -16,7 +16,7 @@ from typing import BinaryIO, Self, cast
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.printable import file_name
-from gip_cli.storage import storage_errors
+from gip_cli.storage import descriptor, storage_errors
 
 
 class Stream:
@@ -143,7 +143,7 @@ class Stream:
 
 def is_stream(path: str, standard: int = 1) -> bool:
     """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
-    if path == "-":  # also where a file is called so
+    if path == "-" or descriptor(path) is not None:  # also where a file is called so
         return True
     with suppress(OSError):
         status = Path(path).stat()

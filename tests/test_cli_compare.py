@@ -267,6 +267,21 @@ def test_a_terminal_gets_a_table(pool: Path) -> None:
     assert "coverage, mean cosine" in shown
 
 
+def on_terminal(width: int, *arguments: object) -> str:
+    """What a command shows on a terminal of so many columns, without its colours."""
+    ours, theirs = os.openpty()
+    terminal = {**os.environ, "COLUMNS": str(width), "TERM": "xterm"}
+    run = gip(*arguments, stdout=theirs, stderr=-1, env=terminal)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    assert run.returncode == 0, run.stderr
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_a_narrow_terminal_cuts_no_figure(large: Path, width: int) -> None:
     rows = large.read_bytes().splitlines(keepends=True)
@@ -275,17 +290,7 @@ def test_a_narrow_terminal_cuts_no_figure(large: Path, width: int) -> None:
     for path, size in zip(subsets, sizes, strict=True):
         path.write_bytes(b"".join(rows[:size]))
     whole = gip("compare", *subsets, "--pool", large).stdout.decode().splitlines()
-    ours, theirs = os.openpty()
-    terminal = {**os.environ, "COLUMNS": str(width), "TERM": "xterm"}
-    run = gip("compare", *subsets, "--pool", large, stdout=theirs, stderr=-1, env=terminal)
-    os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # the end of a terminal
-        while part := os.read(ours, 1 << 16):
-            shown += part
-    os.close(ours)
-    assert run.returncode == 0, run.stderr
-    table = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    table = on_terminal(width, "compare", *subsets, "--pool", large).splitlines()
     assert max(map(len, table[: -len(sizes)])) <= width
     for line in whole[1:8]:
         name, *figures = line.split("\t")
@@ -297,6 +302,17 @@ def test_a_narrow_terminal_cuts_no_figure(large: Path, width: int) -> None:
     for size in sizes:  # by their ends; in between, the parts of a head stand side by side
         assert f"{size}.jsonl" in ends
         assert f"{size}.jsonl" in heads or width in (60, 80)
+
+
+def test_a_terminal_too_narrow_for_a_label_beside_its_figure_folds_the_label(large: Path) -> None:
+    subset = large.with_name("subset.jsonl")
+    subset.write_bytes(b"".join(large.read_bytes().splitlines(keepends=True)[:20]))
+    comparing = ("compare", subset, "--pool", large)
+    _, *whole = gip(*comparing).stdout.decode().splitlines()
+    columns = [*zip(*(line.split("\t")[1:] for line in whole), strict=True)]
+    heads_off = re.split("─+", on_terminal(20, *comparing))[1:]
+    figures = [re.findall(r"(?<= )\d[\d.,]*%?(?= )", part) for part in heads_off]
+    assert [tuple(part[: len(whole)]) for part in figures] == columns
 
 
 def test_a_name_is_shown_in_any_encoding(pool: Path) -> None:

@@ -149,6 +149,25 @@ def test_no_receipt_lies_beside_a_stream(pool: Path) -> None:
     assert not list(pool.parent.glob("*.receipt.json"))
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_stands_in_the_file_of_standard_output_stays(name: str, pool: Path) -> None:
+    shown = gip("select", pool, "-k", 3).stdout
+    with pool.with_name("all.jsonl").open("ab", buffering=0) as out:
+        out.write(b"before\n")
+        assert gip("select", pool, "-k", 3, "-o", name, stdout=out).returncode == 0
+        out.write(b"after\n")
+    for option in ("--json", "--check"):
+        assert gip("select", pool, "-k", 3, option, "-o", name).returncode == 2
+    assert pool.with_name("all.jsonl").read_bytes() == b"before\n" + shown + b"after\n"
+    with pool.with_name("other.jsonl").open("wb") as out:
+        number = out.fileno()
+        command = ["select", pool, "-k", 3, "-o", f"/dev/fd/{number}"]
+        assert gip(*command, pass_fds=[number]).returncode == 0
+    assert pool.with_name("other.jsonl").read_bytes() == shown
+    closed = subprocess.run(["bash", "-c", f"{GIP} select {pool} -k 3 -o {name} >&-"])
+    assert closed.returncode == 6
+
+
 def test_a_file_that_is_called_like_standard_output_changes_nothing(pool: Path) -> None:
     pool.with_name("-").touch()
     before = contents(pool.parent)

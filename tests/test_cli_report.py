@@ -302,6 +302,16 @@ def test_figures_of_foreign_and_long_labels_come_without_a_warning(tmp_path: Pat
     assert (tmp_path / "figures/group-1-kind.png").exists()
 
 
+def test_figures_where_no_home_can_be_written_come_without_a_warning(
+    pool: Path, tmp_path: Path
+) -> None:
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
+    homeless = {"PATH": os.environ["PATH"], "HOME": str(chosen), "TMPDIR": str(tmp_path)}
+    reporting = ("report", pool, "-s", chosen, "--quiet", "-o", tmp_path / "r.html")
+    run = gip(*reporting, "--figures", tmp_path / "figures", env=homeless)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
 def test_a_name_that_matplotlib_would_hide_is_in_the_legend(pool: Path, tmp_path: Path) -> None:
     chosen = picks(pool, "_chosen.jsonl", 3, 5, 8)
     reporting = ("report", pool, "-o", tmp_path / "r.html", "--figures", "f", "-s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,32 @@ def test_the_make_example_makes_a_selection_once(workplace: Path, tmp_path: Path
     assert done.returncode == 0, done.stdout
     assert len((tmp_path / "small.jsonl").read_bytes().splitlines()) == 10
     assert "is up to date" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="no jq")
+@pytest.mark.parametrize(
+    ("better", "worse", "passes"),
+    [
+        ("new", "old", True),
+        ("old", "new", False),
+        ("new", "gone", False),
+        ("newer", "older", False),
+    ],
+)
+def test_the_check_for_ci_fails_for_less_and_for_what_is_not_there(
+    better: str, worse: str, passes: bool, workplace: Path, tmp_path: Path
+) -> None:
+    (check,) = (block for block in blocks("sh") if "jq -e" in block)
+    rows = (ROOT / "sample_data/alpaca.jsonl").read_bytes().splitlines(keepends=True)
+    for name, count in ((better, 20), (worse, 10)):
+        if name != "gone":
+            (tmp_path / f"{name}.jsonl").write_bytes(b"".join(rows[:count]))
+    command = check.replace("scored.jsonl", f"{ROOT}/sample_data/alpaca.jsonl")
+    command = command.replace("pool.npy", f"{workplace}/build/alpaca.npy")
+    if better == "newer":  # given so, and asked for by other names
+        command = command.replace("old.jsonl new.jsonl", "older.jsonl newer.jsonl")
+    done = run(f"set +o pipefail; {command}", tmp_path)
+    assert (done.returncode == 0) == passes, done.stdout
 
 
 def test_every_command_is_documented() -> None:

@@ -149,6 +149,25 @@ def test_a_directory_without_permission(command: Command, pool: Path, tmp_path: 
     refused(command, pool, tmp_path / "out", 6, "permission denied", preexec_fn=powerless)
 
 
+def test_a_directory_without_permission_is_told_before_the_work(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    run = gip(*select(pool, tmp_path / "out"), preexec_fn=powerless)
+    assert run.returncode == 6
+    assert run.stderr.decode() == f"gip: error: {tmp_path}/out/small.jsonl: permission denied\n"
+
+
+def test_a_journal_is_written_where_its_directory_is_not(pool: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "kept" / "judge.jsonl"
+    journal.parent.mkdir()
+    journal.touch()
+    journal.parent.chmod(0o555)
+    nobody = ("--judge-url", "http://127.0.0.1:1/v1", "--judge-model", "m", "--max-retries", 0)
+    run = gip("score", pool, "-o", tmp_path / "scored.jsonl", "--journal", journal, *nobody,
+              preexec_fn=powerless)  # fmt: skip
+    assert run.returncode == 5, run.stderr  # that nobody answers
+    assert journal.stat().st_size
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) -> None:
     assert gip(*command(pool, tmp_path)).returncode == 0

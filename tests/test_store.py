@@ -269,9 +269,22 @@ def test_a_file_that_gip_did_not_write_is_never_replaced(name: str, tmp_path: Pa
     pool = write_rows(tmp_path / "rows.jsonl", TEXTS)
     (tmp_path / name).write_bytes(b'[{"text": "the only copy"}]')
     before = files_of(tmp_path)
-    with pytest.raises(UsageError, match=rf"{name}: exists and was not written by gip embed"):
+    with pytest.raises(UsageError, match=rf"{name}: .*choose another NAME\.npy$"):
         embed(pool, tmp_path / "pool.npy")
     assert files_of(tmp_path) == before
+
+
+def test_a_store_of_which_a_cache_kept_the_vectors_alone_is_told_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    pool, target = write_rows(tmp_path / "rows.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    for other in ("pool.json", "pool.keys.npy", "pool.tokens.npy"):
+        (tmp_path / other).unlink()
+    with pytest.raises(UsageError, match=r"without a pool\.json .*; .*move the file away"):
+        embed(pool, target)
+    target.rename(tmp_path / "away.npy")
+    assert embed(pool, target).encoded == 300
 
 
 def test_a_link_alone_leads_to_a_store_and_stays(tmp_path: Path) -> None:

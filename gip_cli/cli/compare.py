@@ -89,7 +89,8 @@ def _show(figures: dict[str, Any]) -> None:
     widths = [max(len(line[at]) for _, line in lines if line) for at in range(len(names))]
     console = Console()
     fit = max(1, (console.width - _LABEL - 3) // (max(_NARROW, *widths) + 3))
-    label = min(_LABEL, max(len(name) for name, _ in lines))
+    room = console.width - max(widths) - 7  # that one column of figures leaves
+    label = max(1, min(_LABEL, room, max(len(name) for name, _ in lines)))
     for start in range(0, len(names), fit):
         table = Table(box=box.SIMPLE_HEAD)
         table.add_column("", width=label, overflow="fold")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.storage import replacing, storage_errors, writable
+from gip_cli.storage import descriptor, replaceable, replacing, storage_errors
 from gip_cli.streams import is_stream
 
 
@@ -31,13 +31,14 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     """
     from gip_cli.embedding_files import store_with  # imports numpy
 
-    files = [path for path in written if path == "-" or not is_stream(path)]
+    named = ["-" if descriptor(path) == 1 else path for path in written]
+    files = [path for path in named if path == "-" or not is_stream(path)]
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
     for path in written:
         refuse_same(path, *sources)
-        if path != "-" and (store := store_with(writable(path))):
+        if path != "-" and (store := store_with(replaceable(path))):
             raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
 
 
@@ -50,7 +51,7 @@ def writing(output: str) -> Iterator[BinaryIO]:
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
         ):
             yield cast("BinaryIO", packed)
-    elif output != "-":
+    elif output != "-" and descriptor(output) != 1:
         with replacing(output) as file:
             yield file
     elif sys.stdout is None:

@@ -15,6 +15,7 @@ import typer
 
 from gip_cli.cli.options import Format, TextFields
 from gip_cli.errors import UsageError
+from gip_cli.storage import descriptor
 from gip_cli.streams import receipt_of
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class OutputOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        to_stdout = self.output == "-"
+        to_stdout = self.output == "-" or descriptor(self.output) == 1
         if to_stdout and self.check:
             raise UsageError("--check needs a file to compare with", "pass -o FILE")
         if self.check and (self.rejects or self.receipt):

@@ -5,6 +5,7 @@ Drawn by matplotlib, which needs no browser: Plotly's own export starts a Chrome
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -41,6 +42,8 @@ Drawing = tuple[str, tuple[float, float], "Callable[[Axes], None]"]
 
 def canvas_type() -> type[Canvas]:
     """Matplotlib's figure; raises UsageError where the extra is not installed."""
+    # Without a home it can write to it warns of its cache, where only errors may be told.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure
     except ImportError:
