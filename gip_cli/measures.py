@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.embeddings import row_norms
+from gip_cli.pursuit.team import Team
 
 Matrix = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
@@ -169,7 +170,8 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
     """
     which = np.zeros(len(vectors), dtype=np.int64)
     cosine = np.full(len(vectors), -np.inf)
-    for low in range(0, len(vectors), _BLOCK):
+
+    def look(low: int) -> None:
         part = slice(low, low + _BLOCK)
         block = _normalised(vectors[part])
         for start in range(0, len(references), _BLOCK):
@@ -184,6 +186,9 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
             closer = found > cosine[part]
             cosine[part] = np.where(closer, found, cosine[part])
             which[part] = np.where(closer, nearest + start, which[part])
+
+    with Team() as team:
+        team.each(look, range(0, len(vectors), _BLOCK))
     return which, cosine
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,8 @@ def splice(raw: bytes, member: Mapping[str, Any]) -> bytes:
     return body + comma + b'"%s":' % MEMBER.encode() + orjson.dumps(member) + raw[len(body) :]
 
 
+_SPLICED = b',"%s":' % MEMBER.encode()  # as `splice` begins it after other members
+
 # What can stand at a place where structure matters: a string, a bracket, or a separator.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]')
 
@@ -160,6 +163,13 @@ def strip(raw: bytes, value: Mapping[str, Any]) -> bytes:
     """`raw` without its ``"gip"`` members, wherever another tool has moved them."""
     if MEMBER not in value:
         return raw
+    if (at := raw.rfind(_SPLICED)) > 0:
+        # Mostly it is the last member, which need not be looked for: so it is where one value
+        # follows its name, and what comes before is an object that has no other.
+        with suppress(orjson.JSONDecodeError):
+            orjson.loads(raw[at + len(_SPLICED) : -1])
+            if MEMBER not in orjson.loads(rest := raw[:at] + b"}"):
+                return rest
     kept = [raw[start:end] for name, start, end in _members(raw) if name != MEMBER]
     opening, closing = raw.index(b"{") + 1, raw.rindex(b"}")
     blanks = raw[opening : raw.index(b'"')]  # all that an object has that had no other member

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from gip_cli import measures
 from gip_cli.measures import (
@@ -19,6 +24,7 @@ from gip_cli.measures import (
     random_picks,
 )
 from gip_cli.pursuit import select
+from gip_cli.pursuit.team import Team
 from tests.selecting import unit
 
 RNG = np.random.default_rng(2)
@@ -158,3 +164,37 @@ def test_random_picks_are_distinct_pickable_and_the_same_for_a_seed() -> None:
     assert not np.array_equal(picks, random_picks(pickable, 20, seed=2))
     assert np.array_equal(picks, random_picks(pickable, 30, seed=1)[:20])
     assert len(random_picks(pickable, 99, seed=1)) == 40
+
+
+NEAREST = """
+import numpy as np
+from gip_cli.measures import closest
+rows = np.random.default_rng(0).standard_normal((2953, 64), dtype=np.float32)
+rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+print(closest(rows[:2050], rows[2050:])[1].tobytes().hex())
+"""
+
+
+def test_nearest_rows_are_the_same_bit_by_bit_on_any_number_of_cores() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", NEAREST], capture_output=True, check=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+        ).stdout
+        for threads in "12"
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_an_error_in_one_worker_ends_the_turns_of_all() -> None:
+    done = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+        done.append(item)
+
+    with threadpool_limits(2, "blas"), Team() as team, pytest.raises(KeyboardInterrupt):
+        team.each(work, range(1000))
+    assert len(done) < 100

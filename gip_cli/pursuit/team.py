@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +47,23 @@ class Team:
         finally:
             for task in tasks:
                 task.result()
+
+    def each(self, work: Callable[[int], None], items: Iterable[int]) -> None:
+        """Call `work(item)` for each item, the workers taking them by turns.
+
+        What one raises, an interruption too, ends the others' turns.
+        """
+        left = iter(items)
+
+        def take(worker: int) -> None:
+            try:
+                for item in left:
+                    work(item)
+            except BaseException:
+                deque(left, maxlen=0)
+                raise
+
+        self.run(take)
 
     def product(
         self, A: NDArray[Any], B: NDArray[Any], out: NDArray[Any] | None = None
