@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.team import Team
 from gip_cli.signals import quality_weights
 
 Matrix = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.floating[Any]]
-
-_BLOCK = 1 << 13  # rows widened at a time
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,5 @@ def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:
     In float32 its rounding would be energy in directions that no row has, and `information` goes
     by directions.
     """
-    total = np.zeros((vectors.shape[1], vectors.shape[1]))
-    for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK].astype(np.float64)
-        if row_weights is None:
-            total += block.T @ block
-        else:
-            total += block.T @ (block * row_weights[start : start + _BLOCK, None])
-    return (total + total.T) / 2
+    with Team() as team:
+        return Source(vectors).gram(team, row_weights)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from gip_cli.pursuit import select
 from gip_cli.pursuit.source import Source, copy
+from gip_cli.pursuit.team import Team
 
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 FINITE = HALVES[np.isfinite(HALVES)]
@@ -44,3 +46,18 @@ def test_blocks_and_chosen_rows_lie_beside_scores(order):
         source.block(slice(5, 40), np.empty((64, 9), np.float32)), whole[5:40]
     )
     np.testing.assert_array_equal(source.take(np.array([3, 1, 49]), np.float32), whole[[3, 1, 49]])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 299, 300])
+def test_the_gram_matrix_is_the_same_bit_by_bit_for_any_team(rows, monkeypatch):
+    monkeypatch.setattr("gip_cli.pursuit.source.WIDENED_BYTES", 8 * 24 * 10)  # 10 rows
+    rng = np.random.default_rng(1)
+    F, w = rng.standard_normal((rows, 24)).astype(np.float32), rng.uniform(0, 1, rows)
+    for weights in (None, w):
+        found = []
+        for workers in (1, 2, 7):
+            with threadpool_limits(workers, user_api="blas"), Team() as team:
+                found.append(Source(F).gram(team, weights))
+        assert all(np.array_equal(one, found[0]) for one in (*found, found[0].T))
+        scaled = F if weights is None else F * np.sqrt(w)[:, None]
+        np.testing.assert_allclose(found[0], scaled.T.astype(np.float64) @ scaled, rtol=1e-9)

@@ -10,6 +10,7 @@ from gip_cli.pursuit.objective import Array, Floats, Ids, Precision
 from gip_cli.pursuit.team import Team
 
 WIDENED_BYTES = 1 << 22  # of float64 rows at a time
+MOST_LANES, LANES_BYTES = 16, 1 << 25  # of sums that are formed side by side
 
 
 class Source:
@@ -52,32 +53,53 @@ class Source:
             chosen = np.hstack([chosen, self.extra[rows].astype(dtype, copy=False)])
         return chosen
 
-    def gram(self, team: Team) -> Array:
-        """(d, d) F^T F in float64: the query of a pool that is to be captured itself."""
-        d = self.embeddings.shape[1]
-        grams, terms = np.zeros((2, team.size, d, d))
+    def gram(self, team: Team, weights: Array | None = None) -> Array:
+        """(d, d) F^T diag(weights) F in float64, the same bit by bit for any team.
 
-        def work(worker: int) -> None:
-            for block in self._widened(worker, team.size):
-                grams[worker] += np.matmul(block.T, block, out=terms[worker])
+        Blocks of rows are summed by turns in several *lanes*, which are the workers' tasks: how
+        many follows from the rows' shape alone.
 
-        team.run(work)
+        Parameters
+        ----------
+        weights : (m,), optional
+            Not negative.
+        """
+        m, d = self.embeddings.shape
+        lanes = max(2, min(MOST_LANES, LANES_BYTES // (8 * d * d), -(-m // self._widened_rows)))
+        grams = np.zeros((lanes, d, d))
+
+        def work(lane: int) -> None:
+            term = np.empty((d, d))
+            for start, block in self._widened(lane, lanes):
+                if weights is not None:
+                    block *= np.sqrt(weights[start : start + len(block), None])
+                grams[lane] += np.matmul(block.T, block, out=term)
+
+        team.each(work, range(lanes))
         gram: Array = grams.sum(axis=0)
         return gram
 
     def squares(self) -> Array:
         """(m,) squared norms of the embeddings in float64."""
-        return np.concatenate([np.einsum("ij,ij->i", block, block) for block in self._widened()])
+        return np.concatenate([np.einsum("ij,ij->i", block, block) for _, block in self._widened()])
 
-    def _widened(self, first: int = 0, step: int = 1) -> Iterator[Array]:
-        """Every `step`-th block of embeddings in float64 (c, d), each in the place of the last."""
+    @property
+    def _widened_rows(self) -> int:
+        d: int = self.embeddings.shape[1]
+        return max(1, WIDENED_BYTES // (8 * d))
+
+    def _widened(self, first: int = 0, step: int = 1) -> Iterator[tuple[int, Array]]:
+        """Every `step`-th block of embeddings in float64 (c, d), each in the place of the last.
+
+        With the first of its rows.
+        """
         m, d = self.embeddings.shape
-        size = min(m, max(1, WIDENED_BYTES // (8 * d)))
+        size = min(m, self._widened_rows)
         buffer = np.empty((size, d))
         for start in range(first * size, m, step * size):
             block = buffer[: min(size, m - start)]
             block[...] = self.embeddings[start : start + len(block)]
-            yield block
+            yield start, block
 
 
 def copy(rows: Floats, out: Floats) -> None:
