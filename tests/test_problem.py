@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gip_cli.candidates import Reason
+from gip_cli.candidates import Array, Reason
 from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
-from gip_cli.plan import Budget, Plan, Sources
+from gip_cli.groups import Grouping, Shares
+from gip_cli.plan import Budget, Plan, Pursuit, Sources
 from gip_cli.problem import Problem
 from gip_cli.pursuit import effective_rank
 from gip_cli.rows import BadRows, RowFile
@@ -128,3 +129,46 @@ def test_a_device_that_is_not_there_is_told_before_any_work() -> None:
         pytest.skip("it is there")
     with pytest.raises(UsageError, match=r"^--device cuda: torch finds no CUDA GPU; use cpu$"):
         Plan(Budget(rows=3), device="cuda")
+
+
+class Untrimmed(Problem):
+    """All copies of a row are left to the solver."""
+
+    def _weights(self) -> Array:
+        return self.candidates.weights
+
+
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+@pytest.mark.parametrize(
+    ("budget", "grouping"),
+    [
+        (Budget(rows=7), None),
+        (Budget(rows=9), Grouping("group", shares=Shares("equal", {}))),
+        (Budget(), Grouping("group", per_group=4)),
+        (Budget(tokens=40), None),
+        (Budget(tokens=40, length_power=0.5), Grouping("group", shares=Shares("equal", {}))),
+        (Budget(fraction=0.02), None),
+    ],
+)
+def test_copies_that_have_no_turn_are_kept_from_the_solver_and_change_nothing(
+    budget: Budget, grouping: Grouping | None, pursuit: Pursuit, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(7)
+    rows = [
+        row(
+            np.eye(D)[rng.choice(3, p=[0.7, 0.2, 0.1])] + 0.1,
+            int(rng.integers(0, 2)),
+            group="ab"[int(rng.integers(0, 2))],
+            gip={"signals": {"a": float(rng.choice([0.5, 1]))}, "ranges": {"a": [0, 1]}},
+        )
+        for _ in range(300)
+    ]
+    path = write_rows(tmp_path / "pool", rows)
+    plan = Plan(budget, Sources(("a",), self_weight=1), pursuit=pursuit, grouping=grouping)
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), plan)
+    kept, trimmed = Untrimmed(**vars(problem)).solve(), problem.solve()
+    assert trimmed.indices.tolist() == kept.indices.tolist()
+    assert trimmed.stopped == kept.stopped
+    np.testing.assert_array_equal(trimmed.gains, kept.gains)
+    assert np.count_nonzero(~np.isnan(problem._weights())) < 250
