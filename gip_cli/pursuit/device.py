@@ -57,7 +57,7 @@ def in_one_line(torch: Any) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise RuntimeError("no room for the rows; use cpu, or float16 rows") from error
-        first, *_ = str(error).splitlines()
+        first = str(error).partition("\n")[0]
         raise RuntimeError(f"{first}; use cpu") from error
 
 

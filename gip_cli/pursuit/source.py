@@ -47,8 +47,10 @@ class Source:
 
     def take(self, rows: Ids, dtype: Precision = np.float64) -> Floats:
         """(n, D) chosen rows."""
-        chosen = np.empty((len(rows), self.embeddings.shape[1]), dtype)
-        copy(self.embeddings[rows], chosen)
+        chosen: Floats = self.embeddings[rows]
+        if chosen.dtype != dtype:
+            given, chosen = chosen, np.empty(chosen.shape, dtype)
+            copy(given, chosen)
         if self.extra is not None:
             chosen = np.hstack([chosen, self.extra[rows].astype(dtype, copy=False)])
         return chosen
