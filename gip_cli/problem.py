@@ -82,7 +82,7 @@ class Problem:
         texts = np.ascontiguousarray(rows.pool.keys).view(np.uint64)
         heads = np.sort(texts[at, 0])
         many = heads[most:][heads[most:] == heads[:-most]]
-        at = at[np.isin(texts[at, 0], many)]
+        at = at[np.isin(texts[at, 0], many, kind="sort")]  # numpy 2.0 fails at large ones else
         what = [*texts[at].T, weights[at], rows.tokens[at]]
         if self.limits.quotas:
             what.append(self.limits.quotas.groups.codes[at])
