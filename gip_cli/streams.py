@@ -141,6 +141,11 @@ class Stream:
         self.close()
 
 
+def is_stdout(path: str) -> bool:
+    """Whether it is standard output, by ``-`` or by a name that the system has for it."""
+    return path == "-" or descriptor(path) == 1
+
+
 def is_stream(path: str, standard: int = 1) -> bool:
     """Whether it is the standard stream by any name, or no regular file: nothing lies beside it."""
     if path == "-" or descriptor(path) is not None:  # also where a file is called so

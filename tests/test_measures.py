@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from gip_cli import measures
 from gip_cli.measures import (
@@ -24,7 +22,6 @@ from gip_cli.measures import (
     random_picks,
 )
 from gip_cli.pursuit import select
-from gip_cli.pursuit.team import Team
 from tests.selecting import unit
 
 RNG = np.random.default_rng(2)
@@ -184,17 +181,3 @@ def test_nearest_rows_are_the_same_bit_by_bit_on_any_number_of_cores() -> None:
         for threads in "12"
     }  # fmt: skip
     assert len(found) == 1
-
-
-def test_an_error_in_one_worker_ends_the_turns_of_all() -> None:
-    done = []
-
-    def work(item: int) -> None:
-        if item == 0:
-            raise KeyboardInterrupt
-        time.sleep(0.01)
-        done.append(item)
-
-    with threadpool_limits(2, "blas"), Team() as team, pytest.raises(KeyboardInterrupt):
-        team.each(work, range(1000))
-    assert len(done) < 100

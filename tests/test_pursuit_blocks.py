@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_picks_do_not_depend_on_the_number_of_workers(workers):
     picks, won = plain(F, 300, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+def test_an_error_in_one_worker_ends_the_turns_of_all():
+    done = []
+
+    def work(item):
+        if item == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+        done.append(item)
+
+    with threadpool_limits(2, "blas"), Team() as team, pytest.raises(KeyboardInterrupt):
+        team.each(work, range(1000))
+    assert len(done) < 100
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])

@@ -73,9 +73,9 @@ def opened(
     if told:  # the first is what all are measured by
         named = chain(*told[0].files.values())
         check_inputs(pool, *selections, *named, remedy=f"{told[0].path} names it, too: use files")
-    if told and embeddings is None and (named_store := told[0].store()):
-        note(f"using {named_store}, which {told[0].path} names")
-        embeddings = named_store
+    if told and embeddings is None and (store_path := told[0].store_path()):
+        note(f"using {store_path}, which {told[0].path} names")
+        embeddings = store_path
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
     with (
         RowFile(pool, bad, reread=True) as rows,

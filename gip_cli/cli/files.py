@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.storage import descriptor, replaceable, replacing, storage_errors
-from gip_cli.streams import is_stream
+from gip_cli.storage import replaceable, replacing, storage_errors
+from gip_cli.streams import is_stdout, is_stream
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
@@ -31,7 +31,7 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     """
     from gip_cli.embedding_files import store_with  # imports numpy
 
-    named = ["-" if descriptor(path) == 1 else path for path in written]
+    named = ["-" if is_stdout(path) else path for path in written]
     files = [path for path in named if path == "-" or not is_stream(path)]
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
@@ -51,7 +51,7 @@ def writing(output: str) -> Iterator[BinaryIO]:
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
         ):
             yield cast("BinaryIO", packed)
-    elif output != "-" and descriptor(output) != 1:
+    elif not is_stdout(output):
         with replacing(output) as file:
             yield file
     elif sys.stdout is None:

@@ -15,8 +15,7 @@ import typer
 
 from gip_cli.cli.options import Format, TextFields
 from gip_cli.errors import UsageError
-from gip_cli.storage import descriptor
-from gip_cli.streams import receipt_of
+from gip_cli.streams import is_stdout, receipt_of
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping
@@ -220,7 +219,7 @@ class OutputOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        to_stdout = self.output == "-" or descriptor(self.output) == 1
+        to_stdout = is_stdout(self.output)
         if to_stdout and self.check:
             raise UsageError("--check needs a file to compare with", "pass -o FILE")
         if self.check and (self.rejects or self.receipt):

@@ -91,7 +91,7 @@ class Receipt:
         named: dict[str, Any] = self.value["embeddings"]
         return {**named, **asdict(store.settings.card)} == named
 
-    def store(self) -> str | None:
+    def store_path(self) -> str | None:
         """Where the embeddings are that the selection was made by, if they are those still."""
         named = self.value["embeddings"]
         if named["path"] is None:
