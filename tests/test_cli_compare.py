@@ -207,6 +207,26 @@ def test_what_the_figures_rest_on_is_told(large: Path) -> None:
     assert b"measured by gip's defaults (all signals alike)" in run.stderr
 
 
+def test_a_selection_changed_since_its_receipt_is_told(large: Path) -> None:
+    def told() -> bool:
+        run = gip("compare", small, "--pool", large)
+        assert run.returncode == 0
+        return b"has other rows than its receipt tells of, or another order" in run.stderr
+
+    small = large.with_name("changed.jsonl")
+    for order in "rank", "input":
+        assert gip("select", large, "-k", 4, "--order", order, "-o", small).returncode == 0
+        assert not told()
+        first, *lines = small.read_bytes().splitlines(keepends=True)
+        small.write_bytes(b"".join([json.dumps(json.loads(first)).encode(), b"\n", *lines]))
+        assert not told(), "the same texts, written otherwise"
+        small.write_bytes(b"".join([*lines, first]))
+        assert told()
+        others = {*large.read_bytes().splitlines(keepends=True)} - {first, *lines}
+        small.write_bytes(b"".join([min(others), *lines]))
+        assert told()
+
+
 def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_path: Path) -> None:
     """Measured by others the picks would look like random rows, or worse."""
     pool = write_rows(tmp_path / "pool.jsonl", ROWS)

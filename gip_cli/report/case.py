@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gip_cli.candidates import Candidates, gather_candidates
 from gip_cli.companions import Companions
-from gip_cli.embeddings import Embeddings, join_keys
+from gip_cli.embeddings import Embeddings, join_keys, keys_digest
 from gip_cli.errors import UsageError
 from gip_cli.given import Given
 from gip_cli.groups import Groups
@@ -208,14 +208,21 @@ def _notes(
                 f"{one.name} was written in input order: its ranks, its curve and the smaller "
                 "budgets follow the file, not the order of picking."
             )
-        if one.receipt and one.receipt.value.get("picked") != len(one.rows):
-            notes.append(
-                f"{one.name} has {counted(len(one.rows), 'row')}, its receipt tells of "
-                f"{one.receipt.value.get('picked')}: the file was changed since."
-            )
+        if one.receipt and (change := _change(one, one.receipt, pool)):
+            notes.append(f"{one.name} {change}: the file was changed since.")
         if unscored := int(np.count_nonzero(np.isnan(rows.query.weights[one.rows]))):
             notes.append(
                 "Without a signal of the query, and so capturing nothing here: "
                 f"{unscored:,} of {counted(len(one.rows), 'row')} of {one.name}."
             )
     return notes
+
+
+def _change(picked: Picked, receipt: Receipt, pool: Pool) -> str:
+    """How a selection's rows differ from those that its receipt tells of, if they do."""
+    count, digest = (receipt.value.get(name) for name in ("picked", "picked_keys"))
+    if count != len(picked.rows):
+        return f"has {counted(len(picked.rows), 'row')}, its receipt tells of {count}"
+    if digest is not None and digest != keys_digest(pool.keys[picked.rows]):
+        return "has other rows than its receipt tells of, or another order"
+    return ""
