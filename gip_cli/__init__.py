@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gip_cli.pursuit import Selection, select
+    from gip_cli.pursuit import Rules, Selection, select
 
-__all__ = ["Selection", "select"]
+__all__ = ["Rules", "Selection", "select"]
 
 
 def __getattr__(name: str) -> Any:

@@ -156,7 +156,9 @@ def read_description(path: Path) -> Description:
     MismatchError
         Missing, not what `gip embed` writes, or written by a newer one.
     """
-    remedy = "embeddings are joined by key: make them with gip embed"
+    remedy = (
+        "embeddings are joined by key: make them with gip embed, which takes yours by --vectors"
+    )
     with storage_errors(path):
         data = path.read_bytes() if path.exists() else None
     if data is None:

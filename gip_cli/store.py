@@ -24,6 +24,7 @@ from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sor
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
+from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import locked, replaceable, storage_errors
 
@@ -89,6 +90,9 @@ def write_embeddings(
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
+        if old and (gone := int(np.count_nonzero(join_keys(keys, old.keys) < 0))):
+            note(f"{paths.npy}: {gone:,} of its {counted(len(old.keys), 'row')} "
+                 f"are not in {rows.name} and will be gone")  # fmt: skip
         known = np.zeros(len(keys), dtype=bool)
         found = []
         for store in [old, *reuse] if old else reuse:

@@ -44,6 +44,21 @@ def test_embeddings_are_never_overwritten(command: str, name: str, pool: Path) -
     assert contents(pool.parent) == before
 
 
+def test_nothing_else_is_named_like_embeddings(pool: Path) -> None:
+    """`select` would take it for those of NAME.jsonl."""
+    before = contents(pool.parent)
+    commands = (
+        ("select", pool, "-k", 3, "-o"),
+        ("score", pool, "--metadata", "q=up", "-o"),
+        ("report", pool, "-s", pool, "-o"),
+    )
+    for command in commands:
+        run = gip(*command, "new.npy", cwd=pool.parent)
+        told = "new.npy: a name for embeddings alone; choose another"
+        assert (run.returncode, error_of(run)) == (2, told)
+    assert contents(pool.parent) == before
+
+
 def test_a_report_does_not_replace_the_receipt_that_it_reads(pool: Path) -> None:
     small, receipt = pool.with_name("small.jsonl"), pool.with_name("small.receipt.json")
     assert gip("select", pool, "-k", 3, "-o", small).returncode == 0

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from gip_cli.embeddings import open_embeddings, rows_at
+from gip_cli.encoder import GIVEN
 from gip_cli.errors import InputError, MismatchError
 from gip_cli.formats import Rendered, Renderer, key_of
 from gip_cli.pool import Pool, load_pool
@@ -115,6 +116,19 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
     none = load(write_rows(tmp_path / "none", [row([0, 1, 0])]))
     with pytest.raises(MismatchError, match="none:1: no embedding"):
         none.located(store, skip_missing=True)
+
+
+@pytest.mark.parametrize(("model", "remedy"), [("m", ""), (GIVEN, " --vectors VECTORS.npy")])
+def test_what_is_missing_among_given_vectors_is_to_be_given(
+    model: str, remedy: str, tmp_path: Path
+) -> None:
+    """A model's would be of another space."""
+    store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
+    card = replace(store.settings.card, model=model)
+    store = replace(store, settings=replace(store.settings, card=card))
+    pool = load(write_rows(tmp_path / "more.jsonl", [row([0, 1, 0])]))
+    with pytest.raises(MismatchError, match=rf"-o \S+more\.npy{remedy} and take it by -e"):
+        pool.located(store)
 
 
 def test_a_pool_of_which_every_row_is_skipped_is_refused(tmp_path: Path) -> None:

@@ -28,11 +28,12 @@ def test_few_values_have_a_bar_each() -> None:
     assert drawn["shares"] == {"pool": [0.5, 0.25, 0.25], "picks": [0, 0, 1], "random": [0, 1, 0]}
 
 
-def test_many_values_share_bins_and_the_tail_is_in_the_last() -> None:
+def test_many_values_share_bins_of_which_the_last_is_all_from_where_it_begins() -> None:
     pool = np.append(np.arange(1000.0), 1e9)
     drawn = bars({"pool": pool, "picks": np.array([-5.0, 2e9]), "random": pool})
     assert not drawn["distinct"]
-    assert drawn["tail"] == pytest.approx(np.quantile(pool, 0.995))
+    assert drawn["tail"] == pytest.approx(np.quantile(pool, 0.995) * 7 / 8)
+    assert drawn["shares"]["pool"][-1] == pytest.approx(np.mean(pool >= drawn["tail"]), abs=1e-5)
     assert len(drawn["at"]) == 8
     assert drawn["shares"]["picks"] == [0.5, *[0] * 6, 0.5]
     assert sum(drawn["shares"]["pool"]) == pytest.approx(1, abs=1e-4)

@@ -52,7 +52,7 @@ def test_score_by_metadata_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_the_package_itself_loads_not_even_numpy() -> None:
-    program = "import sys, gip_cli; assert dir(gip_cli) == ['Selection', 'select']"
+    program = "import sys, gip_cli; assert dir(gip_cli) == ['Rules', 'Selection', 'select']"
     program += "; assert 'numpy' not in sys.modules; gip_cli.select"
     subprocess.run([sys.executable, "-c", program], check=True)
     program = "import gip_cli; gip_cli.nosuch"

@@ -53,9 +53,10 @@ def test_every_row_has_its_own_vector_and_nothing_else_is_left(
 def test_a_second_run_encodes_only_what_is_new_and_keeps_the_rows_order(tmp_path: Path) -> None:
     pool, target = tmp_path / "pool.jsonl", tmp_path / "pool.npy"
     embed(write_rows(pool, TEXTS[:200]), target)
-    encoder = ToyEncoder()
+    encoder, notes = ToyEncoder(), []
     texts = [*TEXTS[150:][::-1], "new", *TEXTS[:10], "new"]
-    written = embed(write_rows(pool, texts), target, encoder)
+    written = embed(write_rows(pool, texts), target, encoder, note=notes.append)
+    assert notes == [f"{target}: 140 of its 200 rows are not in {pool} and will be gone"]
     assert sorted(encoder.texts) == sorted([*TEXTS[200:], "new"])
     assert (written.rows, written.encoded, written.reused) == (len(texts), 101, 60)
     check(target, texts)

@@ -24,8 +24,8 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     Raises
     ------
     UsageError
-        Two outputs of one name, a file that is read or belongs to embeddings, a directory, or no
-        such directory.
+        Two outputs of one name, a file that is read, belongs to embeddings or is named like them,
+        a directory, or no such directory.
     StorageError
         A file that is write-protected.
     """
@@ -40,6 +40,8 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
         refuse_same(path, *sources)
         if path != "-" and (store := store_with(replaceable(path))):
             raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
+        if path.endswith(".npy"):  # later runs would take it for the embeddings of NAME.jsonl
+            raise UsageError("a name for embeddings alone", "choose another", path=path)
 
 
 @contextmanager

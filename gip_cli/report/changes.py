@@ -72,7 +72,7 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
 
     Where it has few distinct values each is a bar (``at`` holds them); else ``at`` holds the
     middles of bins of equal width, the last of which takes the tail beyond the 99.5th percentile
-    (there is none where that is the minimum).
+    (there is none where that is the minimum); ``tail`` is where that last bin begins.
     """
     first = next(iter(samples.values()))
     known = first[~np.isnan(first)]
@@ -80,14 +80,15 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
     if len(distinct) <= _DISTINCT:
         at = distinct if len(distinct) else np.zeros(1)
         edges = np.concatenate([[-np.inf], (at[1:] + at[:-1]) / 2, [np.inf]])
-        width, tail = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
+        width, last = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
     else:
-        tail = float(np.quantile(known, _TAIL))
-        if tail == known.min():  # nearly all rows have this one value
-            tail = float(known.max())
+        end = float(np.quantile(known, _TAIL))
+        if end == known.min():  # nearly all rows have this one value
+            end = float(known.max())
         rice = round(2 * np.cbrt(len(samples["picks"])))  # Rice's rule
-        edges = np.linspace(known.min(), tail, int(np.clip(rice, _FEWEST_BINS, _MOST_BINS)) + 1)
+        edges = np.linspace(known.min(), end, int(np.clip(rice, _FEWEST_BINS, _MOST_BINS)) + 1)
         at, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
+        last = float(edges[-2]) if known.max() > end else None
         edges[0], edges[-1] = -np.inf, np.inf
     shares = {}
     for name, values in samples.items():
@@ -97,7 +98,7 @@ def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
         "at": at.tolist(),
         "width": width,
         "distinct": len(distinct) <= _DISTINCT,
-        "tail": tail if tail is not None and known.max() > tail else None,
+        "tail": last,
         "shares": shares,
     }
 
