@@ -54,6 +54,11 @@ def test_first_screen_answers_with_the_receipts_numbers(report: Page, sample: Sa
     assert report.text("#headline") == "20 of 204 rows"
     figures = report.texts(".answer .figure")
     assert figures[0] == f"{captured:.1%}"
+    asked = "of the query’s energy, which is that of the rows that their signals call good. "
+    assert report.texts(".answer p")[0].startswith(asked)
+    assert report.js("return asked({ self: 0.25, targets: 0.75 })") == (
+        "the pool itself (25%) and the target examples (75%)"
+    )
     random = report.js("return document.getElementById('curve').data[2].y.at(-1)")
     assert figures[1] == f"+{100 * (captured - random):.1f} points"
     knee = report.js("return document.getElementById('keep').value")

@@ -13,6 +13,14 @@ function answer(question, figure, ...lines) {
 }
 
 const FAINT = 0.15; // a knee less than this above the chord is no place to stop
+const ASKS = { self: "the pool itself", signals: "the rows that their signals call good", targets: "the target examples" };
+
+/** What the picks were to capture: "the pool itself (25%) and the target examples (75%)". */
+function asked(query) {
+  const sources = Object.entries(query);
+  return sources.map(([name, share]) => sources.length > 1 ? `${ASKS[name]} (${percent(share, 0)})` : ASKS[name]).join(" and ");
+}
+
 const strong = (text) => el("strong", {}, text);
 
 function showAnswers(data, selection) {
@@ -31,7 +39,7 @@ function showAnswers(data, selection) {
   byId("from").textContent = `${selection.name}, picked from ${data.pool.name}`;
   fill("answers",
     answer("What did I get?", percent(captured),
-      ["of the query’s energy. All rows that could be picked have ", strong(percent(curve.pool)), "."],
+      [`of the query’s energy, which is that of ${asked(data.query)}. All rows that could be picked have `, strong(percent(curve.pool)), "."],
       ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
     answer("Is it better than random?", el("span", { className: better ? "picks-ink" : selection.all ? "" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : selection.all ? "No choice" : "No"),
       ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
