@@ -110,16 +110,16 @@ def embed(
             tell_skipped(bad)
             return
         lent = [open_embeddings(other) for other in reuse or ()]
-        encoder = load_encoder(
-            model or DEFAULT_MODEL,
-            revision=revision,
-            device=device,
-            max_length=max_length,
-            prompt_prefix=prompt_prefix,
-            trust_remote_code=trust_remote_code,
-        )
         done = 0
-        with progress("embedding", "texts") as update:
+        with progress("embedding", "texts") as update:  # it moves while the model is loaded, too
+            encoder = load_encoder(
+                model or DEFAULT_MODEL,
+                revision=revision,
+                device=device,
+                max_length=max_length,
+                prompt_prefix=prompt_prefix,
+                trust_remote_code=trust_remote_code,
+            )
 
             def on_progress(so_far: int, total: int) -> None:
                 nonlocal done
