@@ -50,7 +50,7 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
-            if line_number == 1 and line != _HEADER and not _HEADER.startswith(line):
+            if line_number == 1 and not _begins(line):
                 raise _foreign(path)
             if not line.endswith(b"\n"):
                 break  # torn
@@ -64,6 +64,13 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                         with_scores.add(api)
             end += len(line)
     return Known(api, by_api.get(api or "", {}), end, api in with_scores)
+
+
+def _begins(line: bytes) -> bool:
+    """Whether it is the first line of a journal: torn, or as another tool (jq, git) writes it."""
+    with suppress(ValueError, RecursionError):
+        return bool(json.loads(line) == json.loads(_HEADER))
+    return _HEADER.startswith(line)
 
 
 def _refuse_special(path: Path) -> None:
