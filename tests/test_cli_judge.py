@@ -292,7 +292,7 @@ def test_a_host_that_takes_no_connection_is_not_told_as_slow(pool: Path) -> None
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         options = ["--judge-url", url, "--judge-model", "m", "--timeout", 1, "--max-retries", 0]
         said = gip("score", pool, *options, code=5).stderr.decode()
-    assert said.count(f"{url}: no connection yet (") == 1
+    assert said.count(f"{url}: no connection yet (no answer in time)") == 1
     assert "slow" not in said
 
 

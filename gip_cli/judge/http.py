@@ -141,7 +141,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
             async with asyncio.timeout(self._seconds):
                 response = await _read(await super().send(request, stream=True, **options))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            self._tell("no connection yet", f" ({error})")
+            self._tell("no connection yet", f" ({str(error) or 'no answer in time'})")
             raise
         except (TimeoutError, httpx2.ReadTimeout):
             self._tell(

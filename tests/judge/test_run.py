@@ -758,6 +758,22 @@ def test_an_environment_that_no_request_can_be_made_in(
         Server("m", base_url="http://127.0.0.1:1/v1").check()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "header"),
+    [
+        ("OPENAI_ORG_ID", "\u201corg-1\u201d", "OpenAI-Organization"),
+        ("OPENAI_PROJECT_ID", "project\r", "OpenAI-Project"),
+        ("OPENAI_CUSTOM_HEADERS", "X-Team: é", "X-Team"),
+    ],
+)
+def test_a_header_of_the_environment_that_cannot_be_sent(
+    variable: str, value: str, header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=rf"header {header} cannot be sent; .*{variable}"):
+        Server("m", base_url="http://127.0.0.1:1/v1").check()
+
+
 def test_the_address_is_shown_without_its_password() -> None:
     assert Server("m", base_url="http://me:secret@[::1]:8000/v1").place == "http://[::1]:8000/v1"
     assert Server("m").place == "https://api.openai.com/v1"
