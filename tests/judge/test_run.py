@@ -561,6 +561,22 @@ def test_ctrl_c_twice_amid_the_loop_forgets_no_task(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_while_the_loop_is_made_is_no_traceback(tmp_path: Path) -> None:
+    def interrupting(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_make_self_pipe":
+            signal.raise_signal(signal.SIGINT)
+
+    async def ask() -> Answer:
+        raise AssertionError("interrupted")
+
+    sys.setprofile(interrupting)
+    try:
+        interrupted(ask, items(1), tmp_path / "j")
+    finally:
+        sys.setprofile(None)
+    gc.collect()  # half a loop, or what it was never to run, is told when it goes
+
+
 def test_ctrl_c_again_while_the_loop_winds_up_is_no_traceback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
