@@ -461,6 +461,20 @@ def test_a_server_that_asks_to_wait_is_told_as_such(answered: int, tmp_path: Pat
         assert len(server.requests) == 20 + answered  # openai's package waits two minutes at most
 
 
+@pytest.mark.parametrize("status", [503, 529])
+def test_a_server_that_is_not_ready_is_told_as_busy(status: int, tmp_path: Path) -> None:
+    def loading(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": "Loading model"}}, status)
+        return True
+
+    with JudgeServer(loading) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
+        with pytest.raises(
+            JudgeError, match=rf"{status} \(Loading model\); the server is busy: run"
+        ):
+            run(items(30))
+
+
 def test_a_key_without_credit_ends_the_run_at_once(tmp_path: Path) -> None:
     """OpenAI says so with the status of a server that is busy."""
 
