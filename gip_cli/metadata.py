@@ -15,7 +15,7 @@ from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
 from gip_cli.printable import printable
 from gip_cli.rows import Row
-from gip_cli.signals import LARGEST, attach, refuse_present
+from gip_cli.signals import LARGEST, attach, outside, refuse_present
 
 
 def _mean(numbers: list[float]) -> float:
@@ -179,7 +179,7 @@ class MetadataScorer:
                 low, high = self._ranges[source.name]
                 if not low <= value <= high:
                     raise row.error(
-                        f"{source.name} is {value:g}, outside its range {low:g}:{high:g}",
+                        f"{source.name} is {outside(value, low, high)}",
                         "widen --range or mend the row",
                     )
             else:

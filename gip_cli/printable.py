@@ -23,6 +23,12 @@ def file_name(path: str | Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
+def exact(number: float) -> str:
+    """``4``, ``0.5`` or all the digits that it takes: never another number's text."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``: what a person reads."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.printable import exact
 from gip_cli.rows import Row, is_number
 
 Array = npt.NDArray[np.float64]
@@ -115,10 +116,15 @@ def attached(row: Row, replaced: Collection[str] = ()) -> dict[str, Any]:
         value = kept.get(name)
         if value is not None and not low <= value <= high:
             raise row.error(
-                f"signal {name!r} is {value:g}, outside its range {low:g}:{high:g}",
+                f"signal {name!r} is {outside(value, low, high)}",
                 "score the row again with --overwrite, or mend it",
             )
     return dict(member)
+
+
+def outside(value: float, low: float, high: float) -> str:
+    """What to say of a signal that is not in its range."""
+    return f"{exact(value)}, outside its range {exact(low)}:{exact(high)}"
 
 
 def _refuse_large(row: Row, signals: Mapping[str, float | None]) -> None:

@@ -101,6 +101,63 @@ def test_a_second_run_asks_nothing_and_writes_the_same(pool: Path, server: Judge
     assert len(server.requests) == asked
 
 
+def test_a_complete_journal_needs_neither_key_nor_server_nor_a_place_to_write(
+    pool: Path, server: JudgeServer
+) -> None:
+    journal = pool.parent / "kept" / "judge.jsonl"
+    journal.parent.mkdir()
+    options = ["-o", "-", "--judge-model", "m", "--judge-api", "systemone", "--journal", journal]
+    url = ["--judge-url", server.url]
+    first = gip("score", pool, *url, *options).stdout
+    asked = len(server.requests)
+    kept = journal.read_bytes() + b'{"key": "00'  # torn, as by a kill
+    journal.write_bytes(kept)
+    journal.chmod(0o444)
+    journal.parent.chmod(0o555)
+    elsewhere = ["--judge-url", "http://127.0.0.1:1/v1", "--api-key-env", "NO_SUCH_KEY"]
+    for place in ([], elsewhere):  # OpenAI's own, without a key
+        done = toys.gip("score", pool, *place, *options, preexec_fn=toys.powerless)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout == first
+        assert b"0 to ask, 7 in" in done.stderr
+    # What is missing is told with the key, before anything is asked or written.
+    with pool.open("a") as file:
+        print('{"instruction": "new", "output": "b"}', file=file)
+    for row_count in ("1 row", "2 rows"):
+        done = gip("score", pool, *options, code=2)
+        told = f"{row_count} to ask about, 7 in {journal}: no API key: OPENAI_API_KEY is not in"
+        assert told in toys.error_of(done)
+        with pool.open("a") as file:
+            print('{"instruction": "newer", "output": "b"}', file=file)
+    done = toys.gip("score", pool, *url, *options, preexec_fn=toys.powerless)
+    assert done.returncode == 6
+    assert "judge.jsonl: write-protected" in toys.error_of(done)
+    assert journal.read_bytes() == kept
+    assert len(server.requests) == asked
+    gip("score", pool, "--judge-model", "m", "-o", pool.with_name("scored.jsonl"), code=2)
+    assert not pool.with_name("scored.judge.jsonl").exists()
+
+
+def test_a_row_that_is_added_after_the_answers_were_counted_is_one_line(
+    tmp_path: Path, server: JudgeServer
+) -> None:
+    many = tmp_path / "many.jsonl"
+    many.write_text('{"text": "the same"}\n' * 10_000)
+    gip("score", many, *judge(server))
+    command = [GIP, "score", many, *map(str, judge(server)), "-o", tmp_path / "scored.jsonl"]
+    command += ["--journal", many.with_suffix(".judge.jsonl")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while b"0 to ask, 1 in" not in process.stderr.readline():
+            assert process.poll() is None
+        with many.open("a") as file:
+            file.write('{"text": "another"}\n')
+        said = process.stderr.read().decode()
+    assert (process.returncode, said.count("\n")) == (3, 1), said
+    assert f"{many}: changed while it was read; run again" in said
+    assert len(server.requests) == 1
+
+
 def test_a_row_that_changes_while_scores_are_written_is_one_line(
     tmp_path: Path, server: JudgeServer
 ) -> None:
@@ -235,7 +292,7 @@ def test_a_host_that_takes_no_connection_is_not_told_as_slow(pool: Path) -> None
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         options = ["--judge-url", url, "--judge-model", "m", "--timeout", 1, "--max-retries", 0]
         said = gip("score", pool, *options, code=5).stderr.decode()
-    assert said.count(f"{url}: no connection yet (") == 1
+    assert said.count(f"{url}: no connection yet (no answer in time)") == 1
     assert "slow" not in said
 
 

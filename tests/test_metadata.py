@@ -182,6 +182,15 @@ def test_the_scale_that_rows_span_is_told_and_where_few_of_them_make_it(
     assert [text[: len(one)] for text, one in zip(score.scales(), told, strict=True)] == told
 
 
+def test_a_value_just_outside_its_range_is_shown_in_full() -> None:
+    """Six digits of it would be the end of the range."""
+    with pytest.raises(InputError, match=r"s is 5.0000001, outside its range 0.9999999:5; widen"):
+        scorer("s=a", ranges=["s=0.9999999:5"]).line(row_of({"a": 5.0000001}))
+    attached = {"signals": {"s": 0.9999999}, "ranges": {"s": [1, 5]}}
+    with pytest.raises(InputError, match=r"'s' is 0.9999999, outside its range 1:5; score"):
+        scorer("t=a").line(row_of({"a": 1, "gip": attached}))
+
+
 def test_a_signal_that_is_there_is_replaced_only_when_told() -> None:
     row = row_of({"a": 2, "gip": {"signals": {"s": 1, "t": 3}}})
     with pytest.raises(InputError, match="signal 's' is there already; pass --overwrite"):

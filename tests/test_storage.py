@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import shutil
@@ -19,7 +18,7 @@ import pytest
 
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.storage import replacing, storage_errors
-from tests.toys import embed, error_of, gip, store_given, write_rows
+from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
 
 ROWS = 1200
 Command = Callable[[Path, Path], list[object]]
@@ -135,12 +134,6 @@ def test_a_target_that_is_a_directory(command: Command, pool: Path, tmp_path: Pa
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_directory_that_is_a_file(command: Command, pool: Path) -> None:
     refused(command, pool, pool, 2, "not below a directory where a file was expected")
-
-
-def powerless() -> None:
-    """In the child: root loses what lets it pass by permissions (CAP_DAC_*)."""
-    for capability in (1, 2):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 @pytest.mark.parametrize("command", COMMANDS)

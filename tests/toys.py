@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import time
@@ -56,6 +57,12 @@ def error_of(run: subprocess.CompletedProcess[bytes]) -> str:
     lines = run.stderr.decode().splitlines()
     assert [line for line in lines if line.startswith("gip: error: ")] == lines[-1:], lines
     return lines[-1].removeprefix("gip: error: ")
+
+
+def powerless() -> None:
+    """In the child: root loses what lets it pass by permissions (CAP_DAC_*)."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 class ToyEncoder:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.judge_options import JudgeOptions
+from gip_cli.errors import UsageError
 from gip_cli.formats import Renderer
 from gip_cli.judge import (
     Estimate,
@@ -46,8 +47,6 @@ def _who(options: JudgeOptions) -> _Asked:
 
         return _Asked(identity(options.local), f"{options.local} in this process", (Local.api,))
     server = _server(options)
-    if not options.dry_run:
-        server.check()  # what is missing is best said before a million rows are counted
     return _Asked(server.model, f"{server.model} at {server.place}", server.apis)
 
 
@@ -61,11 +60,6 @@ def _server(options: JudgeOptions) -> Server:
         options.timeout,
         options.max_retries,
     )
-
-
-def _nobody(settled: str | None) -> AbstractAsyncContextManager[Transport]:
-    """Stands in where all answers are known, so that no model is loaded for nothing."""
-    raise AssertionError("nothing was to be asked")
 
 
 def _connector(options: JudgeOptions, rubric: Rubric) -> Connect:
@@ -116,15 +110,37 @@ def judged(
         _tell_plan(_plan(rows, scorer, asked, rubric, journal_path, options), options)
         yield None
         return
-    with Journal(journal_path, asked.identity, rubric, asked.apis, note) as journal:
-        plan = estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
+    with Journal(journal_path, asked.identity, rubric, asked.apis, note, hold=False) as journal:
+
+        def planned() -> Estimate:
+            return estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
+
+        plan = planned()
+        if plan.requests:  # else a journal in a read-only place will do, and no key is needed
+            _check(options, plan, journal)
+            if journal.hold():
+                plan = planned()
         note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
         if plan.cut:
             note(f"judge: {counted(plan.cut, 'row')} cut to {options.max_chars:,} characters")
-        connect = _connector(options, rubric) if plan.requests else _nobody
+
+        def nobody(settled: str | None) -> AbstractAsyncContextManager[Transport]:
+            raise rows.changed()  # all answers were known
+
+        connect = _connector(options, rubric) if plan.requests else nobody
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
         _tell(outcome)
         yield lambda row: scorer.line(row, outcome)
+
+
+def _check(options: JudgeOptions, plan: Estimate, journal: Journal) -> None:
+    """Raise UsageError for what would keep a server from being asked, and say for how many rows."""
+    try:
+        if options.local is None:
+            _server(options).check()
+    except UsageError as error:
+        known = f"{counted(plan.requests, 'row')} to ask about, {plan.reused:,} in {journal.path}"
+        raise UsageError(f"{known}: {error}") from None
 
 
 def _plan(

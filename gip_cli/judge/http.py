@@ -27,6 +27,7 @@ from gip_cli.printable import printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
+_BUSY = (429, 503, 529)  # as llama.cpp says while it loads, and Anthropic when overloaded
 _CONNECT = 30.0  # seconds at most, and half an attempt's: a host that is silent is not a slow one
 _ANSWERED = (
     httpx2.DecodingError,
@@ -141,7 +142,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
             async with asyncio.timeout(self._seconds):
                 response = await _read(await super().send(request, stream=True, **options))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            self._tell("no connection yet", f" ({error})")
+            self._tell("no connection yet", f" ({str(error) or 'no answer in time'})")
             raise
         except (TimeoutError, httpx2.ReadTimeout):
             self._tell(
@@ -257,7 +258,8 @@ class Http:
                 said = f"{said}, Retry-After: {after}".removeprefix(", ")
             if error.code == "insufficient_quota":  # with 429, where 402 would be the word
                 return Unanswered(f"HTTP {status}", said, 402)
-            return Unanswered(f"HTTP {status}", said, status, wait=status == 429 or bool(after))
+            wait = status in _BUSY or bool(after)
+            return Unanswered(f"HTTP {status}", said, status, wait=wait)
         return Unanswered("error", self.said(error.message))
 
     def said(self, body: object) -> str:

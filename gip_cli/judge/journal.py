@@ -50,7 +50,7 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
-            if line_number == 1 and line != _HEADER and not _HEADER.startswith(line):
+            if line_number == 1 and not _begins(line):
                 raise _foreign(path)
             if not line.endswith(b"\n"):
                 break  # torn
@@ -66,9 +66,18 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     return Known(api, by_api.get(api or "", {}), end, api in with_scores)
 
 
+def _begins(line: bytes) -> bool:
+    """Whether it is the first line of a journal: torn, or as another tool (jq, git) writes it."""
+    with suppress(ValueError, RecursionError):
+        return bool(json.loads(line) == json.loads(_HEADER))
+    return _HEADER.startswith(line)
+
+
 def _refuse_special(path: Path) -> None:
-    """Raise UsageError for a pipe or a device, whose reading might never end."""
+    """Raise UsageError for a pipe or a device, whose reading might never end, or a directory."""
     with storage_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError
         if path.exists() and not path.is_file():
             raise _foreign(path)
 
@@ -83,7 +92,6 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Made if it is not there; held against other writers until `close`.
     model : str
         The judge that is asked.
     rubric : Rubric
@@ -93,6 +101,8 @@ class Journal:
         see `api`.
     notice : callable
         Told where another run has to be waited for.
+    hold : bool
+        False reads only: no answer can be appended before `hold`.
 
     Raises
     ------
@@ -101,7 +111,7 @@ class Journal:
     InputError
         A line in the middle is damaged.
     StorageError
-        The system refuses to read or write it.
+        The system refuses to read it, or to write it where it is held.
     """
 
     def __init__(
@@ -111,26 +121,52 @@ class Journal:
         rubric: Rubric,
         apis: Sequence[str],
         notice: Callable[[str], None] = lambda text: None,
+        *,
+        hold: bool = True,
     ) -> None:
         self.path = Path(path)
         self._model = model
         self._rubric = rubric
+        self._apis = apis
+        self._notice = notice
         self._synced = time.monotonic()
+        self._known = Known(None, {}, -1, False)
+        with ExitStack() as self._opened:
+            with storage_errors(self.path):
+                there = self.path.exists()
+            if there:
+                self._read()
+            if hold:
+                self.hold()
+            self._opened = self._opened.pop_all()
+
+    def _read(self) -> None:
+        self._known = look(self.path, self._model, self._rubric, self._apis)
+        with storage_errors(self.path):
+            self._reader = self._opened.enter_context(self.path.open("rb"))
+
+    def hold(self) -> bool:
+        """Keep other writers from it until `close`; make it if it is not there.
+
+        Returns whether it knows other answers than before: those of a run that was waited for.
+        Raises as the class does, and StorageError where it cannot be written.
+        """
         writable(self.path)
         _refuse_special(self.path)
-        with ExitStack() as opened:
-            with storage_errors(self.path):
-                self._file = opened.enter_context(self.path.open("a+b", buffering=0))
-                # The file itself is locked, not a name: links to it may have any number.
-                if not lock_descriptor(self._file.fileno(), blocking=False):
-                    notice(f"another gip is writing {self.path}; waiting for it")
-                    lock_descriptor(self._file.fileno())
-                self._reader = opened.enter_context(self.path.open("rb"))
-                self._known = look(self.path, model, rubric, apis)
-                self._file.truncate(self._known.end)
-            if not self._known.end:
-                self._write(_HEADER)
-            self._opened = opened.pop_all()
+        before = self._known.at
+        with storage_errors(self.path):
+            self._file = self._opened.enter_context(self.path.open("a+b", buffering=0))
+            # The file itself is locked, not a name: links to it may have any number.
+            if not lock_descriptor(self._file.fileno(), blocking=False):
+                self._notice(f"another gip is writing {self.path}; waiting for it")
+                lock_descriptor(self._file.fileno())
+            if os.fstat(self._file.fileno()).st_size != self._known.end:
+                self._read()
+            self._file.truncate(self._known.end)
+        self._opened.callback(self._sync)
+        if not self._known.end:
+            self._write(_HEADER)
+        return self._known.at != before
 
     @property
     def api(self) -> str | None:
@@ -202,8 +238,7 @@ class Journal:
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        with self._opened:
-            self._sync()
+        self._opened.close()
 
     def __enter__(self) -> Journal:
         return self

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
 
 from gip_cli.errors import JudgeError
-from gip_cli.interrupts import cancelling_tasks
+from gip_cli.interrupts import cancelling_tasks, put_off
 from gip_cli.judge.answers import NO_CONNECTION, Transport, Unanswered, Usage, Verdict
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
@@ -97,8 +97,10 @@ def judge(
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
     try:
-        with cancelling_tasks():
-            asyncio.run(run.all(items, connect))
+        with cancelling_tasks(), closing(asyncio.Runner()) as runner:
+            with put_off():  # amid its making a signal leaves half a loop, whose end is a traceback
+                runner.get_loop()
+            runner.run(run.all(items, connect))
     except asyncio.CancelledError:  # from outside, as by Ctrl-C
         raise KeyboardInterrupt from None
     tally = run.tally

@@ -117,7 +117,7 @@ class Server:
     def key(self) -> str | None:
         """The API key, None where it can do without; raises UsageError."""
         key = os.environ.get(self.key_variable, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
+        if not _sendable(key):
             raise UsageError(f"what {self.key_variable} holds is no API key", "export it again")
         if key:
             return key
@@ -150,12 +150,18 @@ class Server:
         except httpx2.InvalidURL:  # stricter than urlsplit: a host that IDNA does not know
             raise self._no_address() from None
         try:
-            openai.DefaultAsyncHttpxClient()
+            client = openai.AsyncOpenAI(api_key="none", base_url=self._url)
         except (ImportError, httpx2.InvalidURL, ValueError, OSError) as error:
             raise UsageError(
                 f"the environment's proxy or certificates cannot be used ({error})",
                 "see to HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
             ) from None
+        for name, value in client.default_headers.items():
+            if isinstance(value, str) and not _sendable(name + value):
+                raise UsageError(
+                    f"the environment's header {name} cannot be sent",
+                    "see to OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS",
+                )
         self.key()
 
     @asynccontextmanager
@@ -237,6 +243,11 @@ class _Auto:
             finally:
                 self._tried.set()
         return await self._second.ask(state)
+
+
+def _sendable(text: str) -> bool:
+    """Whether a header can hold it."""
+    return text.isascii() and text.isprintable()
 
 
 def _no_such_endpoint(failure: Unanswered) -> bool:

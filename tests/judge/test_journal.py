@@ -137,6 +137,23 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> N
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_journal_that_another_tool_has_written_anew_is_one(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "j"
+    write(path, range(3))
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    del values[2]  # as `jq -c` does it
+    lines = [json.dumps(value, separators=(",", ":")) + end for value in values]
+    path.write_bytes("".join(lines).encode())
+    write(path, range(3, 4))
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        assert [number for number in range(4) if key(number) in journal] == [0, 2, 3]
+        assert journal.get(key(2)) == answer(2).verdicts
+    path.write_text(lines[0].replace("1", "2"))
+    with pytest.raises(UsageError, match="exists and is not a judge's journal"):
+        Journal(path, "m", RUBRIC, ["chat"])
+
+
 @pytest.mark.parametrize(
     "damage", ["{}", "[]", "3", "null", '"model"', "x", '{"key": "zz"}', "\0\0\0"]
 )

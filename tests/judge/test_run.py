@@ -461,6 +461,20 @@ def test_a_server_that_asks_to_wait_is_told_as_such(answered: int, tmp_path: Pat
         assert len(server.requests) == 20 + answered  # openai's package waits two minutes at most
 
 
+@pytest.mark.parametrize("status", [503, 529])
+def test_a_server_that_is_not_ready_is_told_as_busy(status: int, tmp_path: Path) -> None:
+    def loading(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": "Loading model"}}, status)
+        return True
+
+    with JudgeServer(loading) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
+        with pytest.raises(
+            JudgeError, match=rf"{status} \(Loading model\); the server is busy: run"
+        ):
+            run(items(30))
+
+
 def test_a_key_without_credit_ends_the_run_at_once(tmp_path: Path) -> None:
     """OpenAI says so with the status of a server that is busy."""
 
@@ -559,6 +573,22 @@ def test_ctrl_c_twice_amid_the_loop_forgets_no_task(tmp_path: Path) -> None:
         sys.setprofile(None)
         third.cancel()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_while_the_loop_is_made_is_no_traceback(tmp_path: Path) -> None:
+    def interrupting(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_make_self_pipe":
+            signal.raise_signal(signal.SIGINT)
+
+    async def ask() -> Answer:
+        raise AssertionError("interrupted")
+
+    sys.setprofile(interrupting)
+    try:
+        interrupted(ask, items(1), tmp_path / "j")
+    finally:
+        sys.setprofile(None)
+    gc.collect()  # half a loop, or what it was never to run, is told when it goes
 
 
 def test_ctrl_c_again_while_the_loop_winds_up_is_no_traceback(
@@ -755,6 +785,22 @@ def test_an_environment_that_no_request_can_be_made_in(
     monkeypatch.setenv(variable, value)
     monkeypatch.setitem(sys.modules, "socksio", None)  # even where it is installed
     with pytest.raises(UsageError, match=rf"{why}.*\); see to HTTP_PROXY, .* and SSL_CERT_FILE$"):
+        Server("m", base_url="http://127.0.0.1:1/v1").check()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "header"),
+    [
+        ("OPENAI_ORG_ID", "\u201corg-1\u201d", "OpenAI-Organization"),
+        ("OPENAI_PROJECT_ID", "project\r", "OpenAI-Project"),
+        ("OPENAI_CUSTOM_HEADERS", "X-Team: é", "X-Team"),
+    ],
+)
+def test_a_header_of_the_environment_that_cannot_be_sent(
+    variable: str, value: str, header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=rf"header {header} cannot be sent; .*{variable}"):
         Server("m", base_url="http://127.0.0.1:1/v1").check()
 
 
