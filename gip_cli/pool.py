@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -20,7 +20,10 @@ from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
+TOLD = 1 << 12  # rows after which progress is told
+
 Counts = npt.NDArray[np.uint32]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,20 @@ class Pool:
         return at
 
 
-def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> Pool:
+def load_pool(
+    rows: RowFile,
+    renderer: Renderer,
+    fields: Iterable[str] = (),
+    on_progress: OnProgress = lambda done, total: None,
+) -> Pool:
     """Read every row of a `reread` file once.
+
+    Parameters
+    ----------
+    fields : iterable of str
+        Names of the fields whose values are wanted.
+    on_progress : callable
+        Told now and then how many rows are read, and of how many by the bytes left.
 
     Raises
     ------
@@ -130,6 +145,9 @@ def load_pool(rows: RowFile, renderer: Renderer, fields: Iterable[str] = ()) -> 
             except orjson.JSONEncodeError:  # it reads deeper than it writes
                 what = f"field {name!r} is nested too deeply"
                 raise row.error(what, "choose a field of plain values") from None
+        if not len(lines) % TOLD:
+            read = (row.offset + len(row.raw)) / rows.size
+            on_progress(len(lines), round(len(lines) / read))
     return Pool(
         rows,
         renderer,

@@ -19,6 +19,7 @@ from gip_cli.measures import (
     known_mean,
     nearest_cosines,
     random_picks,
+    side_by_side,
 )
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
@@ -57,6 +58,9 @@ def receipt(
     pickable = np.flatnonzero(rows.open)
     in_file = picks if options.get("order") != "input" else np.sort(picks)
     draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
+    nearest, *nearest_of_random = side_by_side(
+        lambda chosen: nearest_cosines(rows.vectors, chosen), [picks, *draws]
+    )
     return {
         "gip": version("gip-cli"),
         "numpy": np.__version__,
@@ -87,7 +91,9 @@ def receipt(
         "captured": _last(selection),
         "captured_curve": _curve(selection),
         "idle_picks": _idle(selection),
-        "captured_by_random": _spread([_captured(rows, draw, selection.noise) for draw in draws]),
+        "captured_by_random": _spread(
+            side_by_side(lambda draw: _captured(rows, draw, selection.noise), draws)
+        ),
         "given": None
         if given is None
         else {
@@ -111,10 +117,8 @@ def receipt(
         },
         "response_characters": _against(pool.lengths.astype(np.float64), picks, draws),
         "nearest_cosine": {
-            "picked": known_mean(nearest_cosines(rows.vectors, picks)),
-            "random": known_mean(
-                np.concatenate([nearest_cosines(rows.vectors, draw) for draw in draws])
-            ),
+            "picked": known_mean(nearest),
+            "random": known_mean(np.concatenate(nearest_of_random)),
         },
     }
 

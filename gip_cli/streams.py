@@ -122,6 +122,11 @@ class Stream:
             self._file.seek(self._start + offset)
             return self._file.read(length)
 
+    @property
+    def size(self) -> int:
+        """Bytes that `lines` comes to (`reread` streams)."""
+        return os.fstat(self._file.fileno()).st_size - self._start
+
     def check_unchanged(self) -> None:
         """Raise `changed` if somebody has written to the file since it was opened."""
         if self._reread and _state(self._file) != self._state:

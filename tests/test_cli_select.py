@@ -850,7 +850,7 @@ def test_an_interrupted_run_keeps_its_picks_only_if_asked(
     )
     os.close(stderr)
     seen = b""
-    while b"rows/s" not in seen:  # the bar shows that some rows are picked
+    while b"captured" not in seen:  # the bar shows that some rows are picked
         seen += os.read(terminal, 1 << 16)
     run.send_signal(signal.SIGINT)
     try:
@@ -860,7 +860,6 @@ def test_an_interrupted_run_keeps_its_picks_only_if_asked(
         pass
     os.close(terminal)
     assert run.wait(30) == 130
-    assert b"captured" in seen
     if keep:
         assert 0 < len(read(out)) < 25_000
         assert receipt_of(out)["stopped"] == "interrupted"

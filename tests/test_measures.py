@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from gip_cli import measures
 from gip_cli.measures import (
@@ -20,6 +21,7 @@ from gip_cli.measures import (
     mean_shift,
     nearest_cosines,
     random_picks,
+    side_by_side,
 )
 from gip_cli.pursuit import select
 from tests.selecting import unit
@@ -161,6 +163,21 @@ def test_random_picks_are_distinct_pickable_and_the_same_for_a_seed() -> None:
     assert not np.array_equal(picks, random_picks(pickable, 20, seed=2))
     assert np.array_equal(picks, random_picks(pickable, 30, seed=1)[:20])
     assert len(random_picks(pickable, 99, seed=1)) == 40
+
+
+def test_sets_measured_side_by_side_are_so_bit_by_bit_with_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measures, "_BLOCK", 2048)  # products that BLAS would divide
+    rows = unit(np.random.default_rng(0).standard_normal((1500, 64))).astype(np.float32)
+    sets = [random_picks(np.arange(1500), count, seed=count) for count in (300, 1000, 7)]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            measured = side_by_side(lambda chosen: nearest_cosines(rows, chosen), sets)
+            found.append([cosines.tobytes() for cosines in measured])
+    assert found[0] == found[1]
+    assert np.allclose(measured[1], nearest_cosines(rows, sets[1]), atol=1e-6)
 
 
 NEAREST = """

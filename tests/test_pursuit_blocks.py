@@ -232,6 +232,33 @@ def test_a_trial_knows_gains_from_rounding_as_pools_do(price, team):
     assert try_out(pool, belief, None, 3, None).tolist() == [2]
 
 
+@pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64])
+def test_a_pool_is_narrowed_to_the_rows_that_can_still_be_picked(precision, team):
+    """Once less than half of them can, and again; what is known of the others stays the same."""
+    F = random(np.random.default_rng(23), m=400, d=24).astype(precision)
+    belief = Projection(self_query(F), team)
+    noise, price = np.linspace(1.0, 2.0, 400), np.linspace(1.0, 3.0, 400)
+    pool = Pool(Source(F), noise, price, belief.state(F.astype(float)))
+    pool.noise[::2] = np.inf
+    assert pool.narrowed() is pool
+    pool.noise[1] = np.inf
+    narrow = pool.narrowed()
+    assert narrow.index.tolist() == list(range(3, 400, 2))
+    narrow.noise[:100] = np.inf
+    for part, rows in ((narrow, slice(3, None, 2)), (narrow.narrowed(), slice(203, None, 2))):
+        block = part.rows.block(slice(5, 20), np.empty((99, 24), np.float32))
+        assert np.array_equal(block, F[rows][5:20].astype(np.float32))
+        assert np.array_equal(part.price, price[rows])
+        assert np.array_equal(part.state, pool.state[:, rows])
+    pool.noise[:203] = np.inf
+    named, rates = pool.hottest(belief, 20)
+    hot, same = narrow.narrowed().hottest(belief, 20)
+    assert narrow.narrowed().named(hot).tolist() == named.tolist()
+    assert same.tolist() == rates.tolist()
+    narrow.noise[:] = np.inf
+    assert narrow.narrowed() is narrow
+
+
 @pytest.mark.parametrize(
     ("pursuit", "precision", "s2"),
     [

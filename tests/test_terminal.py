@@ -70,6 +70,18 @@ def test_a_terminal_has_colour_and_progress_and_no_color_has_neither(
     assert not re.search(rb"\x1b\[[0-9;]*3[0-9]m", on_a_terminal("--help", NO_COLOR="1"))
 
 
+def test_bars_show_rows_being_read_and_written_with_rate_and_time_left(tmp_path: Path) -> None:
+    """Of how many rows is told by the bytes left, anew each time, which keeps the rate."""
+    pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(13_000)])
+    store_given(pool, np.random.default_rng(0).standard_normal((13_000, 8)))
+    small, rejects = tmp_path / "small.jsonl", tmp_path / "rejects.jsonl"
+    shown = on_a_terminal("select", pool, "-k", 3, "-o", small, "--rejects", rejects).decode()
+    bars = [re.sub(r"\x1b\[[0-9;?]*\w", "", bar) for bar in re.split(r"[\r\n]+", shown)]
+    assert any(re.match(r"reading .* \d+/1[23]\d{3} .*rows/s", bar) for bar in bars)
+    assert any(re.match(r"writing .* \d+/12997 .*rows/s", bar) for bar in bars)
+    assert rejects.read_bytes().count(b"\n") == 12_997
+
+
 def test_a_page_is_not_written_to_a_terminal(pool: Path, tmp_path: Path) -> None:
     small = write_rows(tmp_path / "small.jsonl", ["row 3", "row 9"], up=3)
     told = on_a_terminal("report", pool, "-s", small, code=2, TERM="dumb").decode()

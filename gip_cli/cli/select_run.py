@@ -28,6 +28,7 @@ from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.interrupts import put_off
+from gip_cli.pool import TOLD
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
@@ -213,7 +214,13 @@ def _write(solution: Solution, figures: Figures, output: OutputOptions) -> None:
         out.flush()  # a full disk is met while the old files are all in place
         if output.rejects:
             rejects = stack.enter_context(writing(output.rejects))
-            rejects.writelines(rejected_lines(solution, keep_signals=output.keep_signals))
+            lines = rejected_lines(solution, keep_signals=output.keep_signals)
+            total = figures["input"]["rows"] - figures["picked"]
+            with progress("writing", "rows", threaded=False) as update:
+                for done, line in enumerate(lines):
+                    rejects.write(line)
+                    if not done % TOLD:
+                        update(done, total)
             rejects.flush()
         if output.receipt_path:
             stack.enter_context(writing(output.receipt_path)).write(_json(figures))

@@ -68,7 +68,7 @@ def embeddings_for(
                 load_encoder(),
                 renderer,
                 note=tell,
-                on_progress=lambda done, total: update(done, total, ""),
+                on_progress=update,
             )
         yield open_embeddings(target), None
 
@@ -104,7 +104,8 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
     """The rows, read as those of the store were; raises as `load_pool`."""
     renderer = store.settings.renderer
     try:
-        return load_pool(rows, renderer, fields)
+        with progress("reading", "rows", threaded=False) as update:
+            return load_pool(rows, renderer, fields, update)
     except NotOfFormatError as error:
         made = f"{counted(len(store.keys), 'row')} of format {renderer.format}"
         remedy = (

@@ -98,7 +98,7 @@ class Greedy:
             return self.advance(pool, belief, most)
         drafter.margin = step.verdict.margin
         if is_exact:
-            self.largest = pool.rates(step.block.columns.gains, step.block.rows)[0]
+            self.largest = pool.rates(step.block.columns.gains, pool.located(step.block.rows))[0]
         self.near_ties += step.verdict.settled
         self.since += len(step.block)
         # A pick dropped has cost the products with its columns, a row settled its d x d product
@@ -122,7 +122,7 @@ class Greedy:
         sound = self.drafter.sound(pool, block)
         if not sound:
             return 0.0
-        rates = pool.rates(block.columns.gains, block.rows)[:sound]
+        rates = pool.rates(block.columns.gains, pool.located(block.rows))[:sound]
         largest = rates[0] if self.largest is None else self.largest
         if objective.cancels:
             largest = self.spread

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
-from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.source import Part, Source
 
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
 
@@ -37,11 +37,12 @@ class Pool:
         price: Array | None,
         state: Array,
         index: Ids | None = None,
+        rows: Source | None = None,
         dtype: Precision = np.float32,
     ) -> None:
         self.whole, self.index, self.dtype = whole, index, dtype
         self.d = whole.embeddings.shape[1]
-        self.rows = whole if index is None else Source(whole.take(index, dtype))
+        self.rows = rows or whole
         self.noise, self.price = noise, price
         self.state, self.after = state, np.empty_like(state)
 
@@ -50,25 +51,42 @@ class Pool:
 
     def hottest(self, objective: Objective, size: int) -> tuple[Ids, Array]:
         """Up to `size` rows of the highest rates that gain anything: ascending rows, rates."""
-        rate = objective.gain(self.state, self.noise)
-        rate[rate <= self.floor(slice(None))] = 0.0
-        rate = self.rates(rate, slice(None))
-        if size < len(self):
-            ids = np.argpartition(rate, len(self) - size)[len(self) - size :]
-            ids.sort()
-        else:
-            ids = np.arange(len(self))
-        ids = ids[rate[ids] > 0]
-        return ids, rate[ids]
+        gain = objective.gain(self.state, self.noise)
+        ids = np.flatnonzero(gain > self.floor(slice(None)))
+        rate = self.rates(gain[ids], ids)
+        if size < len(ids):
+            # Among thousands of equal rates, such as closed rows' zeros, it would take 40 times
+            # as long: a million rows, three quarters of them closed, 44 ms.
+            best = np.argpartition(rate, len(ids) - size)[len(ids) - size :]
+            best.sort()
+            ids, rate = ids[best], rate[best]
+        return ids, rate
 
     def gather(self, ids: Ids) -> Pool:
         """A copy of some rows, to draft on."""
+        return self.part(ids, Source(self.whole.take(self.named(ids), self.dtype)))
+
+    def narrowed(self) -> Pool:
+        """The rows that can still be picked, where they are less than half of these; else this.
+
+        Those which rules have closed cost a sweep as much as others. Gathered block by block the
+        others cost more than where they lie side by side, but less than twice as much.
+        """
+        is_open = np.isfinite(self.noise)
+        if not 0 < 2 * np.count_nonzero(is_open) < len(self):
+            return self
+        ids = np.flatnonzero(is_open)
+        return self.part(ids, Part(self.whole, self.named(ids)))
+
+    def part(self, ids: Ids, rows: Source) -> Pool:
+        """Some rows as a pool of their own, whose coordinates are `rows`."""
         return Pool(
             self.whole,
             self.noise[ids],
             None if self.price is None else self.price[ids],
             self.state[:, ids],
             self.named(ids),
+            rows,
             self.dtype,
         )
 

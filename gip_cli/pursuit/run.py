@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -131,7 +130,7 @@ def run(
     aim = np.inf if problem.stop_at is None else problem.stop_at
     if captured >= aim:
         return outcome("captured")
-    for block, duplicates in blocks(greedy, pool, zero, problem):
+    for block, duplicates in blocks(greedy, pool, zero, problem, on_host=device == "cpu"):
         gains = block.columns.gains * problem.unit
         record.add(block.rows, gains, block.columns.energy, duplicates)
         if record.total >= aim:
@@ -142,26 +141,31 @@ def run(
     return outcome("budget" if record.picks == problem.k else "exhausted")
 
 
-def blocks(greedy: Greedy, pool: Pool, zero: Ids, problem: Problem) -> Iterator[tuple[Block, Ids]]:
+def blocks(
+    greedy: Greedy, pool: Pool, zero: Ids, problem: Problem, *, on_host: bool
+) -> Iterator[tuple[Block, Ids]]:
     """All blocks of picks up to the budget, and how many rows each pick closed for its cosine.
 
     When no gain is left, the rows that are still open follow in their order (if `fill`), those
     of all zeros last.
     """
     belief, left = Belief(problem.objective, problem.rules), problem.k
-    while left and (step := greedy.advance(pool, belief, left)):
+    while left:
+        if on_host:  # a device holds the rows of the whole pool
+            pool = pool.narrowed()
+        if not (step := greedy.advance(pool, belief, left)):
+            break
         belief = step.after
         left -= len(step.block)
         yield step.block, step.closures.duplicates
     if not left or not problem.fill:
         return
-    has_norm = np.ones(len(pool), bool)
-    has_norm[zero] = False
-    for row in chain(np.flatnonzero(has_norm & np.isfinite(pool.noise)), zero):
+    rest = pool.named(np.flatnonzero(np.isfinite(pool.noise)))
+    for row in rest[np.argsort(np.isin(rest, zero), kind="stable")][:, None]:
         if not left:
             return
-        if np.isfinite(pool.noise[row]):
-            last = observe(pool, belief, np.array([row]))
+        if np.isfinite(pool.noise[pool.located(row)]):
+            last = observe(pool, belief, row)
             closures = impose(
                 pool, belief.objective, last.block, problem.max_cosine, greedy.drafter.sweep
             )

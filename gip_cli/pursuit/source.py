@@ -104,6 +104,17 @@ class Source:
             yield start, block
 
 
+class Part(Source):
+    """Some rows of a source, left where they are: they are gathered block by block."""
+
+    def __init__(self, whole: Source, index: Ids) -> None:
+        self.whole, self.index = whole, index
+        self.shape = len(index), whole.shape[1]
+
+    def block(self, rows: slice, out: Floats) -> Floats:
+        return self.whole.take(self.index[rows], out.dtype.type)
+
+
 def copy(rows: Floats, out: Floats) -> None:
     """`out[...] = rows`, and four times as fast from half to single precision.
 

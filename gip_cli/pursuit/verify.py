@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
-from gip_cli.pursuit.plan import Contest, Hits, Plan, earliest, lookup
+from gip_cli.pursuit.plan import NEVER, Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
@@ -240,9 +240,9 @@ def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
     ruled = np.concatenate(block.closed)
     since = np.repeat(np.arange(len(block)) + 1, [len(rows) for rows in block.closed])
-    if len(ruled) and pool.index is not None:
-        here = np.isin(ruled, pool.index)
-        ruled, since = pool.located(ruled[here]), since[here]
+    if pool.index is not None:
+        at = lookup(pool.index, np.arange(len(pool)), ruled)
+        ruled, since = at[at != NEVER], since[at != NEVER]
     return earliest(np.append(picks, ruled), np.append(np.arange(len(picks)), since))
 
 

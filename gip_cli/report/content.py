@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gip_cli.measures import closest, closest_pairs, known_mean, nearest_cosines, sample
+from gip_cli.measures import (
+    closest,
+    closest_pairs,
+    known_mean,
+    nearest_cosines,
+    sample,
+    side_by_side,
+)
 from gip_cli.printable import escaped
 from gip_cli.report import Method
 from gip_cli.report.case import Case
@@ -137,8 +144,10 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     nearest, cosines = closest(case.vectors[rows], case.vectors[picks], own[rows])
     pairs, pair_cosines = closest_pairs(case.vectors, picks, _EXTREMES)
     draws = case.draws(len(picks))
-    near = {"picks": nearest_cosines(case.vectors, picks)}
-    near["random"] = np.concatenate([nearest_cosines(case.vectors, draw) for draw in draws])
+    ours, *others = side_by_side(
+        lambda chosen: nearest_cosines(case.vectors, chosen), [picks, *draws]
+    )
+    near = {"picks": ours, "random": np.concatenate(others)}
     changed = changes(case, picks)
     along = curve(case, picked)
     held_all = bool(np.isin(case.pickable, picks).all())  # random rows are the same ones

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.measures import knee
+from gip_cli.measures import knee, side_by_side
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Picked, Receipt
 from gip_cli.streams import is_stream
@@ -50,10 +50,10 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(0, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
     draws = case.draws(2 * count)
-    followed = [
-        _along(*case.curve(draw if seed < _LONGER else draw[:count]))
-        for seed, draw in enumerate(draws)
-    ]
+    followed = side_by_side(
+        lambda draw: _along(*case.curve(draw)),
+        [draw if seed < _LONGER else draw[:count] for seed, draw in enumerate(draws)],
+    )
     longer = np.mean(followed[:_LONGER], axis=0)
     band = np.array([one[: count + 1] for one in followed])
     enough = np.flatnonzero(longer[1:] >= captured[-1])
