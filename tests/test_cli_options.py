@@ -36,6 +36,24 @@ def test_examples_and_remarks_in_the_help_keep_their_lines_at_80_columns(command
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("x --dedup 1", "No such option: --dedup (Possible options: --dedup-threshold)"),
+        (
+            "x --exclud y",
+            "No such option: --exclud (Possible options: --exclude, --exclude-threshold)",
+        ),
+        ("x --dedup-treshold 1", "--dedup-treshold (Possible options: --dedup-threshold, "),
+        ("-k 1", "Missing argument 'INPUT'. Rows: JSONL, gzipped JSONL or a JSON array; - is "),
+    ],
+)
+def test_what_is_missing_or_begun_is_said(arguments: str, message: str) -> None:
+    run = gip("select", *arguments.split())
+    assert run.returncode == 2
+    assert message in error_of(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ("select x -k 2.5", "Invalid value for '--num' / '-k': should be a valid integer"),
         (
             "select x -k 2 --pursuit foo",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gip_cli.errors import UsageError
@@ -38,6 +39,19 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _untyped(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Errors say what is missing, and which options begin as one that is none."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            names = [name for parameter in self.params for name in parameter.opts]
+            if begun := getattr(error, "option_name", None):
+                meant = [name for name in names if name.startswith(begun)]
+                error.possibilities = meant or error.possibilities  # type: ignore[attr-defined]
+            elif not error.message and (missing := getattr(error, "param", None)):
+                error.message = missing.help
+            raise
 
     def invoke(self, ctx: Any) -> Any:  # typer shows no name for what it hands over
         for parameter in self.params:
