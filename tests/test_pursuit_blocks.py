@@ -20,7 +20,7 @@ from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.trial import try_out
-from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, verify
+from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, first_twin, verify
 from tests import reference
 from tests.pools import POOLS, duplicated, random, self_query
 
@@ -354,6 +354,28 @@ def test_a_twin_is_not_missed_among_real_rows():
     for turn, pick in enumerate(picks):
         twin = np.flatnonzero((F[pick] == F).all(axis=1))[0]
         assert twin == pick or twin in picks[:turn]
+
+
+def test_of_a_row_and_its_negative_the_first_is_picked():
+    """Both gain the same, whatever BLAS rounds: within 1e-4 of noise by more than a tie allows."""
+    rng = np.random.default_rng(10)
+    F, T = rng.choice([-1.0, 1.0], (255, 8)) / np.sqrt(8), rng.standard_normal((3, 8))
+    picks = select(F, 64, query=T.T @ T, noise=1e-4).indices.tolist()
+    for turn, pick in enumerate(picks):
+        same = np.flatnonzero(np.abs(F @ F[pick]) > 1 - 1e-9)
+        assert set(same[same < pick]) <= set(picks[:turn])
+
+
+def test_twins_have_the_same_noise_and_price():
+    x, y = np.eye(3)[:2]
+    pool = Pool(Source(np.array([x, y, -x, x])), np.ones(4), np.ones(4), np.ones((2, 4)))
+    assert first_twin(pool, 3, np.array([1, 2])) == 2
+    assert first_twin(pool, 3, np.array([0, 1, 2])) == 0
+    assert first_twin(pool, 3, np.array([1])) == 3
+    pool.noise[0] = 2
+    assert first_twin(pool, 3, np.array([0, 1, 2])) == 2
+    pool.price[2] = 2
+    assert first_twin(pool, 3, np.array([0, 1, 2])) == 3
 
 
 @pytest.mark.parametrize("noise", [1.0, 1e8, 1e16])

@@ -221,14 +221,16 @@ def settle(
 
 
 def first_twin(pool: Pool, row: int, others: Ids) -> int:
-    """The first of `others` that is the same as `row` bit by bit; `row` if there is none.
+    """The first of `others` that is `row` or its negative bit by bit; `row` if there is none.
 
-    Such rows are tied, however differently they are rounded.
+    Such rows are tied, however differently they are rounded: no gain depends on a row's sign.
     """
     X = pool.exact(np.array([row]))
     for start in range(0, len(others), BATCH):
         ids = others[start : start + BATCH]
-        same = (pool.exact(ids) == X).all(axis=1) & (pool.noise[ids] == pool.noise[row])
+        rows = pool.exact(ids)
+        same = (rows == X).all(axis=1) | (rows == -X).all(axis=1)
+        same &= pool.noise[ids] == pool.noise[row]
         if pool.price is not None:
             same &= pool.price[ids] == pool.price[row]
         if same.any():
