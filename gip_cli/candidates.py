@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array, Mask, Rows, Vectors
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, join_keys, rows_at
@@ -19,13 +20,10 @@ from gip_cli.given import Given, gather_given
 from gip_cli.measures import closest
 from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
-from gip_cli.query import Query, Vectors, build_query
+from gip_cli.query import Query, build_query
 from gip_cli.rows import is_number
 from gip_cli.signals import to_unit
 
-Array = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Reasons = npt.NDArray[np.uint8]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Array
 from gip_cli.errors import UsageError
 from gip_cli.rows import Row
 from gip_cli.signals import attached
@@ -23,7 +24,7 @@ class Signals:
     """Signal values (m, a), NaN where missing, with the scale that the rows declare."""
 
     names: tuple[str, ...]
-    values: npt.NDArray[np.float64]
+    values: Array
     ranges: tuple[Range | None, ...]
     lower: tuple[bool, ...]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Mask
 from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
@@ -122,9 +123,7 @@ class Companions:
                 store.check_rows()
                 yield store
 
-    def _encoded(
-        self, rows: RowFile, renderer: Renderer, missing: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float32]:
+    def _encoded(self, rows: RowFile, renderer: Renderer, missing: Mask) -> npt.NDArray[np.float32]:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
         if self._embeddings.settings.card.model == GIVEN:
             raise MismatchError(

@@ -14,9 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Mask, Rows
 from gip_cli.pursuit import Rules
-
-Rows = npt.NDArray[np.int64]
 
 
 class Caps:
@@ -49,9 +48,9 @@ class Caps:
         fit = np.bincount(self._groups[self.pickable()], minlength=len(self._left))
         return self._starts + fit
 
-    def pickable(self) -> npt.NDArray[np.bool_]:
+    def pickable(self) -> Mask:
         """(m,) rows whose cost fits in what their group has left."""
-        fit: npt.NDArray[np.bool_] = self._costs <= self._left[self._groups]
+        fit: Mask = self._costs <= self._left[self._groups]
         return fit
 
     def take(self, row: int) -> npt.NDArray[np.integer]:
@@ -83,10 +82,8 @@ class All:
     def __init__(self, rules: Sequence[Rules]) -> None:
         self._rules = rules
 
-    def pickable(self) -> npt.NDArray[np.bool_]:
-        allowed: npt.NDArray[np.bool_] = np.logical_and.reduce(
-            [rule.pickable() for rule in self._rules]
-        )
+    def pickable(self) -> Mask:
+        allowed: Mask = np.logical_and.reduce([rule.pickable() for rule in self._rules])
         return allowed
 
     def take(self, row: int) -> npt.NDArray[np.integer]:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Vectors
 from gip_cli.embedding_files import FORMAT_VERSION, Paths, Settings
 from gip_cli.embeddings import Keys, keys_digest
 
@@ -27,7 +28,7 @@ def commit(
     settings: Settings,
     keys: Keys,
     tokens: npt.NDArray[np.int64],
-    blocks: Iterable[npt.NDArray[np.floating[Any]]],
+    blocks: Iterable[Vectors],
 ) -> None:
     """Write the four files and make them current.
 

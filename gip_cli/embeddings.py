@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array, Vectors
 from gip_cli.embedding_files import Paths, Settings, read_description
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES
@@ -37,7 +38,7 @@ class Embeddings:
 
     paths: Paths
     settings: Settings
-    vectors: npt.NDArray[np.floating[Any]]
+    vectors: Vectors
     keys: Keys
     tokens: npt.NDArray[np.int64]
     digest: str
@@ -67,13 +68,11 @@ class Embeddings:
         return zero
 
 
-def row_norms(block: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+def row_norms(block: Vectors) -> Array:
     """Euclidean norms (n,) of the rows (n, d), summed in float64; not finite where they are."""
     # What is not finite is looked for here, not a surprise.
     with np.errstate(over="ignore", invalid="ignore"):
-        norms: npt.NDArray[np.float64] = np.sqrt(
-            np.einsum("ij,ij->i", block, block, dtype=np.float64)
-        )
+        norms: Array = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
     return norms
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Keys, join_keys
 from gip_cli.errors import MismatchError
 from gip_cli.signals import quality_weights, to_unit
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

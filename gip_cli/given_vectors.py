@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array, Vectors
 from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, read_array, row_norms
@@ -24,8 +24,6 @@ from gip_cli.store import Notes, row_keys, writing_store
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
 _ROUNDING = 1e-2  # between a text's vectors, which depend on its batch: unit, of half precision
-
-Vectors = npt.NDArray[np.floating[Any]]
 
 
 def write_given(
@@ -95,7 +93,7 @@ def _check_repeated(
             )
 
 
-def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[npt.NDArray[np.float64]]:
+def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[Array]:
     """Blocks of rows divided by their norms; zero rows stay zero."""
     scaled = zero = 0
     for start in range(0, len(vectors), _BLOCK):
@@ -112,7 +110,7 @@ def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[npt.ND
         note(f"{source}: {counted(zero, 'vector')} of zeros kept, to be picked last if at all")
 
 
-def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> npt.NDArray[np.float64]:
+def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> Array:
     """Rows `at` (n,) divided by their norms, however large or small these are; (n, d)."""
     block = vectors[at].astype(np.float64)
     largest = np.abs(block).max(axis=1)
@@ -122,5 +120,5 @@ def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> npt.NDAr
     # By a power of two, which rounds nothing, so that no square overflows or vanishes.
     block = np.ldexp(block, -np.frexp(largest)[1][:, None])
     norms = row_norms(block)
-    unit: npt.NDArray[np.float64] = block / np.where(norms > 0, norms, 1)[:, None]
+    unit: Array = block / np.where(norms > 0, norms, 1)[:, None]
     return unit

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Array, Rows
 from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
 from gip_cli.rows import is_number
 from gip_cli.storage import storage_errors
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _name(value: Any) -> str:
     )
 
 
-def weigh(shares: Shares, groups: Groups, sizes: Rows) -> npt.NDArray[np.float64]:
+def weigh(shares: Shares, groups: Groups, sizes: Rows) -> Array:
     """In which proportion (G,) rows or tokens are divided among the groups.
 
     Parameters
@@ -144,7 +143,7 @@ def weigh(shares: Shares, groups: Groups, sizes: Rows) -> npt.NDArray[np.float64
     return weights
 
 
-def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Rows:
+def largest_remainder(weights: Array, total: int) -> Rows:
     """`total` divided in proportion to `weights` (G,) into whole parts that sum to it.
 
     Every group gets its exact part rounded down; what is left goes, one each, to the largest

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from gip_cli.candidates import Candidates, Reason, Rows
+from gip_cli.arrays import Array, Rows
+from gip_cli.candidates import Candidates, Reason
 from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups, largest_remainder, weigh
@@ -28,7 +28,7 @@ class Quotas:
     groups: Groups
     rows: Rows
     available: Rows
-    shares: npt.NDArray[np.float64] | None
+    shares: Array | None
     limits: Rows
     costs: Rows
     unit: str

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embeddings import row_norms
 from gip_cli.pursuit.team import Team
 
-Matrix = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.floating[Any]]
-Rows = npt.NDArray[np.int64]
 Measured = TypeVar("Measured")
 
 RANDOM_SEEDS = 10  # random subsets behind every reference: what tells of one agrees
@@ -41,11 +39,11 @@ def side_by_side(measure: Callable[[Rows], Measured], sets: Sequence[Rows]) -> l
 
 def captured_energy(
     vectors: Vectors,
-    weights: Matrix,
+    weights: Array,
     picks: Rows,
-    covariance: Matrix,
+    covariance: Array,
     noise: float,
-    given: Matrix | None = None,
+    given: Array | None = None,
 ) -> float:
     """Share of the query's energy that a set of rows captures, in [0, 1) (design 2).
 
@@ -56,7 +54,7 @@ def captured_energy(
     vectors : (m, d) unit embeddings; weights : (m,); picks : (n,) rows; covariance : K (d, d);
     given : (g, d) atoms observed beforehand, optional.
     """
-    precision: Matrix = np.eye(vectors.shape[1])
+    precision: Array = np.eye(vectors.shape[1])
     if given is not None:
         precision += given.T @ given / noise
     for start in range(0, len(picks), _BLOCK):  # the picks can be the whole pool
@@ -69,12 +67,12 @@ def captured_energy(
 
 def captured_gains(
     vectors: Vectors,
-    weights: Matrix,
+    weights: Array,
     order: Rows,
-    covariance: Matrix,
+    covariance: Array,
     noise: float,
-    given: Matrix | None = None,
-) -> Matrix:
+    given: Array | None = None,
+) -> Array:
     """Share of the query's energy that each row adds to those before it (n,).
 
     Their cumulative sum is `captured_energy` of every prefix of `order`. By blocks: for atoms X
@@ -87,7 +85,7 @@ def captured_gains(
     vectors : (m, d) unit embeddings; weights : (m,); order : (n,) rows; covariance : K (d, d);
     given : (g, d) atoms observed beforehand, optional.
     """
-    sigma: Matrix = np.eye(vectors.shape[1])
+    sigma: Array = np.eye(vectors.shape[1])
     if given is not None:
         sigma = np.linalg.inv(sigma + given.T @ given / noise).astype(np.float64, copy=False)
     gains = np.empty(len(order))
@@ -99,11 +97,11 @@ def captured_gains(
         moved = np.linalg.solve(steps, seen)
         gains[start : start + _STEPS] = np.einsum("ij,ij->i", moved @ covariance, moved)
         sigma -= moved.T @ moved
-    scaled: Matrix = gains / np.trace(covariance)
+    scaled: Array = gains / np.trace(covariance)
     return scaled
 
 
-def knee(captured: Matrix) -> int:
+def knee(captured: Array) -> int:
     """Number of picks at which a curve of captured energy (n,) bends most.
 
     The point farthest above the chord from no picks to all of them, both axes scaled to 1
@@ -116,7 +114,7 @@ def knee(captured: Matrix) -> int:
     return int(np.argmax(captured / captured[-1] - taken)) + 1
 
 
-def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Matrix]:
+def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Array]:
     """The pairs of picks with the largest cosines: positions (c, 2) in `picks`, cosines (c,).
 
     Blockwise and exact over all pairs; c is `count` or the number of pairs.
@@ -137,7 +135,7 @@ def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Matr
     return pairs, cosines
 
 
-def mean_shift(sample: Matrix, reference: Matrix) -> float | None:
+def mean_shift(sample: Array, reference: Array) -> float | None:
     """Difference of means in standard deviations of `reference` (Glass's Delta); NaN is unknown.
 
     None where either has no known value; 0 where `reference` has no spread.
@@ -150,13 +148,13 @@ def mean_shift(sample: Matrix, reference: Matrix) -> float | None:
     return float((ours.mean() - theirs.mean()) / spread) if spread > 0 else 0.0
 
 
-def known_mean(values: Matrix) -> float | None:
+def known_mean(values: Array) -> float | None:
     """The mean of what is not NaN; None where nothing is known."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None
 
 
-def nearest_cosines(vectors: Vectors, picks: Rows) -> Matrix:
+def nearest_cosines(vectors: Vectors, picks: Rows) -> Array:
     """Each pick's cosine with its nearest other pick (n,); of a seeded sample if n > 4096.
 
     Blockwise: never an n x n matrix. Fewer than two picks give an empty array.
@@ -175,7 +173,7 @@ def nearest_cosines(vectors: Vectors, picks: Rows) -> Matrix:
     return nearest
 
 
-def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> tuple[Rows, Matrix]:
+def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> tuple[Rows, Array]:
     """Each row's nearest reference: its position (m,) and their cosine (m,); ties to the first.
 
     Blockwise: never an m x t matrix, nor a copy of the pool.

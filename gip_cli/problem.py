@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_cli.candidates import Array, Candidates
+from gip_cli.arrays import Array
+from gip_cli.candidates import Candidates
 from gip_cli.constraints import All
 from gip_cli.errors import UsageError
 from gip_cli.limits import Limits, limits_of, noise_for

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gip_cli.arrays import Array, Vectors
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.team import Team
 from gip_cli.signals import quality_weights
-
-Matrix = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -28,15 +24,15 @@ class Query:
     `sources` holds each source's share of K.
     """
 
-    covariance: Matrix
-    weights: Matrix
+    covariance: Array
+    weights: Array
     sources: dict[str, float]
 
 
 def build_query(
     vectors: Vectors,
     *,
-    unit_signals: Matrix | None = None,
+    unit_signals: Array | None = None,
     signal_shares: Sequence[float] = (),
     targets: Vectors | None = None,
     self_weight: float | None = None,
@@ -99,7 +95,7 @@ def build_query(
     return Query(covariance, weights, {name: s / total for name, s in wanted.items() if s > 0})
 
 
-def gram(vectors: Vectors, row_weights: Matrix | None = None) -> Matrix:
+def gram(vectors: Vectors, row_weights: Array | None = None) -> Array:
     """``Fᵀ diag(row_weights) F`` (d, d) in float64, by blocks.
 
     In float32 its rounding would be energy in directions that no row has, and `information` goes

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.candidates import Array, Candidates, Reason, Rows, count_reasons
+from gip_cli.arrays import Array, Rows
+from gip_cli.candidates import Candidates, Reason, count_reasons
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, keys_digest, sortable
 from gip_cli.limits import Quotas

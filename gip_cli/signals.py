@@ -18,13 +18,11 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Array
 from gip_cli.printable import exact
 from gip_cli.rows import Row, is_number
-
-Array = npt.NDArray[np.float64]
 
 MEMBER = "gip"
 _OF_SCORE = {"signals", "ranges", "lower", "judge"}

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gip_cli.candidates import Array, Mask, Reason, Reasons, Rows
+from gip_cli.arrays import Array, Mask, Rows
+from gip_cli.candidates import Reason, Reasons
 from gip_cli.constraints import Caps
 from gip_cli.measures import closest
 from gip_cli.problem import Problem

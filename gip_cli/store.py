@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Mask
 from gip_cli.embedding_commit import commit, finish_commit, unseen
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
@@ -236,7 +237,7 @@ def row_keys(rows: RowFile, renderer: Renderer) -> Keys:
     return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 
-def _first_of_each(keys: Keys, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _first_of_each(keys: Keys, wanted: Mask) -> Mask:
     """Of the `wanted` rows (m,), the first of every key."""
     first = np.zeros(len(keys), dtype=bool)
     positions = np.flatnonzero(wanted)
@@ -251,8 +252,8 @@ def _encode(
     renderer: Renderer,
     encoder: Encoder,
     journal: Journal,
-    wanted: npt.NDArray[np.bool_],
-    resumed: npt.NDArray[np.bool_],
+    wanted: Mask,
+    resumed: Mask,
     batch_size: int,
     on_batch: Callable[[int], None],
 ) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gip_cli.candidates import Array, Reason
+from gip_cli.arrays import Array
+from gip_cli.candidates import Reason
 from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping, Shares

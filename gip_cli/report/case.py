@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.candidates import Candidates, gather_candidates
 from gip_cli.companions import Companions
 from gip_cli.embeddings import Embeddings, join_keys, keys_digest
@@ -29,11 +28,8 @@ from gip_cli.pool import Pool
 from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
 from gip_cli.pursuit.check import least_noise
-from gip_cli.report.selections import Picked, Receipt, Rows
+from gip_cli.report.selections import Picked, Receipt
 from gip_cli.signals import quality_weights, to_unit
-
-Matrix = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.floating[Any]]
 
 COVERED = 20_000  # rows of the pool whose coverage is measured, where there are more
 
@@ -44,12 +40,12 @@ class Case:
 
     pool: Pool
     vectors: Vectors  # (m, d)
-    lengths: Matrix  # (m,) in `unit`, NaN where not known
+    lengths: Array  # (m,) in `unit`, NaN where not known
     unit: str  # tokens, or response characters where the store does not know tokens
     groups: dict[str, Groups]  # by field
-    covariance: Matrix  # the query's, (d, d)
+    covariance: Array  # the query's, (d, d)
     sources: dict[str, float]  # shares of the query
-    weights: Matrix  # (m,), 0 for rows that lack a signal
+    weights: Array  # (m,), 0 for rows that lack a signal
     given: Given | None  # the rows that were there before
     noise: float
     pickable: Rows
@@ -63,18 +59,18 @@ class Case:
             self.vectors, self.weights, rows, self.covariance, self.noise, self._before(rows)
         )
 
-    def curve(self, order: Rows) -> tuple[float, Matrix]:
+    def curve(self, order: Rows) -> tuple[float, Array]:
         """What the rows given before capture, and what each of `order` (n,) adds to that."""
         given = self._before(order)
         fixed = self.covariance, self.noise, given
         before = captured_energy(self.vectors, self.weights, order[:0], *fixed)
         return before, captured_gains(self.vectors, self.weights, order, *fixed)
 
-    def _before(self, rows: Rows) -> Matrix | None:
+    def _before(self, rows: Rows) -> Array | None:
         """The atoms given before that are not among `rows`: nothing is observed twice."""
         if self.given is None:
             return None
-        again: Matrix = self.given.atoms[join_keys(self.pool.keys[rows], self.given.keys) < 0]
+        again: Array = self.given.atoms[join_keys(self.pool.keys[rows], self.given.keys) < 0]
         return again
 
     def draws(self, count: int) -> list[Rows]:
@@ -86,7 +82,7 @@ class Case:
         """The rows of the pool whose coverage is measured (c,): all, or a seeded sample."""
         return sample(np.arange(len(self.pool)), COVERED)
 
-    def coverage(self, rows: Rows) -> tuple[Rows, Matrix]:
+    def coverage(self, rows: Rows) -> tuple[Rows, Array]:
         """Each sampled row's nearest of `rows`, by its place there, and their cosine: (c,) each."""
         return closest(self._covered, self.vectors[rows])
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gip_cli.arrays import Array, Rows
 from gip_cli.measures import known_mean, mean_shift
 from gip_cli.printable import escaped, printable
 from gip_cli.report.case import Case
 from gip_cli.report.comparison import group_shares
-from gip_cli.report.selections import Rows
 
 _FEWEST_BINS, _MOST_BINS = 8, 24
 _DISTINCT = 12  # values up to which each has a bar of its own
 _TAIL = 0.995  # quantile of the pool beyond which values share the last bar
 _SMALL_EFFECT = 0.2  # Cohen's convention, in standard deviations
 _EXPECTED = 3.0  # random picks of a group below which its absence says nothing (P(0) = 5 %)
-
-Matrix = npt.NDArray[np.float64]
 
 
 def changes(case: Case, rows: Rows) -> dict[str, Any]:
@@ -50,7 +47,7 @@ def changes(case: Case, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _measure(name: str, values: Matrix, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
+def _measure(name: str, values: Array, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
     shifts = [shift for draw in draws if (shift := mean_shift(values[draw], values)) is not None]
     random = values[np.concatenate(draws)]
     return {
@@ -67,7 +64,7 @@ def _measure(name: str, values: Matrix, rows: Rows, draws: list[Rows]) -> dict[s
     }
 
 
-def bars(samples: dict[str, Matrix]) -> dict[str, Any]:
+def bars(samples: dict[str, Array]) -> dict[str, Any]:
     """Each sample's shares in common bins; the first decides the bins.
 
     Where it has few distinct values each is a bar (``at`` holds them); else ``at`` holds the

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from gip_cli.arrays import Rows
 from gip_cli.groups import Groups
 from gip_cli.measures import known_mean, nearest_cosines
 from gip_cli.report.case import Case
-from gip_cli.report.selections import Rows
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gip_cli.arrays import Rows
 from gip_cli.measures import (
     closest,
     closest_pairs,
@@ -22,7 +23,7 @@ from gip_cli.report.case import Case
 from gip_cli.report.changes import bars, changes
 from gip_cli.report.curve import curve, shown
 from gip_cli.report.layout import layout
-from gip_cli.report.selections import Picked, Rows
+from gip_cli.report.selections import Picked
 from gip_cli.turns import Turn
 
 MAP_ROWS = 50_000

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gip_cli.arrays import Array
 from gip_cli.measures import knee, side_by_side
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Picked, Receipt
@@ -32,8 +32,6 @@ _NESTED = (
     "keep_signals",
 )
 _RESAID = {"num", "fraction", "captured", "signals", "targets", "quality_power", "noise", "order"}
-
-Matrix = npt.NDArray[np.float64]
 
 
 def curve(case: Case, picked: Picked) -> dict[str, Any]:
@@ -86,12 +84,12 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     }
 
 
-def _along(before: float, gains: Matrix) -> Matrix:
+def _along(before: float, gains: Array) -> Array:
     """Captured after none, and after each, of the rows that add `gains` (n,): (n + 1,)."""
     return before + np.append(0.0, np.cumsum(gains))
 
 
-def shown(values: Matrix) -> list[float]:
+def shown(values: Array) -> list[float]:
     """Values with the digits that a page can show."""
     rounded: list[float] = np.round(values, 5).tolist()
     return rounded

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.errors import UsageError
 from gip_cli.query import gram
 from gip_cli.report import Method
-from gip_cli.report.selections import Rows
 
 _FEWEST = 4  # rows that UMAP can place
-
-Vectors = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Layout:
     """Positions (n, 2) of rows, and how they were found."""
 
-    positions: npt.NDArray[np.float64]
+    positions: Array
     description: str
 
 
@@ -58,12 +55,12 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     return Layout(positions, f"{name}, {seen:.0%} of the variance")
 
 
-def _umap(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _umap(vectors: npt.NDArray[np.float32]) -> Array:
     try:
         from umap import UMAP
     except ImportError:
         raise UsageError("--map umap needs umap-learn", "pip install umap-learn") from None
     neighbours = min(15, len(vectors) - 1)
     fitted = UMAP(n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1)
-    positions: npt.NDArray[np.float64] = fitted.fit_transform(vectors).astype(np.float64)
+    positions: Array = fitted.fit_transform(vectors).astype(np.float64)
     return positions

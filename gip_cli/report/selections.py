@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Rows
 from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
 from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
@@ -23,8 +23,6 @@ from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
 from gip_cli.streams import receipt_of
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
