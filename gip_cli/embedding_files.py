@@ -116,14 +116,7 @@ class Settings:
         return replace(self, dtype=dtype) if self.dtype == "float32" else self
 
     def to_json(self) -> dict[str, Any]:
-        renderer = self.renderer
-        return {
-            **asdict(self.card),
-            "format": renderer.format,
-            "fields": list(renderer.fields),
-            "part": str(renderer.part),
-            "dtype": self.dtype,
-        }
+        return {**asdict(self.card), **self.renderer.to_json(), "dtype": self.dtype}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Settings:

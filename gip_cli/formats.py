@@ -97,6 +97,10 @@ class Renderer:
                 f"rows of format {self.format!r} have one text; leave --part out",
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """What must be the same for a row to have the same key."""
+        return {"format": self.format, "fields": list(self.fields), "part": str(self.part)}
+
     @classmethod
     def sniff(
         cls,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ import numpy.typing as npt
 from gip_cli.arrays import Array, Vectors
 from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
-from gip_cli.embeddings import Keys, join_keys, read_array, row_norms
+from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import Notes, row_keys, writing_store
+from gip_cli.store import Notes, row_keys, tell_gone, writing_store
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
@@ -65,6 +66,9 @@ def write_given(
                 path=source,
             )
         _check_repeated(given, keys, renderer, source, rows.name)
+        if paths.json.exists():
+            with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
+                tell_gone(open_embeddings(paths.npy), keys, rows.name, note)
         card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
         commit(

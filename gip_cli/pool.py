@@ -146,8 +146,8 @@ def load_pool(
                 what = f"field {name!r} is nested too deeply"
                 raise row.error(what, "choose a field of plain values") from None
         if not len(lines) % TOLD:
-            read = (row.offset + len(row.raw)) / rows.size
-            on_progress(len(lines), round(len(lines) / read))
+            read = row.offset + len(row.raw)  # of a file that is cut meanwhile all, and no row less
+            on_progress(len(lines), round(len(lines) * max(rows.size, read) / read))
     return Pool(
         rows,
         renderer,

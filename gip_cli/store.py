@@ -91,9 +91,8 @@ def write_embeddings(
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
-        if old and (gone := int(np.count_nonzero(join_keys(keys, old.keys) < 0))):
-            note(f"{paths.npy}: {gone:,} of its {counted(len(old.keys), 'row')} "
-                 f"are not in {rows.name} and will be gone")  # fmt: skip
+        if old:
+            tell_gone(old, keys, rows.name, note)
         known = np.zeros(len(keys), dtype=bool)
         found = []
         for store in [old, *reuse] if old else reuse:
@@ -211,6 +210,13 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
         )
     note(f"{paths.npy} was made with other settings; encoding every row anew")
     return None
+
+
+def tell_gone(old: Embeddings, keys: Keys, name: str, note: Notes) -> None:
+    """Say how many rows of the store that is there are not among those of the file `name`."""
+    if gone := int(np.count_nonzero(join_keys(keys, old.keys) < 0)):
+        of_all = f"{gone:,} of its {counted(len(old.keys), 'row')}"
+        note(f"{old.paths.npy}: {of_all} are not in {name} and will be gone")
 
 
 def _check_means_the_same(store: Embeddings, settings: Settings) -> None:

@@ -227,6 +227,20 @@ def test_a_selection_changed_since_its_receipt_is_told(large: Path) -> None:
         assert told()
 
 
+def test_a_selection_measured_by_other_texts_is_not_told_as_changed(tmp_path: Path) -> None:
+    """Its rows have other keys then, and nobody touched it."""
+    pool = tmp_path / "pool.jsonl"
+    rows = [{"instruction": f"do {n}", "output": f"done {n}"} for n in range(9)]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    toys.store_given(pool, np.random.default_rng(0).standard_normal((9, 4)))
+    small, other = tmp_path / "small.jsonl", tmp_path / "other.npy"
+    assert gip("select", pool, "-k", 4, "-o", small).returncode == 0
+    vectors = ("--vectors", tmp_path / "vectors.npy")
+    assert gip("embed", pool, "-o", other, "--part", "prompt", *vectors).returncode == 0
+    run = gip("compare", small, "--pool", pool, "-e", other)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
 def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_path: Path) -> None:
     """Measured by others the picks would look like random rows, or worse."""
     pool = write_rows(tmp_path / "pool.jsonl", ROWS)

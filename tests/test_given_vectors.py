@@ -43,6 +43,16 @@ def test_unit_vectors_are_taken_as_they_are_and_without_a_word(tmp_path: Path) -
     np.testing.assert_allclose(np.load(tmp_path / "pool.npy"), unit(VECTORS), atol=1e-6)
 
 
+def test_what_a_store_will_be_without_is_told(tmp_path: Path) -> None:
+    store = tmp_path / "pool.npy"
+    assert give(tmp_path, TEXTS[:4], unit(VECTORS[:4])) == []
+    gone = f"{store}: 3 of its 4 rows are not in {tmp_path / 'pool.jsonl'} and will be gone"
+    assert give(tmp_path, TEXTS[3:], unit(VECTORS[3:])) == [gone]
+    store.with_suffix(".keys.npy").unlink()  # damaged
+    assert give(tmp_path, TEXTS[:1], unit(VECTORS[:1])) == []
+    assert np.load(store).shape == (1, 3)
+
+
 def test_all_that_are_not_of_unit_norm_are_counted(tmp_path: Path) -> None:
     vectors = unit(VECTORS)
     vectors[[1, 5, 9]] *= 1.002

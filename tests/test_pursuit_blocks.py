@@ -239,6 +239,7 @@ def test_a_pool_is_narrowed_to_the_rows_that_can_still_be_picked(precision, team
     belief = Projection(self_query(F), team)
     noise, price = np.linspace(1.0, 2.0, 400), np.linspace(1.0, 3.0, 400)
     pool = Pool(Source(F), noise, price, belief.state(F.astype(float)))
+    pool.dtype = np.float64  # as `Greedy.use_float64` has it
     pool.noise[::2] = np.inf
     assert pool.narrowed() is pool
     pool.noise[1] = np.inf
@@ -248,6 +249,7 @@ def test_a_pool_is_narrowed_to_the_rows_that_can_still_be_picked(precision, team
     for part, rows in ((narrow, slice(3, None, 2)), (narrow.narrowed(), slice(203, None, 2))):
         block = part.rows.block(slice(5, 20), np.empty((99, 24), np.float32))
         assert np.array_equal(block, F[rows][5:20].astype(np.float32))
+        assert part.dtype is np.float64
         assert np.array_equal(part.price, price[rows])
         assert np.array_equal(part.state, pool.state[:, rows])
     pool.noise[:203] = np.inf

@@ -34,10 +34,12 @@ def test_torch_picks_are_the_hosts(pursuit, dtype):
     np.testing.assert_allclose(on_device.gains, host.gains, rtol=1e-9)
 
 
-def test_torch_keeps_the_constraints():
+# Of random rows soon less than half are open, of which the host makes a pool of their own.
+@pytest.mark.parametrize(("pool", "max_cosine"), [(clustered, 0.995), (random, 0.6)])
+def test_torch_keeps_the_constraints(pool, max_cosine):
     rng = np.random.default_rng(1)
-    F = clustered(rng, m=900)
-    options = {"price": rng.uniform(1, 9, 900), "max_cosine": 0.995, "noise": 0.1}
+    F = pool(rng, m=900)
+    options = {"price": rng.uniform(1, 9, 900), "max_cosine": max_cosine, "noise": 0.1}
     host, on_device = select(F, 200, **options), select(F, 200, device="torch-cpu", **options)
     np.testing.assert_array_equal(on_device.indices, host.indices)
     assert on_device.duplicates == host.duplicates > 0

@@ -46,9 +46,9 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
             names = [name for parameter in self.params for name in parameter.opts]
-            if begun := getattr(error, "option_name", None):
-                meant = [name for name in names if name.startswith(begun)]
-                error.possibilities = meant or error.possibilities  # type: ignore[attr-defined]
+            if hasattr(error, "possibilities"):  # of one that is there typer says enough
+                meant = [name for name in names if name.startswith(error.option_name)]  # type: ignore[attr-defined]
+                error.possibilities = meant or error.possibilities
             elif not error.message and (missing := getattr(error, "param", None)):
                 error.message = missing.help
             raise

@@ -216,10 +216,12 @@ def _write(solution: Solution, figures: Figures, output: OutputOptions) -> None:
             rejects = stack.enter_context(writing(output.rejects))
             lines = rejected_lines(solution, keep_signals=output.keep_signals)
             total = figures["input"]["rows"] - figures["picked"]
-            with progress("writing", "rows", threaded=False) as update:
+            # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
+            bar = progress("writing", "rows", threaded=False)
+            with nullcontext() if rejects.isatty() else bar as update:
                 for done, line in enumerate(lines):
                     rejects.write(line)
-                    if not done % TOLD:
+                    if update and not done % TOLD:
                         update(done, total)
             rejects.flush()
         if output.receipt_path:

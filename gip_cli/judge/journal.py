@@ -102,7 +102,7 @@ class Journal:
     notice : callable
         Told where another run has to be waited for.
     hold : bool
-        False reads only: no answer can be appended before `hold`.
+        Whether to `hold` it at once. Else it is only read: none can be appended before.
 
     Raises
     ------
@@ -160,8 +160,10 @@ class Journal:
             if not lock_descriptor(self._file.fileno(), blocking=False):
                 self._notice(f"another gip is writing {self.path}; waiting for it")
                 lock_descriptor(self._file.fileno())
-            if os.fstat(self._file.fileno()).st_size != self._known.end:
-                self._read()
+            number = self._file.fileno()
+            as_read = os.fstat(number).st_size == self._known.end
+            if not (as_read and os.path.sameopenfile(number, self._reader.fileno())):
+                self._read()  # another run has written to it, or another file is in its place
             self._file.truncate(self._known.end)
         self._opened.callback(self._sync)
         if not self._known.end:

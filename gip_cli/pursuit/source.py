@@ -105,7 +105,10 @@ class Source:
 
 
 class Part(Source):
-    """Some rows of a source, left where they are: they are gathered block by block."""
+    """Some rows of a source, left where they are: they are gathered block by block.
+
+    For sweeps, which ask for blocks alone: it has no embeddings of its own to take or sum up.
+    """
 
     def __init__(self, whole: Source, index: Ids) -> None:
         self.whole, self.index = whole, index

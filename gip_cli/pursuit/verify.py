@@ -223,7 +223,8 @@ def settle(
 def first_twin(pool: Pool, row: int, others: Ids) -> int:
     """The first of `others` that is `row` or its negative bit by bit; `row` if there is none.
 
-    Such rows are tied, however differently they are rounded: no gain depends on a row's sign.
+    Such rows are tied, however differently they are rounded: gains are squares, and where a
+    residual's sign counts only one of two negatives gains anything, and comes here.
     """
     X = pool.exact(np.array([row]))
     for start in range(0, len(others), BATCH):

@@ -14,7 +14,7 @@ import orjson
 from gip_cli.arrays import Rows
 from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
-from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, key_of
+from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import file_name
@@ -88,6 +88,11 @@ class Receipt:
         """Whether these are embeddings of the kind that the selection was made by."""
         named: dict[str, Any] = self.value["embeddings"]
         return {**named, **asdict(store.settings.card)} == named
+
+    def was_of_texts_by(self, renderer: Renderer) -> bool:
+        """Whether rows have the keys by which they were selected: those of other texts differ."""
+        named: dict[str, Any] = self.value["embeddings"]
+        return {**named, **renderer.to_json()} == named
 
     def store_path(self) -> str | None:
         """Where the embeddings are that the selection was made by, if they are those still."""

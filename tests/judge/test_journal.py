@@ -269,6 +269,49 @@ def test_a_second_writer_waits_for_the_first(
     assert {one.name for one in tmp_path.iterdir()} == {path.name, other.name}
 
 
+def appended(path: Path) -> None:
+    write(path, range(2, 4))
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b'{"key": "00')
+
+
+def replaced(path: Path) -> None:
+    """By a file of the same size."""
+    write(path.with_name("other"), range(2, 4))
+    path.with_name("other").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("at_first", "change", "known"),
+    [
+        (0, appended, [2, 3]),
+        (2, appended, [0, 1, 2, 3]),
+        (2, replaced, [2, 3]),
+        (2, Path.unlink, []),
+        (2, torn, [0, 1]),
+        (2, Path.exists, [0, 1]),
+    ],
+)
+def test_what_happens_to_it_between_being_read_and_held_is_seen(
+    at_first: int, change: Callable[[Path], object], known: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "j"
+    if at_first:
+        write(path, range(at_first))
+    with Journal(path, "m", RUBRIC, ["chat"], hold=False) as journal:
+        before = [number for number in range(5) if key(number) in journal]
+        assert before == [*range(at_first)]
+        change(path)
+        assert journal.hold() == (known != before)
+        journal.append(key(4), "chat", answer(4), 0.25)
+        assert [number for number in range(5) if key(number) in journal] == [*known, 4]
+        for number in [*known, 4]:
+            assert journal.get(key(number)) == answer(number).verdicts
+    write(path, range(0))  # whole lines, and no others
+
+
 def test_an_answer_of_another_row_is_never_given(tmp_path: Path) -> None:
     path = tmp_path / "j"
     write(path, range(3))
