@@ -435,6 +435,8 @@ def test_the_real_model_interrupted_at_fifty_moments(
         command = [GIP, "embed", pool, "-o", target]
         code = interrupted(command, number, rng.uniform(0.6, 1) * duration)
         assert code in ENDS[number]
+        begun = any(tmp_path.glob(".pool.npy.*.journal"))
+        duration *= 0.9 if code == 0 else 1.0 if begun else 1.1  # other work can slow the machine
         if code == 0 or target.exists():
             assert files_of_store(target) == whole
             for path in tmp_path.glob("pool.*npy"):
