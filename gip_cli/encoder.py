@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.errors import MismatchError, UsageError, install
-from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.foreign_models import cause, hub_is_away, silence_transformers
 from gip_cli.interrupts import put_off
 from gip_cli.printable import counted
 
@@ -140,7 +140,7 @@ def load_encoder(
             revision=revision,
             device=None if device == "auto" else device,
             trust_remote_code=trust_remote_code,
-            local_files_only=not Path(place).is_dir() and _hub_is_away(place, revision),
+            local_files_only=not Path(place).is_dir() and hub_is_away(place, revision),
             model_kwargs={"use_safetensors": True},
         )
         loaded.eval()
@@ -185,20 +185,6 @@ def _place(model: str, revision: str | None) -> str:
                 )
             return str(directory)
     return model
-
-
-def _hub_is_away(model: str, revision: str | None) -> bool:
-    """Whether the hub cannot be asked: its own client would try for more than a minute."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().model_info(model, revision=revision, timeout=10)
-    except HfHubHTTPError:
-        return False  # it answers; what it has is the loader's to say
-    except Exception:  # noqa: BLE001 - away, switched off, or not asked for such a name
-        return True
-    return False
 
 
 def _folder_digest(folder: Path) -> str:

@@ -13,6 +13,20 @@ def silence_transformers() -> None:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
+def hub_is_away(model: str, revision: str | None = None) -> bool:
+    """Whether the hub cannot be asked: its own client would try for more than a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(model, revision=revision, timeout=10)
+    except HfHubHTTPError:
+        return False  # it answers; what it has is the loader's to say
+    except Exception:  # noqa: BLE001 - away, switched off, or not asked for such a name
+        return True
+    return False
+
+
 def cause(error: Exception) -> str:
     """Why a loader failed, in the first line of what it said."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]

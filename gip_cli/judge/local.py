@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, silence_transformers
+from gip_cli.foreign_models import cause, hub_is_away, silence_transformers
 from gip_cli.interrupts import put_off
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
@@ -88,6 +88,10 @@ def identity(model: str) -> str:
     if folder.is_absolute() or model.startswith("."):  # no name on a hub
         raise UsageError("no such directory", _TAKES, path=model)
     transformers = _transformers()
+    from huggingface_hub import constants
+
+    if hub_is_away(model):  # and whatever loads the model next would ask it again
+        constants.HF_HUB_OFFLINE = True
     try:
         config = transformers.AutoConfig.from_pretrained(model)
     except Exception as error:  # noqa: BLE001 - as above
