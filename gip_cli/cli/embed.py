@@ -124,7 +124,7 @@ def embed(
             def on_progress(so_far: int, total: int) -> None:
                 nonlocal done
                 done = so_far
-                update(done, total, "")
+                update(done, total)
 
             try:
                 written = write_embeddings(
