@@ -149,6 +149,11 @@ class Renderer:
             try:
                 turns = self.turns(row)
                 text = self._text(row, turns)
+            except NotOfFormatError as error:
+                if found:  # then no other format is the remedy
+                    remedy = "those before it are: mend it or pass --skip-bad"
+                    error = NotOfFormatError(error.fault, remedy)
+                rows.bad.refuse(error)
             except InputError as error:
                 rows.bad.refuse(error)
             else:

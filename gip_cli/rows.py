@@ -140,10 +140,10 @@ class RowFile(Stream):
                 return
             seen = True
             start += raw.index(text)
-            if row := self._parse(text, line, start):
+            if row := self._parse(text, line, start, ended=raw.endswith(b"\n")):
                 yield row
 
-    def _parse(self, raw: bytes, line: int, offset: int) -> Row | None:
+    def _parse(self, raw: bytes, line: int, offset: int, *, ended: bool = True) -> Row | None:
         at_line = line
         try:
             value = orjson.loads(raw)
@@ -151,7 +151,10 @@ class RowFile(Stream):
             at_line += error.lineno - 1  # an array's element can have several
             at = f"column {error.colno}" if error.pos else "the start"
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
-            if not _is_utf8(raw):
+            if not ended and _breaks_off(raw):
+                what = "the file breaks off amid this row"
+                remedy = "fetch it again, or pass --skip-bad"
+            elif not _is_utf8(raw):
                 what, remedy = "not UTF-8", "convert the file with iconv, or pass --skip-bad"
             elif _goes_on(raw):
                 what = "an object over several lines"
@@ -225,6 +228,16 @@ _KIND: dict[type, str] = {
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _breaks_off(raw: bytes) -> bool:
+    """Whether a line is how a JSON text begins; it can end amid a character."""
+    text = raw.decode(errors="ignore")
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return 0 < error.pos == len(text)
+    return False
 
 
 def _goes_on(raw: bytes) -> bool:

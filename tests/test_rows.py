@@ -93,7 +93,11 @@ REFUSED = {
     b"": ": no rows",
     b"\n \r\n\n": ": no rows",
     b"[]": ": no rows",
-    ROWS[0] + b"\n" + ROWS[0][:-1]: ":2: not JSON: unexpected end of data at column 8",
+    ROWS[0] + b"\n" + ROWS[0][:-1]: ":2: the file breaks off amid this row; fetch it again, or",
+    ROWS[0] + b'\n{"a": 1,': ":2: the file breaks off amid this row",
+    b'{"a": "\xe4\xbd': ":1: the file breaks off amid this row",  # amid a character
+    ROWS[0][:-1] + b"\n": ":1: not JSON: unexpected end of data at column 8",
+    b'{"a": "caf\xe9"}': ":1: not UTF-8; convert the file with iconv",
     ROWS[0] + b"\n\x00\n": ":2: not JSON",
     b'{"a": "\x00"}': ":1: not JSON",
     b'{"a": "\xff"}': ":1: not UTF-8; convert the file with iconv",
