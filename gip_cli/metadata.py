@@ -218,6 +218,9 @@ class MetadataScorer:
                 continue
             values = np.sort(np.frombuffer(known))
             low, high = values[[0, -1]].tolist()
+            if low == high:
+                yield f"{source.name}: every number is {low:g}, which tells no row from another"
+                continue
             scale = f"scale {low:g} to {high:g}, as the rows span"
             yield f"{source.name}: {scale} (--range sets another)"
             few = len(values) // _FEW
