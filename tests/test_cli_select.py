@@ -661,6 +661,21 @@ def test_the_store_that_has_all_rows_is_used_and_of_several_none(gip: Gip, out: 
     assert run.error == f"{scored}: all rows are in {store} and {other}; say by -e which"
 
 
+def test_a_store_that_cannot_be_looked_through_is_told_before_rows_are_embedded(
+    gip: Gip, out: Path
+) -> None:
+    rows = make_rows()
+    scored = write_rows(out.parent / "scored.jsonl", rows)
+    store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
+    store.write_bytes(store.read_bytes()[:999])
+    ends = ("--format", "text", "--text-field", "x")  # before a model is loaded
+    run = gip("select", scored, "-k", 1, *ends)
+    told = f"gip: not looked through for the rows: {store}: not a whole .npy file of numbers; run"
+    assert run.stderr.startswith(told)
+    embed(write_rows(out.parent / "whole.jsonl", rows), D)
+    assert "looked" not in gip("select", scored, "-k", 1, "-o", out).stderr
+
+
 def test_picks_that_add_next_to_nothing_are_told(gip: Gip, out: Path) -> None:
     rows = [
         row(np.eye(D)[n % D], gip={"signals": {"a": int(n < D)}, "ranges": {"a": [0, 1]}})

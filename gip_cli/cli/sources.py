@@ -36,7 +36,7 @@ def embeddings_for(
         have all rows.
     """
     if given is None:
-        beside = sibling(source) or _holder(rows, Path(source).parent, format, fields)
+        beside = sibling(source) or _holder(rows, Path(source).parent, format, fields, tell)
         if beside is not None:
             tell(f"using {beside}")
             given = str(beside)
@@ -78,15 +78,28 @@ def _reads_so(rows: RowFile, ours: Renderer, format: str | None, fields: Sequenc
     return not (format or fields) or Renderer.sniff(rows, format, fields, ours.part) == ours
 
 
-def _holder(rows: RowFile, folder: Path, format: str | None, fields: Sequence[str]) -> Path | None:
-    """The store in `folder` that has every row: that of a scored file's pool, say."""
+def _holder(
+    rows: RowFile,
+    folder: Path,
+    format: str | None,
+    fields: Sequence[str],
+    tell: Callable[[str], None],
+) -> Path | None:
+    """The store in `folder` that has every row: that of a scored file's pool, say.
+
+    Where there is none, stores that cannot be read are told: one of them may be the rows'.
+    """
     from gip_cli.store import row_keys
 
     keys: dict[Renderer, Keys] = {}
-    holders = []
+    holders, damaged = [], []
     for path in sorted(folder.glob("*.keys.npy")):
-        with suppress(GipError):  # damaged, or of rows of another format
+        try:
             store = open_embeddings(f"{str(path).removesuffix('.keys.npy')}.npy")
+        except GipError as error:
+            damaged.append(error)
+            continue
+        with suppress(GipError):  # rows of another format
             ours = store.settings.renderer
             if not _reads_so(rows, ours, format, fields):
                 continue
@@ -97,7 +110,11 @@ def _holder(rows: RowFile, folder: Path, format: str | None, fields: Sequence[st
     if len(holders) > 1:
         names = " and ".join(map(str, holders))
         raise UsageError(f"all rows are in {names}", "say by -e which", path=rows.name)
-    return holders[0] if holders else None
+    if holders:
+        return holders[0]
+    for one in damaged:
+        tell(f"not looked through for the rows: {one}")
+    return None
 
 
 def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
