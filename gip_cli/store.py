@@ -224,6 +224,12 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
 
     How its rows were read does not matter: a text's key and vector are its own.
     """
+    if store.settings.card.model == GIVEN:
+        raise MismatchError(
+            "cannot be reused: it holds vectors that were given, which no model makes",
+            "leave it out",
+            path=store.paths.npy,
+        )
     both = store.settings.copied_to(settings.dtype), settings
     theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in both)
     if differing := [name for name in ours if theirs[name] != ours[name]]:

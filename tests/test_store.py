@@ -194,6 +194,14 @@ def test_a_store_of_other_settings_is_not_reused(other: dict, names: str, tmp_pa
     assert not mine.exists()
 
 
+def test_vectors_that_were_given_are_not_reused(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS[:9])
+    store_given(pool, np.eye(9))
+    theirs = open_embeddings(tmp_path / "pool.npy")
+    with pytest.raises(MismatchError, match=r"it holds vectors that were given, .*; leave it out$"):
+        embed(pool, tmp_path / "mine.npy", reuse=[theirs])
+
+
 @pytest.mark.parametrize("lent", [True, False], ids=["lent", "replaced"])
 def test_single_precision_is_rounded_to_half_as_the_encoders_is(lent: bool, tmp_path: Path) -> None:
     pool, anew = write_rows(tmp_path / "pool.jsonl", TEXTS[:9]), tmp_path / "anew.npy"
