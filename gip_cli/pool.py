@@ -23,7 +23,6 @@ from gip_cli.rows import Row, RowFile
 TOLD = 1 << 12  # rows after which progress is told
 
 Counts = npt.NDArray[np.uint32]
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def load_pool(
     rows: RowFile,
     renderer: Renderer,
     fields: Iterable[str] = (),
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pool:
     """Read every row of a `reread` file once.
 
