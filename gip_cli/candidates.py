@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Mask, Rows, Vectors
+from gip_cli.arrays import Array, Counts, Mask, Rows, Vectors
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, join_keys, rows_at
@@ -82,7 +82,7 @@ class Candidates:
     query: Query
     scores: Array | None
     given: Given | None
-    tokens: Rows
+    tokens: Counts
     counted: Mask
     reasons: Reasons
 
@@ -210,7 +210,7 @@ def _near(
     return near
 
 
-def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
+def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Counts:
     """Token counts (m,): the store's, or those of a field; -1 where a field holds none.
 
     Raises

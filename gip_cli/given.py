@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array
+from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Keys, join_keys
@@ -95,7 +95,7 @@ def gather_given(
     )
 
 
-def _turns(texts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _turns(texts: Rows) -> Counts:
     """(t,) how many rows of the same text each has before it."""
     order = np.argsort(texts, kind="stable")
     _, starts, counts = np.unique(texts[order], return_index=True, return_counts=True)

@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from gip_cli.arrays import Array, Vectors
+from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
@@ -114,7 +113,7 @@ def _unit_blocks(vectors: Vectors, source: Path, note: Tell) -> Iterator[Array]:
         note(f"{source}: {counted(zero, 'vector')} of zeros kept, to be picked last if at all")
 
 
-def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> Array:
+def _unit(vectors: Vectors, at: Rows, source: Path) -> Array:
     """Rows `at` (n,) divided by their norms, however large or small these are; (n, d)."""
     block = vectors[at].astype(np.float64)
     largest = np.abs(block).max(axis=1)

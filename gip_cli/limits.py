@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gip_cli.arrays import Array, Rows
+from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.candidates import Candidates, Reason
 from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
@@ -26,11 +26,11 @@ class Quotas:
     """
 
     groups: Groups
-    rows: Rows
-    available: Rows
+    rows: Counts
+    available: Counts
     shares: Array | None
-    limits: Rows
-    costs: Rows
+    limits: Counts
+    costs: Counts
     unit: str
     wanted: bool
 
@@ -39,7 +39,7 @@ class Quotas:
         """The rule before the first pick; who picks works on a copy."""
         return Caps(self.limits, self.groups.codes, self.costs)
 
-    def spent(self, picks: Rows) -> Rows:
+    def spent(self, picks: Rows) -> Counts:
         """(G,) what the picks of each group cost."""
         return self.groups.total(self.costs, picks)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
@@ -22,8 +23,6 @@ from gip_cli.rows import Row, RowFile
 
 TOLD = 1 << 12  # rows after which progress is told
 
-Counts = npt.NDArray[np.uint32]
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -31,11 +30,11 @@ class Pool:
 
     rows: RowFile
     renderer: Renderer
-    lines: Counts
+    lines: npt.NDArray[np.uint32]
     offsets: npt.NDArray[np.int64]
-    sizes: Counts  # bytes
+    sizes: npt.NDArray[np.uint32]  # bytes
     keys: Keys
-    lengths: Counts  # characters of the response
+    lengths: npt.NDArray[np.uint32]  # characters of the response
     signals: Signals
     digest: str  # BLAKE2b-128 of the rows' bytes, a newline after each
     fields: dict[str, Values]  # those asked for
@@ -66,9 +65,7 @@ class Pool:
             return self
         return replace(self, keys=embeddings.keys[start : start + len(self)])
 
-    def located(
-        self, embeddings: Embeddings, *, skip_missing: bool = False
-    ) -> npt.NDArray[np.int64]:
+    def located(self, embeddings: Embeddings, *, skip_missing: bool = False) -> Rows:
         """Where each row stands in the store (m,); -1 where it does not, if that is to be skipped.
 
         Raises

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows
 from gip_cli.candidates import Candidates, Reason, count_reasons
@@ -184,7 +183,7 @@ def _spread(values: list[float]) -> Figures:
     return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "seeds": len(values)}
 
 
-def _against(values: Array, picks: Rows, draws: list[npt.NDArray[np.int64]]) -> Figures:
+def _against(values: Array, picks: Rows, draws: list[Rows]) -> Figures:
     """Means over the picks, the pool, and random picks (over all draws)."""
     return {
         "picked": known_mean(values[picks]),

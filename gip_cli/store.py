@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Mask
+from gip_cli.arrays import Mask, Rows
 from gip_cli.embedding_commit import commit, finish_commit, unseen
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
@@ -279,9 +279,7 @@ def _encode(
             on_batch(done)
 
 
-def _merged(
-    block: slice, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
-) -> npt.NDArray[Any]:
+def _merged(block: slice, parts: list[tuple[Rows, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
     """A block of rows, each from the part where it stands: at a place of 0 or more."""
     values = parts[-1][1]
     merged = np.empty((len(parts[-1][0][block]), *values.shape[1:]), values.dtype)
