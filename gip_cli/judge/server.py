@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gip_cli.errors import UsageError, install
-from gip_cli.judge.answers import Answer, Transport, Unanswered
+from gip_cli.judge.answers import NO_ENDPOINT, Answer, Transport, Unanswered
 from gip_cli.judge.rubric import Rubric
 from gip_cli.printable import Tell
 
@@ -25,7 +25,6 @@ _OPENAI = "https://api.openai.com/v1"
 _NAME = re.compile(
     r"[A-Z]{1,32}|(?=[A-Z0-9]*_)[A-Z_][A-Z0-9_]{0,31}"
 )  # as variables have, not keys
-_NO_SUCH_ENDPOINT = (404, 405, 501)
 # As LM Studio says it with status 200, and Amazon's API Gateway with 403.
 _NO_SUCH_ENDPOINT_SAYS = ("Unexpected endpoint", "Missing Authentication Token")
 
@@ -250,6 +249,6 @@ def _sendable(text: str) -> bool:
 
 
 def _no_such_endpoint(failure: Unanswered) -> bool:
-    return failure.status in _NO_SUCH_ENDPOINT or any(
+    return failure.status in NO_ENDPOINT or any(
         words in failure.detail for words in _NO_SUCH_ENDPOINT_SAYS
     )
