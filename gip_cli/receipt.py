@@ -88,7 +88,7 @@ def receipt(
         "picked": len(picks),
         "picked_keys": keys_digest(pool.keys[in_file]),
         "stopped": solution.stopped,
-        "captured": _last(selection),
+        "captured": selection.captured_in_all,
         "captured_curve": _curve(selection),
         "idle_picks": _idle(selection),
         "captured_by_random": _spread(
@@ -166,10 +166,6 @@ def _captured(rows: Candidates, picks: Rows, noise: float) -> float:
     return captured_energy(
         rows.vectors, rows.query.weights, picks, rows.query.covariance, noise, given
     )
-
-
-def _last(selection: Selection) -> float:
-    return float(selection.captured[-1]) if len(selection.captured) else selection.captured_given
 
 
 def _curve(selection: Selection) -> list[list[float]]:
