@@ -22,7 +22,8 @@ from gip_cli.formats import Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
 from tests import toys
-from tests.selecting import VectorEncoder, embed, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import VectorEncoder, embed, row, write_rows
 from tests.toys import GIP
 
 D = 6
