@@ -110,6 +110,7 @@ def rows_at(array: npt.NDArray[Any], at: Rows) -> npt.NDArray[Any]:
 
 
 def keys_digest(keys: Keys) -> str:
+    """BLAKE2b-128, in hex, of keys (m, 16) in their order."""
     return blake2b(np.ascontiguousarray(keys).data, digest_size=16).hexdigest()
 
 

@@ -103,6 +103,14 @@ class Groups:
             tuple(known), np.array([at[name] for name in names], dtype=np.int32)[values.codes]
         )
 
+    def count(self, rows: Rows) -> Counts:
+        """(G,) how many of the chosen rows each group has."""
+        return np.bincount(self.codes[rows], minlength=len(self.names))
+
+    def shares(self, rows: Rows) -> Array:
+        """(G,) each group's share of the chosen rows."""
+        return self.count(rows) / len(rows)
+
     def total(self, costs: Counts, rows: Rows) -> Counts:
         """(G,) what the chosen rows of each group cost together."""
         sums = np.zeros(len(self.names), dtype=np.int64)

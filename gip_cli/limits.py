@@ -65,6 +65,7 @@ class Limits:
     expected: int
 
     def rules(self) -> list[Caps]:
+        """Those that hold, before the first pick."""
         both = self.tokens, self.quotas.caps if self.quotas else None
         return [caps for caps in both if caps is not None]
 
@@ -131,9 +132,8 @@ def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
         limits = largest_remainder(shares, total)
     else:
         limits = np.full(len(groups.names), grouping.per_group or grouping.at_most)
-    rows = np.bincount(groups.codes[open_], minlength=len(groups.names))
     wanted = grouping.at_most is None
-    return Quotas(groups, rows, available, shares, limits, costs, unit, wanted)
+    return Quotas(groups, groups.count(open_), available, shares, limits, costs, unit, wanted)
 
 
 def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:

@@ -145,14 +145,14 @@ def load_pool(
             read = row.offset + len(row.raw)  # of a file that is cut meanwhile all, and no row less
             on_progress(len(lines), round(len(lines) * max(rows.size, read) / read))
     return Pool(
-        rows,
-        renderer,
-        np.frombuffer(lines, dtype=np.uint32),
-        np.frombuffer(offsets, dtype=np.int64),
-        np.frombuffer(sizes, dtype=np.uint32),
-        np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES),
-        np.frombuffer(lengths, dtype=np.uint32),
-        signals.signals(),
-        digest.hexdigest(),
-        members,
+        rows=rows,
+        renderer=renderer,
+        lines=np.frombuffer(lines, dtype=np.uint32),
+        offsets=np.frombuffer(offsets, dtype=np.int64),
+        sizes=np.frombuffer(sizes, dtype=np.uint32),
+        keys=np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES),
+        lengths=np.frombuffer(lengths, dtype=np.uint32),
+        signals=signals.signals(),
+        digest=digest.hexdigest(),
+        fields=members,
     )

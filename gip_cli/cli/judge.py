@@ -50,10 +50,10 @@ def _who(options: JudgeOptions) -> _Asked:
         options.model or "",
         options.api,
         options.url,
-        options.key_variable,
-        options.requests_per_minute,
-        options.timeout,
-        options.max_retries,
+        key_variable=options.key_variable,
+        requests_per_minute=options.requests_per_minute,
+        timeout=options.timeout,
+        max_retries=options.max_retries,
     )
     return _Asked(server.model, f"{server.model} at {server.place}", server.apis, server)
 

@@ -134,20 +134,22 @@ def open_case(
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
     case = Case(
-        pool,
-        rows.vectors,
-        np.where(rows.counted, rows.tokens, np.nan) if known else pool.lengths.astype(np.float64),
-        "tokens" if known else "response characters",
-        {field: Groups.by(pool.fields[field]) for field in group_fields},
-        covariance,
-        rows.query.sources,
-        np.nan_to_num(weights),
-        rows.given,
-        receipt.noise if receipt else default_noise(most, rows.weights, covariance),
-        np.flatnonzero(rows.open),
-        _by_quality(rows),
-        picked,
-        _notes(rows, store, picked, receipt),
+        pool=pool,
+        vectors=rows.vectors,
+        lengths=np.where(rows.counted, rows.tokens, np.nan)
+        if known
+        else pool.lengths.astype(np.float64),
+        unit="tokens" if known else "response characters",
+        groups={field: Groups.by(pool.fields[field]) for field in group_fields},
+        covariance=covariance,
+        sources=rows.query.sources,
+        weights=np.nan_to_num(weights),
+        given=rows.given,
+        noise=receipt.noise if receipt else default_noise(most, rows.weights, covariance),
+        pickable=np.flatnonzero(rows.open),
+        ranked=_by_quality(rows),
+        picked=picked,
+        notes=_notes(rows, store, picked, receipt),
     )
     if len(case.sampled) < len(pool):
         case.notes.append(
