@@ -22,7 +22,6 @@ from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.query import Query, build_query
 from gip_cli.rows import is_number
-from gip_cli.signals import to_unit
 
 Reasons = npt.NDArray[np.uint8]
 
@@ -62,7 +61,7 @@ class Candidates:
     vectors : (m, d)
         Zero where a row has no embedding.
     signals : Signals
-        The chosen ones, with their ranges; `shares` are their weights.
+        The chosen ones; `shares` are their weights.
     query : Query
         Its weights (m,) are NaN where a signal is missing.
     scores : (m, a) or None
@@ -129,8 +128,7 @@ def gather_candidates(
     signals, shares = pool.signals.weighted(
         pool.signals.names if sources.signals is None else sources.signals
     )
-    signals = signals.spanned()
-    unit = to_unit(signals.values, signals.ranges, signals.lower)
+    unit = signals.unit()
     query = _query(vectors, unit, shares, targets, sources)
     scores = None
     if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:

@@ -29,7 +29,7 @@ from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
 from gip_cli.pursuit.check import least_noise
 from gip_cli.report.selections import Picked, Receipt
-from gip_cli.signals import quality_weights, to_unit
+from gip_cli.signals import quality_weights
 
 COVERED = 20_000  # rows of the pool whose coverage is measured, where there are more
 
@@ -172,7 +172,7 @@ def _by_quality(rows: Candidates) -> Rows | None:
         shares = [1.0] * len(signals.names)
     if not shares:
         return None
-    weights = quality_weights(to_unit(signals.values, signals.ranges, signals.lower), shares, 1.0)
+    weights = quality_weights(signals.unit(), shares, 1.0)
     ties = np.random.default_rng(0).permutation(len(weights))
     order = np.lexsort((ties, -weights))
     return order[rows.open[order] & ~np.isnan(weights[order])]
