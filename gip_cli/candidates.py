@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Mask, Rows, Vectors
+from gip_cli.arrays import Array, Counts, Mask, Rows, Vectors
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Embeddings, join_keys, rows_at
@@ -22,7 +22,6 @@ from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.query import Query, build_query
 from gip_cli.rows import is_number
-from gip_cli.signals import to_unit
 
 Reasons = npt.NDArray[np.uint8]
 
@@ -62,7 +61,7 @@ class Candidates:
     vectors : (m, d)
         Zero where a row has no embedding.
     signals : Signals
-        The chosen ones, with their ranges; `shares` are their weights.
+        The chosen ones; `shares` are their weights.
     query : Query
         Its weights (m,) are NaN where a signal is missing.
     scores : (m, a) or None
@@ -82,7 +81,7 @@ class Candidates:
     query: Query
     scores: Array | None
     given: Given | None
-    tokens: Rows
+    tokens: Counts
     counted: Mask
     reasons: Reasons
 
@@ -129,8 +128,7 @@ def gather_candidates(
     signals, shares = pool.signals.weighted(
         pool.signals.names if sources.signals is None else sources.signals
     )
-    signals = signals.spanned()
-    unit = to_unit(signals.values, signals.ranges, signals.lower)
+    unit = signals.unit()
     query = _query(vectors, unit, shares, targets, sources)
     scores = None
     if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:
@@ -210,7 +208,7 @@ def _near(
     return near
 
 
-def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Rows:
+def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Counts:
     """Token counts (m,): the store's, or those of a field; -1 where a field holds none.
 
     Raises

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import orjson
 from gip_cli.arrays import Array
 from gip_cli.errors import UsageError
 from gip_cli.rows import Row
-from gip_cli.signals import attached
+from gip_cli.signals import attached, to_unit
 
 Range = tuple[float, float]
 
@@ -45,19 +46,23 @@ class Signals:
             raise UsageError("two --signal of one name", "give its weight once")
         return self.chosen(tuple(names)), shares
 
-    def spanned(self) -> Signals:
-        """The same with every range said: the pool's minimum and maximum where none is declared."""
+    @cached_property
+    def scales(self) -> tuple[Range, ...]:
+        """The range of each (a): as declared, else from the least value to the largest."""
         known = ~np.isnan(self.values)
         spans = zip(
             np.min(self.values, axis=0, initial=np.inf, where=known).tolist(),
             np.max(self.values, axis=0, initial=-np.inf, where=known).tolist(),
             strict=True,
         )
-        ranges = tuple(
+        return tuple(
             declared or (span if span[0] <= span[1] else (0.0, 0.0))
             for declared, span in zip(self.ranges, spans, strict=True)
         )
-        return replace(self, ranges=ranges)
+
+    def unit(self) -> Array:
+        """The values mapped to [0, 1] (m, a) by `scales`, 1 being best; NaN stays NaN."""
+        return to_unit(self.values, self.scales, self.lower)
 
     def chosen(self, names: tuple[str, ...]) -> Signals:
         """Those of `names`, in that order; raises UsageError for one that no row has a value of."""

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Mask, Rows
+from gip_cli.arrays import Counts, Mask, Rows
 from gip_cli.pursuit import Rules
 
 
@@ -35,7 +35,7 @@ class Caps:
         What picking a row costs, >= 0: 1 to count rows, else its tokens.
     """
 
-    def __init__(self, limits: Rows, groups: npt.NDArray[np.integer], costs: Rows) -> None:
+    def __init__(self, limits: Counts, groups: npt.NDArray[np.integer], costs: Counts) -> None:
         self._groups, self._costs = groups, costs
         self._order = np.lexsort((costs, groups)).astype(np.min_scalar_type(len(groups)))
         sizes = np.bincount(groups, minlength=len(limits))

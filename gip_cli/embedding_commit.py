@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
-from gip_cli.arrays import Vectors
+from gip_cli.arrays import Counts, Vectors
 from gip_cli.embedding_files import FORMAT_VERSION, Paths, Settings
 from gip_cli.embeddings import Keys, keys_digest
 
@@ -27,7 +26,7 @@ def commit(
     paths: Paths,
     settings: Settings,
     keys: Keys,
-    tokens: npt.NDArray[np.int64],
+    tokens: Counts,
     blocks: Iterable[Vectors],
 ) -> None:
     """Write the four files and make them current.
@@ -86,7 +85,7 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def unseen(tokens: npt.NDArray[np.int64], settings: Settings) -> dict[str, Any]:
+def unseen(tokens: Counts, settings: Settings) -> dict[str, Any]:
     """How much of the texts the model never saw: rows cut, and the share of all tokens."""
     card = settings.card
     room = card.max_length - card.overhead if card.max_length else np.iinfo(np.int64).max

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Counts
 from gip_cli.embedding_files import Paths, Settings
 from gip_cli.embeddings import Keys
 from gip_cli.formats import KEY_BYTES
@@ -73,9 +74,7 @@ class Journal:
             file.write(self._header)
         file.truncate()  # which flushes before
 
-    def append(
-        self, keys: list[bytes], tokens: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]
-    ) -> None:
+    def append(self, keys: list[bytes], tokens: Counts, vectors: npt.NDArray[np.float32]) -> None:
         """Add one batch; it survives the process, and after 20 seconds the machine."""
         records = np.zeros(len(keys), dtype=self._record)
         records["key"] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Vectors
+from gip_cli.arrays import Array, Counts, Rows, Vectors
 from gip_cli.embedding_files import Paths, Settings, read_description
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES
@@ -40,7 +40,7 @@ class Embeddings:
     settings: Settings
     vectors: Vectors
     keys: Keys
-    tokens: npt.NDArray[np.int64]
+    tokens: Counts
     digest: str
 
     def check_rows(self) -> int:
@@ -81,7 +81,7 @@ def sortable(keys: Keys) -> npt.NDArray[np.void]:
     return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel()
 
 
-def join_keys(known: Keys, keys: Keys) -> npt.NDArray[np.int64]:
+def join_keys(known: Keys, keys: Keys) -> Rows:
     """Where each of `keys` (n, 16) stands in `known`: (n,), -1 where it does not."""
     if not len(known):
         return np.full(len(keys), -1)
@@ -100,7 +100,7 @@ def together(known: Keys, keys: Keys) -> int | None:
     return start if np.array_equal(known[start : start + len(keys)], keys) else None
 
 
-def rows_at(array: npt.NDArray[Any], at: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def rows_at(array: npt.NDArray[Any], at: Rows) -> npt.NDArray[Any]:
     """Rows `at` (m,) of a store's `array`, zero where -1: a view where they stand together."""
     if at[0] >= 0 and at[-1] - at[0] == len(at) - 1 and np.all(np.diff(at) == 1):
         return array[at[0] : at[-1] + 1]
@@ -110,6 +110,7 @@ def rows_at(array: npt.NDArray[Any], at: npt.NDArray[np.int64]) -> npt.NDArray[A
 
 
 def keys_digest(keys: Keys) -> str:
+    """BLAKE2b-128, in hex, of keys (m, 16) in their order."""
     return blake2b(np.ascontiguousarray(keys).data, digest_size=16).hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gip_cli.arrays import Counts
 from gip_cli.errors import MismatchError, UsageError, install
 from gip_cli.foreign_models import cause, hub_is_away, silence_transformers
 from gip_cli.interrupts import put_off
@@ -51,7 +52,7 @@ class Encoded:
     """Vectors (n, d) float32 with unit rows, and each text's own tokens (n,), uncut."""
 
     vectors: npt.NDArray[np.float32]
-    tokens: npt.NDArray[np.int64]
+    tokens: Counts
 
 
 class Encoder(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array
+from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.columns import Signals
 from gip_cli.companions import Companion
 from gip_cli.embeddings import Keys, join_keys
@@ -61,7 +61,7 @@ def gather_given(
     pool_keys, pool_weights : (m, 16), (m,)
         Weights are NaN where a row of the pool lacks a signal.
     signals : Signals
-        The pool's chosen ones, ranges said (`Signals.spanned`); none: all weights are 1.
+        The pool's chosen ones; none: all weights are 1.
     shares, power
         As for `quality_weights`.
 
@@ -75,7 +75,7 @@ def gather_given(
     weights = np.ones(len(keys))
     if signals.names:
         values = np.concatenate([_values(one, signals) for one in companions])
-        unit = np.clip(to_unit(values, signals.ranges, signals.lower), 0, 1)
+        unit = np.clip(to_unit(values, signals.scales, signals.lower), 0, 1)
         weights = quality_weights(unit, shares, power)
     texts = join_keys(keys, keys)
     files = np.split(texts, np.cumsum([len(one) for one in companions])[:-1])
@@ -95,7 +95,7 @@ def gather_given(
     )
 
 
-def _turns(texts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _turns(texts: Rows) -> Counts:
     """(t,) how many rows of the same text each has before it."""
     order = np.argsort(texts, kind="stable")
     _, starts, counts = np.unique(texts[order], return_index=True, return_counts=True)
@@ -113,7 +113,7 @@ def _values(companion: Companion, signals: Signals) -> Array:
             at = theirs.names.index(name)
             declared = theirs.ranges[at]
             if theirs.lower[at] != signals.lower[column] or (
-                declared is not None and declared != signals.ranges[column]
+                declared is not None and declared != signals.scales[column]
             ):
                 raise MismatchError(
                     f"signal {name!r} has another scale here than in the pool",

@@ -8,19 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from gip_cli.arrays import Array, Vectors
+from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embedding_commit import commit
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
-from gip_cli.printable import counted
+from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import Notes, row_keys, tell_gone, writing_store
+from gip_cli.store import row_keys, tell_gone, writing_store
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
@@ -34,7 +33,7 @@ def write_given(
     renderer: Renderer,
     *,
     dtype: str = "float32",
-    note: Notes = lambda text: None,
+    note: Tell = lambda text: None,
 ) -> tuple[int, int]:
     """Make the store `target` from the `.npy` file `vectors`; its shape (m, d).
 
@@ -97,7 +96,7 @@ def _check_repeated(
             )
 
 
-def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[Array]:
+def _unit_blocks(vectors: Vectors, source: Path, note: Tell) -> Iterator[Array]:
     """Blocks of rows divided by their norms; zero rows stay zero."""
     scaled = zero = 0
     for start in range(0, len(vectors), _BLOCK):
@@ -114,7 +113,7 @@ def _unit_blocks(vectors: Vectors, source: Path, note: Notes) -> Iterator[Array]
         note(f"{source}: {counted(zero, 'vector')} of zeros kept, to be picked last if at all")
 
 
-def _unit(vectors: Vectors, at: npt.NDArray[np.int64], source: Path) -> Array:
+def _unit(vectors: Vectors, at: Rows, source: Path) -> Array:
     """Rows `at` (n,) divided by their norms, however large or small these are; (n, d)."""
     block = vectors[at].astype(np.float64)
     largest = np.abs(block).max(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gip_cli.arrays import Array, Rows
+from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
 from gip_cli.rows import is_number
@@ -103,7 +103,15 @@ class Groups:
             tuple(known), np.array([at[name] for name in names], dtype=np.int32)[values.codes]
         )
 
-    def total(self, costs: Rows, rows: Rows) -> Rows:
+    def count(self, rows: Rows) -> Counts:
+        """(G,) how many of the chosen rows each group has."""
+        return np.bincount(self.codes[rows], minlength=len(self.names))
+
+    def shares(self, rows: Rows) -> Array:
+        """(G,) each group's share of the chosen rows."""
+        return self.count(rows) / len(rows)
+
+    def total(self, costs: Counts, rows: Rows) -> Counts:
         """(G,) what the chosen rows of each group cost together."""
         sums = np.zeros(len(self.names), dtype=np.int64)
         np.add.at(sums, self.codes[rows], costs[rows])
@@ -119,7 +127,7 @@ def _name(value: Any) -> str:
     )
 
 
-def weigh(shares: Shares, groups: Groups, sizes: Rows) -> Array:
+def weigh(shares: Shares, groups: Groups, sizes: Counts) -> Array:
     """In which proportion (G,) rows or tokens are divided among the groups.
 
     Parameters
@@ -143,7 +151,7 @@ def weigh(shares: Shares, groups: Groups, sizes: Rows) -> Array:
     return weights
 
 
-def largest_remainder(weights: Array, total: int) -> Rows:
+def largest_remainder(weights: Array, total: int) -> Counts:
     """`total` divided in proportion to `weights` (G,) into whole parts that sum to it.
 
     Every group gets its exact part rounded down; what is left goes, one each, to the largest
@@ -152,7 +160,7 @@ def largest_remainder(weights: Array, total: int) -> Rows:
     # By a power of two, so that the products are the same but for those that overflowed.
     weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     exact = weights * total / weights.sum()
-    parts: Rows = np.floor(exact).astype(np.int64)
+    parts: Counts = np.floor(exact).astype(np.int64)
     order = np.lexsort((-weights, (parts - exact).round(9)))  # rounding must not break ties
     parts[order[: total - int(parts.sum())]] += 1
     return parts

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gip_cli.arrays import Array, Rows
+from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.candidates import Candidates, Reason
 from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
@@ -26,11 +26,11 @@ class Quotas:
     """
 
     groups: Groups
-    rows: Rows
-    available: Rows
+    rows: Counts
+    available: Counts
     shares: Array | None
-    limits: Rows
-    costs: Rows
+    limits: Counts
+    costs: Counts
     unit: str
     wanted: bool
 
@@ -39,7 +39,7 @@ class Quotas:
         """The rule before the first pick; who picks works on a copy."""
         return Caps(self.limits, self.groups.codes, self.costs)
 
-    def spent(self, picks: Rows) -> Rows:
+    def spent(self, picks: Rows) -> Counts:
         """(G,) what the picks of each group cost."""
         return self.groups.total(self.costs, picks)
 
@@ -65,6 +65,7 @@ class Limits:
     expected: int
 
     def rules(self) -> list[Caps]:
+        """Those that hold, before the first pick."""
         both = self.tokens, self.quotas.caps if self.quotas else None
         return [caps for caps in both if caps is not None]
 
@@ -131,9 +132,8 @@ def _quotas(candidates: Candidates, plan: Plan, asked: int) -> Quotas | None:
         limits = largest_remainder(shares, total)
     else:
         limits = np.full(len(groups.names), grouping.per_group or grouping.at_most)
-    rows = np.bincount(groups.codes[open_], minlength=len(groups.names))
     wanted = grouping.at_most is None
-    return Quotas(groups, rows, available, shares, limits, costs, unit, wanted)
+    return Quotas(groups, groups.count(open_), available, shares, limits, costs, unit, wanted)
 
 
 def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:

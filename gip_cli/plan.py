@@ -63,7 +63,7 @@ class Budget:
         return self.rows, self.fraction, self.tokens, self.captured
 
     @property
-    def given(self) -> bool:
+    def is_set(self) -> bool:
         """Whether there is one."""
         return any(limit is not None for limit in self._limits)
 
@@ -127,7 +127,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         grouping = self.grouping
-        if not self.budget.given and (grouping is None or grouping.per_group is None):
+        if not self.budget.is_set and (grouping is None or grouping.per_group is None):
             raise UsageError(
                 "no budget", "give one of -k, --fraction, --tokens, --captured, or --per-group"
             )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
@@ -22,9 +23,6 @@ from gip_cli.rows import Row, RowFile
 
 TOLD = 1 << 12  # rows after which progress is told
 
-Counts = npt.NDArray[np.uint32]
-OnProgress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -32,11 +30,11 @@ class Pool:
 
     rows: RowFile
     renderer: Renderer
-    lines: Counts
+    lines: npt.NDArray[np.uint32]
     offsets: npt.NDArray[np.int64]
-    sizes: Counts  # bytes
+    sizes: npt.NDArray[np.uint32]  # bytes
     keys: Keys
-    lengths: Counts  # characters of the response
+    lengths: npt.NDArray[np.uint32]  # characters of the response
     signals: Signals
     digest: str  # BLAKE2b-128 of the rows' bytes, a newline after each
     fields: dict[str, Values]  # those asked for
@@ -67,9 +65,7 @@ class Pool:
             return self
         return replace(self, keys=embeddings.keys[start : start + len(self)])
 
-    def located(
-        self, embeddings: Embeddings, *, skip_missing: bool = False
-    ) -> npt.NDArray[np.int64]:
+    def located(self, embeddings: Embeddings, *, skip_missing: bool = False) -> Rows:
         """Where each row stands in the store (m,); -1 where it does not, if that is to be skipped.
 
         Raises
@@ -101,7 +97,7 @@ def load_pool(
     rows: RowFile,
     renderer: Renderer,
     fields: Iterable[str] = (),
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pool:
     """Read every row of a `reread` file once.
 
@@ -149,14 +145,14 @@ def load_pool(
             read = row.offset + len(row.raw)  # of a file that is cut meanwhile all, and no row less
             on_progress(len(lines), round(len(lines) * max(rows.size, read) / read))
     return Pool(
-        rows,
-        renderer,
-        np.frombuffer(lines, dtype=np.uint32),
-        np.frombuffer(offsets, dtype=np.int64),
-        np.frombuffer(sizes, dtype=np.uint32),
-        np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES),
-        np.frombuffer(lengths, dtype=np.uint32),
-        signals.signals(),
-        digest.hexdigest(),
-        members,
+        rows=rows,
+        renderer=renderer,
+        lines=np.frombuffer(lines, dtype=np.uint32),
+        offsets=np.frombuffer(offsets, dtype=np.int64),
+        sizes=np.frombuffer(sizes, dtype=np.uint32),
+        keys=np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES),
+        lengths=np.frombuffer(lengths, dtype=np.uint32),
+        signals=signals.signals(),
+        digest=digest.hexdigest(),
+        fields=members,
     )

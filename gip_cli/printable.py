@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+Tell = Callable[[str], None]  # what a person is to know, a line at a time
 
 
 def printable(text: str, width: int = 60) -> str:

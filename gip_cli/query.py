@@ -61,38 +61,29 @@ def build_query(
     ValueError
         No source has a positive share or any energy.
     """
-    scored = unit_signals is not None
-    wanted = {
-        "self": float(not scored) if self_weight is None else self_weight,
-        "signals": (1.0 if signal_weight is None else signal_weight) * scored,
-        "targets": target_weight * (targets is not None),
-    }
     m, d = vectors.shape
-    covariance = np.zeros((d, d))
-    total = sum(wanted.values())
-    if not total > 0:
+    weights: Array = np.broadcast_to(1.0, m)
+    pool_weight = float(unit_signals is None) if self_weight is None else self_weight
+    # By name: its share, and the vectors and weights of its Gram matrix.
+    sources: dict[str, tuple[float, Vectors, Array | None]] = {"self": (pool_weight, vectors, None)}
+    if unit_signals is not None:
+        weights = quality_weights(unit_signals, signal_shares, quality_power)
+        squares = np.nan_to_num(unit_signals) ** 2 @ (signal_shares / np.sum(signal_shares))
+        sources["signals"] = (1.0 if signal_weight is None else signal_weight, vectors, squares)
+    if targets is not None:
+        sources["targets"] = (target_weight, targets, None)
+    shares = {name: share for name, (share, *_) in sources.items() if share > 0}
+    if not shares:
         raise ValueError("no query source has a positive weight")
-    for name, share in wanted.items():
-        if share > 0:
-            if name == "targets":
-                assert targets is not None
-                part = gram(targets)
-            elif name == "self":
-                part = gram(vectors)
-            else:
-                assert unit_signals is not None
-                shares = np.asarray(signal_shares) / np.sum(signal_shares)
-                part = gram(vectors, np.nan_to_num(unit_signals) ** 2 @ shares)
-            if not np.trace(part) > 0:
-                what = "embeddings" if name == "self" else name
-                raise ValueError(f"the {what} of the query have no energy: all are zero")
-            covariance += share / total * part / np.trace(part)
-    weights = (
-        np.broadcast_to(1.0, m)
-        if unit_signals is None
-        else quality_weights(unit_signals, signal_shares, quality_power)
-    )
-    return Query(covariance, weights, {name: s / total for name, s in wanted.items() if s > 0})
+    total = sum(shares.values())
+    covariance = np.zeros((d, d))
+    for name, share in shares.items():
+        part = gram(*sources[name][1:])
+        if not np.trace(part) > 0:
+            what = "embeddings" if name == "self" else name
+            raise ValueError(f"the {what} of the query have no energy: all are zero")
+        covariance += share / total * part / np.trace(part)
+    return Query(covariance, weights, {name: share / total for name, share in shares.items()})
 
 
 def gram(vectors: Vectors, row_weights: Array | None = None) -> Array:

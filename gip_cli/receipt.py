@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows
 from gip_cli.candidates import Candidates, Reason, count_reasons
@@ -89,7 +88,7 @@ def receipt(
         "picked": len(picks),
         "picked_keys": keys_digest(pool.keys[in_file]),
         "stopped": solution.stopped,
-        "captured": _last(selection),
+        "captured": selection.captured_in_all,
         "captured_curve": _curve(selection),
         "idle_picks": _idle(selection),
         "captured_by_random": _spread(
@@ -169,10 +168,6 @@ def _captured(rows: Candidates, picks: Rows, noise: float) -> float:
     )
 
 
-def _last(selection: Selection) -> float:
-    return float(selection.captured[-1]) if len(selection.captured) else selection.captured_given
-
-
 def _curve(selection: Selection) -> list[list[float]]:
     """Captured energy after each of about 20 evenly spaced numbers of picks."""
     count = len(selection.captured)
@@ -184,7 +179,7 @@ def _spread(values: list[float]) -> Figures:
     return {"mean": float(np.mean(values)), "sd": float(np.std(values)), "seeds": len(values)}
 
 
-def _against(values: Array, picks: Rows, draws: list[npt.NDArray[np.int64]]) -> Figures:
+def _against(values: Array, picks: Rows, draws: list[Rows]) -> Figures:
     """Means over the picks, the pool, and random picks (over all draws)."""
     return {
         "picked": known_mean(values[picks]),

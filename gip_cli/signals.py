@@ -199,26 +199,22 @@ def _members(raw: bytes) -> Iterator[tuple[str | None, int, int]]:
             depth -= 1
 
 
-def to_unit(
-    values: Array, ranges: Sequence[tuple[float, float] | None], lower: Sequence[bool]
-) -> Array:
+def to_unit(values: Array, ranges: Sequence[tuple[float, float]], lower: Sequence[bool]) -> Array:
     """Map signals to [0, 1], 1 being best (design 2.2).
 
     Parameters
     ----------
     values : (m, a)
         NaN where missing; stays NaN.
-    ranges : a pairs or None
-        Declared ranges; None takes the column's own minimum and maximum. A column without
-        spread maps to 1: it says nothing against any row.
+    ranges : a pairs
+        What is mapped to 0 and 1. A range without spread maps to 1: it says nothing against any
+        row.
     lower : a flags
         Whether less is better.
     """
     unit = np.empty_like(values)
-    for column, (declared, less) in enumerate(zip(ranges, lower, strict=True)):
+    for column, ((low, high), less) in enumerate(zip(ranges, lower, strict=True)):
         one = values[:, column]
-        known = one[~np.isnan(one)]
-        low, high = declared or ((known.min(), known.max()) if known.size else (0.0, 0.0))
         if high == low:
             unit[:, column] = np.where(np.isnan(one), np.nan, 1.0)
         else:

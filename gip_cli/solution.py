@@ -59,7 +59,7 @@ class Solution:
             return "budget"
         # A --captured that was not reached, or tokens left, are as much as rows too few.
         picks, budget = len(self.selection.indices), self.problem.plan.budget
-        more = budget.given if asked is None else picks < asked
+        more = budget.is_set if asked is None else picks < asked
         return "exhausted" if stopped == "budget" and more else stopped
 
     def _tokens_spent(self) -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from typing import BinaryIO
 import filelock
 
 from gip_cli.errors import StorageError, UsageError
+from gip_cli.printable import Tell
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def locked(path: Path, note: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, note: Tell) -> Iterator[None]:
     """One writer of `path` at a time; who has to wait is told.
 
     The lock dies with its process. Its file, beside `path`, is removed while it is still held,

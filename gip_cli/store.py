@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Mask
+from gip_cli.arrays import Mask, Rows
 from gip_cli.embedding_commit import commit, finish_commit, unseen
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
 from gip_cli.embedding_journal import Journal
@@ -25,16 +25,13 @@ from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sor
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
-from gip_cli.printable import counted
+from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import locked, replaceable, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
 _QUICK = 1000  # texts of a minute at most: of more, a log says how much work there is
-
-Notes = Callable[[str], None]
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ def write_embeddings(
     dtype: str = "float32",
     batch_size: int = 32,
     reuse: Sequence[Embeddings] = (),
-    note: Notes = lambda text: None,
-    on_progress: OnProgress = lambda done, total: None,
+    note: Tell = lambda text: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
     """Embed every row of `rows` into the store `target`, one embedding a row, in their order.
 
@@ -140,7 +137,7 @@ def write_embeddings(
 
 
 @contextmanager
-def writing_store(target: str | Path, note: Notes) -> Iterator[Paths]:
+def writing_store(target: str | Path, note: Tell) -> Iterator[Paths]:
     """One writer a target, whose files are gip's own and whole."""
     paths = check_target(target)
     with storage_errors(paths.npy), locked(paths.npy, note):
@@ -190,7 +187,7 @@ def check_target(target: str | Path) -> Paths:
     return paths
 
 
-def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | None:
+def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None:
     """The store that is there, if it is sound and its vectors mean the same."""
     if not paths.json.exists():
         return None
@@ -212,7 +209,7 @@ def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | Non
     return None
 
 
-def tell_gone(old: Embeddings, keys: Keys, name: str, note: Notes) -> None:
+def tell_gone(old: Embeddings, keys: Keys, name: str, note: Tell) -> None:
     """Say how many rows of the store that is there are not among those of the file `name`."""
     if gone := int(np.count_nonzero(join_keys(keys, old.keys) < 0)):
         of_all = f"{gone:,} of its {counted(len(old.keys), 'row')}"
@@ -288,9 +285,7 @@ def _encode(
             on_batch(done)
 
 
-def _merged(
-    block: slice, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
-) -> npt.NDArray[Any]:
+def _merged(block: slice, parts: list[tuple[Rows, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
     """A block of rows, each from the part where it stands: at a place of 0 or more."""
     values = parts[-1][1]
     merged = np.empty((len(parts[-1][0][block]), *values.shape[1:]), values.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def unit(A):
+def unit(A: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(A, axis=1, keepdims=True)
     return np.divide(A, norms, out=np.zeros_like(A), where=norms > 0)
 

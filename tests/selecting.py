@@ -20,7 +20,8 @@ from gip_cli.problem import Problem
 from gip_cli.report.case import Case, open_case
 from gip_cli.report.selections import Picked
 from gip_cli.rows import BadRows, RowFile
-from gip_cli.store import write_embeddings
+from tests import toys
+from tests.pools import unit
 
 
 class VectorEncoder:
@@ -33,11 +34,6 @@ class VectorEncoder:
         words = [text.split() for text in texts]
         vectors = np.array([one[: self.card.dimension] for one in words], dtype=np.float32)
         return Encoded(unit(vectors), np.array([len(one) for one in words]))
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
 def row(vector: Iterable[float], words: int = 0, **members: Any) -> dict[str, Any]:
@@ -53,8 +49,7 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 def embed(path: Path, d: int, target: Path | None = None) -> Path:
     """A store of the rows of `path`, beside it unless said."""
     target = target or path.with_suffix(".npy")
-    with RowFile(path, BadRows(), reread=True) as rows:
-        write_embeddings(rows, target, VectorEncoder(d), Renderer("text"))
+    toys.embed(path, target, VectorEncoder(d))
     return target
 
 

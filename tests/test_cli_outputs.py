@@ -59,6 +59,21 @@ def test_nothing_else_is_named_like_embeddings(pool: Path) -> None:
     assert contents(pool.parent) == before
 
 
+def test_output_onto_the_input_is_refused_however_it_is_named(pool: Path, tmp_path: Path) -> None:
+    before = pool.read_bytes()
+    (tmp_path / "link.jsonl").symlink_to(pool)
+    os.link(pool, tmp_path / "hard.jsonl")
+    for other in ("chat.jsonl", "./chat.jsonl", "link.jsonl", "hard.jsonl"):
+        for command in (["score", "--metadata", "s=up"], ["select", "-k", "2"]):
+            run = gip(*command, pool, "-o", other, cwd=tmp_path)
+            assert run.returncode == 2
+            assert "the same file" in error_of(run)
+    with pool.open("ab") as file:  # `>> pool.jsonl` would never end
+        run = gip("score", "--metadata", "s=up", pool, stdout=file, stderr=subprocess.PIPE)
+    assert run.returncode == 2
+    assert pool.read_bytes() == before
+
+
 def test_a_report_does_not_replace_the_receipt_that_it_reads(pool: Path) -> None:
     small, receipt = pool.with_name("small.jsonl"), pool.with_name("small.receipt.json")
     assert gip("select", pool, "-k", 3, "-o", small).returncode == 0

@@ -7,7 +7,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from gip_cli.formats import Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
 from tests import toys
-from tests.selecting import VectorEncoder, embed, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import VectorEncoder, embed, row, write_rows
 from tests.toys import GIP
 
 D = 6
@@ -802,16 +802,6 @@ def test_the_receipt_is_the_same_but_for_its_time(
     assert first["captured_by_random"]["seeds"] == 10
     assert first["captured"] > first["captured_by_random"]["mean"]
     assert first["options"]["group_share"] == "proportional"
-
-
-def test_cached_embeddings_need_no_torch(pool: Path, out: Path) -> None:
-    program = (
-        "import sys; from gip_cli.cli import app; "
-        f"app(['select', {str(pool)!r}, '-k', '3', '-o', {str(out)!r}], standalone_mode=False); "
-        "sys.exit(bool({'torch', 'sentence_transformers'} & sys.modules.keys()))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-    assert len(read(out)) == 3
 
 
 def test_the_help_fits_a_screen_and_a_half() -> None:

@@ -38,7 +38,7 @@ def test_a_signal_may_first_appear_in_any_row(tmp_path: Path) -> None:
     assert signals.lower == (False, True)
     nan = np.nan
     np.testing.assert_array_equal(signals.values, [[nan, nan], [2, nan], [nan, 5], [nan, nan]])
-    assert signals.spanned().ranges == ((2, 2), (0, 9))
+    assert signals.scales == ((2, 2), (0, 9))
 
 
 def test_two_scales_of_one_signal_are_refused(tmp_path: Path) -> None:

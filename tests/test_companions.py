@@ -11,7 +11,8 @@ import pytest
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import InputError, MismatchError
-from tests.selecting import embed, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import embed, row, write_rows
 from tests.toys import store_given
 
 D = 4

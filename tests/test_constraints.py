@@ -19,7 +19,8 @@ from gip_cli.plan import Budget, Plan
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection
 from gip_cli.rows import BadRows, RowFile
-from tests.selecting import in_memory, pose, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import in_memory, pose, row, write_rows
 
 D = 5
 GROUPS = ("de", "en", "fr")

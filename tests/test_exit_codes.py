@@ -41,6 +41,11 @@ def test_every_code_is_in_the_help_and_the_readme() -> None:
         assert re.search(rf"\b{code}\b", readme), f"README.md does not name exit code {code}"
 
 
+def test_every_error_has_an_exit_code_of_its_own() -> None:
+    codes = [error.exit_code for error in GipError.__subclasses__()]
+    assert sorted(codes) == [1, 2, 3, 4, 5, 6]
+
+
 def test_0_done(pool: Path, tmp_path: Path) -> None:
     assert process("select", pool, "-k", 2).returncode == 0
     assert process("--help").returncode == 0

@@ -11,7 +11,6 @@ import pytest
 from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import FormatName, Part, Rendered, Renderer, key_of, lookup
 from gip_cli.judge import JudgeItem
-from gip_cli.printable import printable
 from gip_cli.rows import BadRows, Row, RowFile
 
 ROOT = Path(__file__).parent.parent
@@ -267,12 +266,6 @@ def test_a_file_of_unknown_rows_names_their_keys_in_safe_letters(tmp_path: Path)
 def test_keys_are_the_digest_of_the_text() -> None:
     assert key_of("abc").hex() == "cf4ab791c62b8d2b2109c90275287816"  # of `b2sum -l 128`
     assert key_of("é") != key_of("e\u0301")  # as written, not as it looks
-
-
-def test_printable_has_no_control_character_and_no_surrogate() -> None:
-    shown = printable("a\x1b]0;\x07\u202e\ud800\n\u2028é", 60)
-    assert shown == "a\\x1b]0;\\x07\\u202e\\ud800\\n\\u2028é"
-    assert printable("abc", 2) == "ab…"
 
 
 def test_every_format_has_a_name_on_the_command_line() -> None:

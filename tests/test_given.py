@@ -35,8 +35,8 @@ POOL_ROWS = [scored([1, 0, 0], up=2), scored([0, 1, 0], up=6), scored([0, 0, 1],
 def weigh(tmp_path: Path, *files: list[dict[str, Any]], power: float = 1.0) -> Given:
     """Files of rows given to a pool whose signal `up` spans 2 to 10."""
     pool = read(tmp_path / "pool", POOL_ROWS)
-    signals = Signals(("up",), pool.signals.values, (None,), (False,)).spanned()
-    assert signals.ranges == ((2.0, 10.0),)
+    signals = Signals(("up",), pool.signals.values, (None,), (False,))
+    assert signals.scales == ((2.0, 10.0),)
     weights = np.array([0.05, 0.5, np.nan])
     given = [read(tmp_path / f"given-{n}", rows) for n, rows in enumerate(files)]
     return gather_given(given, pool.keys, weights, signals, [1.0], power)

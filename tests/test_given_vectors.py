@@ -13,7 +13,7 @@ from gip_cli.errors import MismatchError
 from gip_cli.formats import Renderer
 from gip_cli.given_vectors import write_given
 from gip_cli.rows import BadRows, RowFile
-from tests.selecting import unit
+from tests.pools import unit
 from tests.toys import write_rows
 
 TEXTS = [f"row {n}" for n in range(10)]

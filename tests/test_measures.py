@@ -24,7 +24,7 @@ from gip_cli.measures import (
     side_by_side,
 )
 from gip_cli.pursuit import select
-from tests.selecting import unit
+from tests.pools import unit
 
 RNG = np.random.default_rng(2)
 D = 6

@@ -88,5 +88,5 @@ def test_what_is_not_said_is_as_documented() -> None:
 
 def test_a_budget_is_given_by_any_one_limit() -> None:
     for limit in ({"rows": 1}, {"fraction": 0.1}, {"tokens": 1}, {"captured": 0.1}):
-        assert Budget(**limit).given
-    assert not Budget().given
+        assert Budget(**limit).is_set
+    assert not Budget().is_set

@@ -18,7 +18,8 @@ from gip_cli.problem import Problem
 from gip_cli.pursuit import effective_rank
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
-from tests.selecting import in_memory, pose, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import in_memory, pose, row, write_rows
 
 D, M = 5, 40
 Pool = tuple[RowFile, Embeddings]

@@ -282,7 +282,7 @@ def test_rates_are_off_by_no_more_than_is_allowed_for(pursuit, precision, s2, te
         if pursuit == "projection":
             belief, noise = Projection(K, team), np.full(80, s2)
         else:
-            belief, noise = Residual(K, None, True, team), np.full(80, 1 + s2)
+            belief, noise = Residual(K, 0, True, team), np.full(80, 1 + s2)
         pool = Pool(Source(F.astype(precision)), noise, None, belief.state(F))
         host = Sweeper(team, belief, 28)
         greedy = Greedy(Drafter([Level(256, 64, 1)], host.sweep, None), host.sweep, host)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -101,11 +98,3 @@ def test_other_devices_are_refused():
         select(np.eye(3), 2, device="gpu")
     with pytest.raises(RuntimeError, match="no float64"):
         select(np.eye(3), 2, device="mps")
-
-
-def test_the_solver_imports_no_torch():
-    code = (
-        "import sys, numpy as np; from gip_cli.pursuit import select; select(np.eye(9), 5);"
-        "sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ import pytest
 
 from gip_cli.pursuit import select
 from gip_cli.query import build_query, gram
-from tests.selecting import unit
+from tests.pools import unit
 
 RNG = np.random.default_rng(1)
 F = unit(RNG.standard_normal((40, 5))).astype(np.float32)

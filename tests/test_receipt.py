@@ -20,7 +20,8 @@ from gip_cli.plan import Budget, Plan
 from gip_cli.receipt import receipt
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
-from tests.selecting import in_memory, pose, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import in_memory, pose, row, write_rows
 
 D = 4
 Make = Callable[..., dict[str, Any]]

@@ -16,7 +16,8 @@ from gip_cli.measures import knee
 from gip_cli.report.case import Case
 from gip_cli.report.curve import curve
 from gip_cli.report.selections import Receipt
-from tests.selecting import case_of, row, unit, write_rows
+from tests.pools import unit
+from tests.selecting import case_of, row, write_rows
 
 D, M = 4, 60
 Draw = Callable[..., tuple[Case, dict[str, Any]]]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool, load_pool
 from gip_cli.report.selections import Receipt, read_selection
 from gip_cli.rows import BadRows, RowFile
+from tests.selecting import write_rows
 
 # Rows 1, 3 and 4 have one text but differ in what is not rendered.
 POOL = [
@@ -39,14 +39,9 @@ RECEIPT: dict[str, Any] = {
 }
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> Path:
-    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return path
-
-
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    path = write(tmp_path_factory.mktemp("pool") / "pool.jsonl", POOL)
+    path = write_rows(tmp_path_factory.mktemp("pool") / "pool.jsonl", POOL)
     with RowFile(path, BadRows(), reread=True) as rows:
         yield load_pool(rows, Renderer("text"))
 
@@ -56,18 +51,18 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 def test_each_line_finds_the_row_with_its_own_bytes(
     pool: Pool, tmp_path_factory: pytest.TempPathFactory, order: list[int], count: int
 ) -> None:
-    path = write(tmp_path_factory.mktemp("s") / "s.jsonl", [POOL[at] for at in order[:count]])
+    path = write_rows(tmp_path_factory.mktemp("s") / "s.jsonl", [POOL[at] for at in order[:count]])
     assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == order[:count]
 
 
 def test_annotated_and_signals_do_not_matter(pool: Pool, tmp_path: Path) -> None:
     rows = [POOL[4] | {"gip": {"rank": 1}}, POOL[3] | {"gip": {"signals": {"q": 1.0}}}]
-    path = write(tmp_path / "s.jsonl", rows)
+    path = write_rows(tmp_path / "s.jsonl", rows)
     assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [4, 3]
 
 
 def test_rewritten_lines_take_the_first_free_row_of_their_text(pool: Pool, tmp_path: Path) -> None:
-    path = write(tmp_path / "s.jsonl", [{"text": "b"}, {"text": "c"}, {"text": "b"}])
+    path = write_rows(tmp_path / "s.jsonl", [{"text": "b"}, {"text": "c"}, {"text": "b"}])
     assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [1, 2, 3]
 
 
@@ -81,8 +76,8 @@ def test_many_rows_of_one_text_are_read_once_each(tmp_path: Path) -> None:
 
     rows: list[dict[str, object]] = [{"text": "a", "id": at} for at in range(60)]
     order = [*range(59, 19, -1), *range(20)]
-    chosen = write(tmp_path / "s.jsonl", [rows[at] for at in order])
-    with Counted(write(tmp_path / "pool", rows), BadRows(), reread=True) as file:
+    chosen = write_rows(tmp_path / "s.jsonl", [rows[at] for at in order])
+    with Counted(write_rows(tmp_path / "pool", rows), BadRows(), reread=True) as file:
         pool = load_pool(file, Renderer("text"))
         assert read_selection(str(chosen), pool, None, BadRows()).rows.tolist() == order
         assert file.reads == 60
@@ -98,7 +93,7 @@ def test_many_rows_of_one_text_are_read_once_each(tmp_path: Path) -> None:
 def test_a_line_without_a_row_is_named(
     pool: Pool, tmp_path: Path, texts: list[str], message: str
 ) -> None:
-    path = write(tmp_path / "s.jsonl", [{"text": text} for text in texts])
+    path = write_rows(tmp_path / "s.jsonl", [{"text": text} for text in texts])
     with pytest.raises(InputError, match=message):
         read_selection(str(path), pool, None, BadRows())
 
@@ -187,7 +182,7 @@ def test_head_takes_rows_where_every_line_is_one(
 
 
 def test_rows_of_another_format_are_no_selection_of_the_pool(pool: Pool, tmp_path: Path) -> None:
-    path = write(tmp_path / "s.jsonl", [{"q": 1}])
+    path = write_rows(tmp_path / "s.jsonl", [{"q": 1}])
     why = (
         r"s\.jsonl:1: not readable as text row: .*; give a selection of .*pool\.jsonl, or pass --sk"
     )

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gip_cli.errors import GipError, InputError, UsageError
+from gip_cli.errors import InputError, UsageError
 from gip_cli.rows import BadRows, Row, RowFile
 
 ROWS = [b'{"a": 1}', b'{ "b":\t"\\u00e4 \xc3\xa4" , "a":1.0}', b'{"a":{"b":[1, 2]}}']
@@ -247,8 +247,3 @@ def test_lines_and_array_hold_the_same_rows(
         (place / "pool").write_bytes(gzip.compress(data, 0) if packed else data)
         found.append([row.value for row in read(place / "pool")])
     assert found == [values, values]
-
-
-def test_every_error_has_an_exit_code_of_its_own() -> None:
-    codes = [error.exit_code for error in GipError.__subclasses__()]
-    assert sorted(codes) == [1, 2, 3, 4, 5, 6]

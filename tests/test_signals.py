@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gip_cli.columns import Signals
 from gip_cli.errors import InputError
 from gip_cli.rows import Row
-from gip_cli.signals import attach, attached, quality_weights, splice, strip, to_unit
+from gip_cli.signals import attach, attached, quality_weights, splice, strip
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=8),
@@ -153,7 +154,8 @@ NAN = float("nan")
 def test_signals_map_to_the_unit_interval(
     values: list[float], declared: tuple[float, float] | None, lower: bool, unit: list[float]
 ) -> None:
-    found = to_unit(np.array(values, dtype=float)[:, None], [declared], [lower])
+    column = np.array(values, dtype=float)[:, None]
+    found = Signals(("s",), column, (declared,), (lower,)).unit()
     np.testing.assert_array_equal(found[:, 0], unit)
 
 

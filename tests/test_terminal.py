@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.toys import GIP, error_of, gip, process, store_given, write_rows
+from tests.toys import GIP, gip, process, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but the newline
@@ -187,21 +187,6 @@ def test_minus_is_a_stream_both_ways(pool: Path, tmp_path: Path) -> None:
     assert run.returncode == 0
     assert run.stdout == gip("select", pool, "-k", 3, "--no-signals").stdout
     assert set(run.stdout.splitlines()) < set(pool.read_bytes().splitlines())
-
-
-def test_output_onto_the_input_is_refused_however_it_is_named(pool: Path, tmp_path: Path) -> None:
-    before = pool.read_bytes()
-    (tmp_path / "link.jsonl").symlink_to(pool)
-    os.link(pool, tmp_path / "hard.jsonl")
-    for other in ("pool.jsonl", "./pool.jsonl", "link.jsonl", "hard.jsonl"):
-        for command in (["score", "--metadata", "s=up"], ["select", "-k", "2"]):
-            run = gip(*command, pool, "-o", other, cwd=tmp_path)
-            assert run.returncode == 2
-            assert "the same file" in error_of(run)
-    with pool.open("ab") as file:  # `>> pool.jsonl` would never end
-        run = gip("score", "--metadata", "s=up", pool, stdout=file, stderr=subprocess.PIPE)
-    assert run.returncode == 2
-    assert pool.read_bytes() == before
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])

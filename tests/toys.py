@@ -18,7 +18,7 @@ import numpy.typing as npt
 import orjson
 
 from gip_cli.cli import run
-from gip_cli.encoder import Encoded, ModelCard
+from gip_cli.encoder import Encoded, Encoder, ModelCard
 from gip_cli.formats import Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import Written, write_embeddings
@@ -102,7 +102,7 @@ def store_given(pool: Path, vectors: npt.ArrayLike) -> None:
     assert stored.returncode == 0
 
 
-def embed(pool: Path, target: Path, encoder: ToyEncoder | None = None, **options: Any) -> Written:
+def embed(pool: Path, target: Path, encoder: Encoder | None = None, **options: Any) -> Written:
     """The store `target` of a pool in the text format, by a toy model."""
     with RowFile(pool, BadRows(), reread=True) as rows:
         return write_embeddings(rows, target, encoder or ToyEncoder(), Renderer("text"), **options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,10 @@ from gip_cli.judge import (
 )
 from gip_cli.judge.answers import Transport
 from gip_cli.judge.journal import look
-from gip_cli.judge.run import told
+from gip_cli.judge.run import Connect, told
 from gip_cli.judge.scorer import JudgeScorer
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
-
-Connect = Callable[[str | None], AbstractAsyncContextManager[Transport]]
 
 
 @dataclass(frozen=True)
@@ -39,42 +37,37 @@ class _Asked:
     identity: str
     place: str
     apis: tuple[str, ...]
+    server: Server | None  # None: a model in this process
 
 
 def _who(options: JudgeOptions) -> _Asked:
     if options.local is not None:
         from gip_cli.judge.local import Local, identity
 
-        return _Asked(identity(options.local), f"{options.local} in this process", (Local.api,))
-    server = _server(options)
-    return _Asked(server.model, f"{server.model} at {server.place}", server.apis)
-
-
-def _server(options: JudgeOptions) -> Server:
-    return Server(
+        here = f"{options.local} in this process"
+        return _Asked(identity(options.local), here, (Local.api,), None)
+    server = Server(
         options.model or "",
         options.api,
         options.url,
-        options.key_variable,
-        options.requests_per_minute,
-        options.timeout,
-        options.max_retries,
+        key_variable=options.key_variable,
+        requests_per_minute=options.requests_per_minute,
+        timeout=options.timeout,
+        max_retries=options.max_retries,
     )
+    return _Asked(server.model, f"{server.model} at {server.place}", server.apis, server)
 
 
-def _connector(options: JudgeOptions, rubric: Rubric) -> Connect:
-    if options.local is None:
-        server = _server(options)
-        return lambda settled: server.connect(rubric, note, settled)
+def _connector(
+    server: Server | None, options: JudgeOptions, rubric: Rubric, settled: str | None
+) -> Connect:
+    """What opens the transport; a model is loaded now, before there is an event loop."""
+    if server is not None:
+        return lambda: server.connect(rubric, note, settled)
     from gip_cli.judge.local import Local
 
-    local = Local(options.local, rubric)
-
-    @asynccontextmanager
-    async def connect(settled: str | None) -> AsyncIterator[Transport]:
-        yield local
-
-    return connect
+    local = Local(options.local or "", rubric)
+    return lambda: nullcontext(local)
 
 
 @contextmanager
@@ -117,27 +110,29 @@ def judged(
 
         plan = planned()
         if plan.requests:  # else a journal in a read-only place will do, and no key is needed
-            _check(options, plan, journal)
+            _check(asked.server, plan, journal)
             if journal.hold():
                 plan = planned()
         note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
         if plan.cut:
             note(f"judge: {counted(plan.cut, 'row')} cut to {options.max_chars:,} characters")
 
-        def nobody(settled: str | None) -> AbstractAsyncContextManager[Transport]:
+        def nobody() -> AbstractAsyncContextManager[Transport]:
             raise rows.changed()  # all answers were known
 
-        connect = _connector(options, rubric) if plan.requests else nobody
+        connect: Connect = nobody
+        if plan.requests:
+            connect = _connector(asked.server, options, rubric, journal.api)
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
         _tell(outcome)
         yield lambda row: scorer.line(row, outcome)
 
 
-def _check(options: JudgeOptions, plan: Estimate, journal: Journal) -> None:
+def _check(server: Server | None, plan: Estimate, journal: Journal) -> None:
     """Raise UsageError for what would keep a server from being asked, and say for how many rows."""
     try:
-        if options.local is None:
-            _server(options).check()
+        if server is not None:
+            server.check()
     except UsageError as error:
         known = f"{counted(plan.requests, 'row')} to ask about, {plan.reused:,} in {journal.path}"
         raise UsageError(f"{known}: {error}") from None
@@ -180,7 +175,7 @@ def _ask(
         try:
             return judge(
                 items,
-                lambda: connect(journal.api),
+                connect,
                 rubric,
                 journal,
                 max_concurrent=1 if options.local else options.max_concurrent,

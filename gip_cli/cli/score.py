@@ -63,7 +63,8 @@ def score(
     """
     from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
 
-    if not metadata and not asked.wanted:
+    judging = asked.wanted
+    if not metadata and not judging:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
@@ -74,10 +75,10 @@ def score(
         [Metadata.parse(text) for text in metadata or ()],
         parse_ranges(range or ()),
         overwrite=overwrite,
-        beside=rubric.ranges.keys() if asked.wanted else (),
+        beside=rubric.ranges.keys() if judging else (),
         require=require,
     )
-    if asked.wanted and (twice := scorer.names & rubric.ranges.keys()):
+    if judging and (twice := scorer.names & rubric.ranges.keys()):
         raise UsageError(
             f"{min(twice)} is a signal of --metadata and the judge's",
             "give the former another name",
@@ -88,12 +89,12 @@ def score(
     bad = BadRows(skip=skip_bad)
     lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
     with ExitStack() as stack:
-        rows = stack.enter_context(RowFile(input, bad, reread=asked.wanted))
+        rows = stack.enter_context(RowFile(input, bad, reread=judging))
         usable: Iterable[Row] = rows
-        if asked.wanted or format or text_field:  # else a number is all that is read of a row
+        if judging or format or text_field:  # else a number is all that is read of a row
             renderer = Renderer.sniff(rows, format, text_field or ())
             usable = (one.row for one in renderer.read(rows))
-        if asked.wanted:
+        if judging:
             from gip_cli.cli.judge import judged
 
             place = asked.journal_path(input, output)

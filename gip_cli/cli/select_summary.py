@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gip_cli.candidates import Reason
-from gip_cli.printable import counted
+from gip_cli.printable import Tell, counted
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -21,8 +21,6 @@ _CLOSED = {
     Reason.EXCLUDED.words: "are too close to an excluded one",
     Reason.DUPLICATE_OF_GIVEN.words: "are near-duplicates of a row given",
 }
-
-Tell = Callable[[str], None]
 
 
 def progress_of(problem: Problem, at: Progress) -> tuple[float, float, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, MismatchError, UsageError
 from gip_cli.formats import NotOfFormatError, Renderer
 from gip_cli.pool import Pool, load_pool
-from gip_cli.printable import counted
+from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
 
 
@@ -24,7 +24,7 @@ def embeddings_for(
     given: str | None,
     format: str | None,
     fields: Sequence[str],
-    tell: Callable[[str], None] = note,
+    tell: Tell = note,
 ) -> Iterator[tuple[Embeddings, str | None]]:
     """The store named, else the rows' sibling ``.npy``, else one beside them that has them all,
     else a temporary one by the defaults; and its path, if it stays.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gip_cli.judge.answers import (
@@ -22,6 +22,7 @@ from gip_cli.judge.answers import (
     Verdict,
 )
 from gip_cli.judge.rubric import Attribute, Rubric
+from gip_cli.printable import Tell
 
 if TYPE_CHECKING:
     from gip_cli.judge.http import Http
@@ -42,9 +43,7 @@ class Chat:
 
     api = "chat"
 
-    def __init__(
-        self, http: Http, model: str, rubric: Rubric, notice: Callable[[str], None]
-    ) -> None:
+    def __init__(self, http: Http, model: str, rubric: Rubric, notice: Tell) -> None:
         self._http = http
         self._model = model
         self._rubric = rubric

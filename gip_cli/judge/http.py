@@ -15,7 +15,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 import httpx2
@@ -23,7 +23,7 @@ import openai
 from aiolimiter import AsyncLimiter
 
 from gip_cli.judge.answers import ERROR_200, NO_CONNECTION, TIMED_OUT, Unanswered
-from gip_cli.printable import printable
+from gip_cli.printable import Tell, printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
@@ -125,9 +125,7 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
 
 
 class _Client(openai.DefaultAsyncHttpxClient):
-    def __init__(
-        self, seconds: float, limiter: AsyncLimiter | None, trouble: Callable[[str], None]
-    ) -> None:
+    def __init__(self, seconds: float, limiter: AsyncLimiter | None, trouble: Tell) -> None:
         super().__init__()
         self._trouble, self._told = trouble, set[str]()
         self._seconds = seconds
@@ -202,7 +200,7 @@ class Http:
         timeout: float,
         max_retries: int,
         requests_per_minute: float | None,
-        trouble: Callable[[str], None],
+        trouble: Tell,
     ) -> None:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
         self._secret = _spellings(key) if key and len(key) >= _SHORTEST_SECRET else None

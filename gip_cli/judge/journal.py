@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from gip_cli.errors import InputError, UsageError
 from gip_cli.judge.answers import Answer, Verdict
 from gip_cli.judge.journal_entry import plain, read_entry, verdicts_in
 from gip_cli.judge.rubric import Rubric
+from gip_cli.printable import Tell
 from gip_cli.storage import storage_errors, writable
 
 _HEADER = b'{"gip": "judge journal", "version": 1}\n'
@@ -120,7 +121,7 @@ class Journal:
         model: str,
         rubric: Rubric,
         apis: Sequence[str],
-        notice: Callable[[str], None] = lambda text: None,
+        notice: Tell = lambda text: None,
         *,
         hold: bool = True,
     ) -> None:

@@ -13,15 +13,14 @@ from typing import Any, cast
 
 from gip_cli.errors import JudgeError
 from gip_cli.interrupts import cancelling_tasks, put_off
-from gip_cli.judge.answers import NO_CONNECTION, Transport, Unanswered, Usage, Verdict
+from gip_cli.judge.answers import NO_CONNECTION, NO_ENDPOINT, Transport, Unanswered, Usage, Verdict
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
 from gip_cli.judge.rubric import Rubric
 
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
 _NO_KEY = (401, 402)  # refused, or without credit: no later row will fare better
-_NO_ENDPOINT = (404, 405, 501)  # nor here, if it is said to the first
-_CLOSED = (403, *_NO_ENDPOINT)  # may be of one row (moderation), but not of many in a row
+_CLOSED = (403, *NO_ENDPOINT)  # may be of one row (moderation), but not of many in a row
 _SEE_TO = "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key"
 _BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
 _END = object()
@@ -234,7 +233,7 @@ class _Run:
         closed = failure.status in _CLOSED
         self._closed_in_a_row = self._closed_in_a_row + 1 if closed else 0
         said = f" ({failure.detail})" if failure.detail else ""
-        if failure.status in _NO_KEY or (failure.status in _NO_ENDPOINT and not self._answers):
+        if failure.status in _NO_KEY or (failure.status in NO_ENDPOINT and not self._answers):
             raise JudgeError(
                 f"the judge's server answers {failure.cause}{said}", self._remedy(failure)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gip_cli.errors import UsageError, install
-from gip_cli.judge.answers import Answer, Transport, Unanswered
+from gip_cli.judge.answers import NO_ENDPOINT, Answer, Transport, Unanswered
 from gip_cli.judge.rubric import Rubric
+from gip_cli.printable import Tell
 
 if TYPE_CHECKING:
     from gip_cli.judge.http import Http
@@ -24,11 +25,8 @@ _OPENAI = "https://api.openai.com/v1"
 _NAME = re.compile(
     r"[A-Z]{1,32}|(?=[A-Z0-9]*_)[A-Z_][A-Z0-9_]{0,31}"
 )  # as variables have, not keys
-_NO_SUCH_ENDPOINT = (404, 405, 501)
 # As LM Studio says it with status 200, and Amazon's API Gateway with 403.
 _NO_SUCH_ENDPOINT_SAYS = ("Unexpected endpoint", "Missing Authentication Token")
-
-Notice = Callable[[str], None]
 
 
 class Api(StrEnum):
@@ -166,7 +164,7 @@ class Server:
 
     @asynccontextmanager
     async def connect(
-        self, rubric: Rubric, notice: Notice, settled: str | None = None
+        self, rubric: Rubric, notice: Tell, settled: str | None = None
     ) -> AsyncIterator[Transport]:
         """Open a transport; `settled` is the api that a journal's answers came through."""
         self.check()
@@ -185,7 +183,7 @@ class Server:
         finally:
             await http.aclose()
 
-    def _transport(self, http: Http, rubric: Rubric, notice: Notice, api: str) -> Transport:
+    def _transport(self, http: Http, rubric: Rubric, notice: Tell, api: str) -> Transport:
         from gip_cli.judge.chat import Chat
         from gip_cli.judge.decisions import Decisions
         from gip_cli.judge.systemone import SystemOne
@@ -207,7 +205,7 @@ class _Auto:
     for one another: of a server that is gone, twenty rows' attempts would take minutes.
     """
 
-    def __init__(self, first: Transport, second: Transport, notice: Notice) -> None:
+    def __init__(self, first: Transport, second: Transport, notice: Tell) -> None:
         self._first = first
         self._second = second
         self._notice = notice
@@ -251,6 +249,6 @@ def _sendable(text: str) -> bool:
 
 
 def _no_such_endpoint(failure: Unanswered) -> bool:
-    return failure.status in _NO_SUCH_ENDPOINT or any(
+    return failure.status in NO_ENDPOINT or any(
         words in failure.detail for words in _NO_SUCH_ENDPOINT_SAYS
     )

@@ -37,7 +37,7 @@ class Pool:
         price: Array | None,
         state: Array,
         index: Ids | None = None,
-        rows: Source | None = None,
+        rows: Source | Part | None = None,
         dtype: Precision = np.float32,
     ) -> None:
         self.whole, self.index, self.dtype = whole, index, dtype
@@ -78,7 +78,7 @@ class Pool:
         ids = np.flatnonzero(is_open)
         return self.part(ids, Part(self.whole, self.named(ids)))
 
-    def part(self, ids: Ids, rows: Source) -> Pool:
+    def part(self, ids: Ids, rows: Source | Part) -> Pool:
         """Some rows as a pool of their own, whose coordinates are `rows`."""
         return Pool(
             self.whole,

@@ -28,8 +28,8 @@ class Residual:
     ----------
     K : (d, d)
         Query covariance of unit trace.
-    scores : (m, q) or None
-        Residuals to start from; None is F K^(1/2).
+    q : int
+        How many scores follow each row's embedding, to start from; without any it is F K^(1/2).
     signed : bool
         The paper's form: rows of any residual may be picked. It overshoots: next to a strong
         pick a bad row gets a large negative residual, and is picked for it.
@@ -38,14 +38,13 @@ class Residual:
 
     groups, cancels = 2, False
 
-    def __init__(self, K: Array, scores: Array | None, signed: bool, team: Team) -> None:
+    def __init__(self, K: Array, q: int, signed: bool, team: Team) -> None:
         self.K, self.posterior = K, Posterior.prior(len(K), team)
-        if scores is None:
+        if q:
+            self.R = np.vstack([np.zeros((len(K), q)), np.eye(q)])
+        else:
             energy, directions = np.linalg.eigh(K)
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T
-        else:
-            q = scores.shape[1]
-            self.R = np.vstack([np.zeros((len(K), q)), np.eye(q)])
         self.signed, self.doubt = signed, DOUBT * np.sqrt(self.R.shape[1])
         self.states = 1 if signed else 2
         self.products: tuple[tuple[int, int], ...] = (

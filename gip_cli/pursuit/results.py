@@ -79,6 +79,11 @@ class Selection:
     duplicates: int
     diagnostics: Diagnostics
 
+    @property
+    def captured_in_all(self) -> float:
+        """Share of the query's energy captured by the picks and the rows given, in [0, 1)."""
+        return float(self.captured[-1]) if len(self.captured) else self.captured_given
+
 
 class Record:
     """The picks as they are made: the mutable side of `Selection`.
@@ -163,5 +168,4 @@ class Progress:
     @property
     def captured(self) -> float:
         """Share of the query's energy captured so far, in [0, 1)."""
-        captured = self.selection.captured
-        return float(captured[-1]) if len(captured) else self.selection.captured_given
+        return self.selection.captured_in_all

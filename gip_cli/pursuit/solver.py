@@ -142,7 +142,7 @@ def select(
                 atom_noise = squares = source.squares()
                 if scores is not None:
                     source, unit = beside_scores(rows, check.scores(scores, m), w, squares)
-                objective = Residual(K, source.extra, signed, team)
+                objective = Residual(K, source.shape[1] - d, signed, team)
         variance = np.divide(s2, np.square(w, out=w), out=w)
         variance += atom_noise
         variance[np.isnan(variance)] = np.inf

@@ -104,17 +104,15 @@ class Source:
             yield start, block
 
 
-class Part(Source):
-    """Some rows of a source, left where they are: they are gathered block by block.
-
-    For sweeps, which ask for blocks alone: it has no embeddings of its own to take or sum up.
-    """
+class Part:
+    """Some rows of a source, left where they are: sweeps gather them block by block."""
 
     def __init__(self, whole: Source, index: Ids) -> None:
         self.whole, self.index = whole, index
         self.shape = len(index), whole.shape[1]
 
     def block(self, rows: slice, out: Floats) -> Floats:
+        """As `Source.block`, always a copy."""
         return self.whole.take(self.index[rows], out.dtype.type)
 
 

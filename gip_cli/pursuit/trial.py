@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gip_cli.pursuit.objective import Floats, Ids, Objective
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
+from gip_cli.pursuit.source import Source
 
 
 def try_out(
@@ -27,6 +28,7 @@ def try_out(
     rules : Rules or None
         A snapshot, used up.
     """
+    assert isinstance(pool.rows, Source)  # gathered
     X = pool.rows.embeddings
     F = X[:, : pool.d]
     named = pool.named(np.arange(len(pool))).tolist()

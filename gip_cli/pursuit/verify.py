@@ -171,6 +171,7 @@ def plan_of(
     max_cosine: float | None,
     contest: Contest | None = None,
 ) -> Plan:
+    """What a sweep is told of a block: without a contest no row but too near ones is found."""
     limits = contest.rates * (1 - contest.margin) if contest else np.inf
     near = () if max_cosine is None else (block.X[:, : pool.d], max_cosine - pool.slack)
     return Plan(objective, block.columns, limits, pool.dtype, contest, *near)

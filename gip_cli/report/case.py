@@ -29,7 +29,7 @@ from gip_cli.printable import counted
 from gip_cli.pursuit import default_noise
 from gip_cli.pursuit.check import least_noise
 from gip_cli.report.selections import Picked, Receipt
-from gip_cli.signals import quality_weights, to_unit
+from gip_cli.signals import quality_weights
 
 COVERED = 20_000  # rows of the pool whose coverage is measured, where there are more
 
@@ -134,20 +134,22 @@ def open_case(
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
     case = Case(
-        pool,
-        rows.vectors,
-        np.where(rows.counted, rows.tokens, np.nan) if known else pool.lengths.astype(np.float64),
-        "tokens" if known else "response characters",
-        {field: Groups.by(pool.fields[field]) for field in group_fields},
-        covariance,
-        rows.query.sources,
-        np.nan_to_num(weights),
-        rows.given,
-        receipt.noise if receipt else default_noise(most, rows.weights, covariance),
-        np.flatnonzero(rows.open),
-        _by_quality(rows),
-        picked,
-        _notes(rows, store, picked, receipt),
+        pool=pool,
+        vectors=rows.vectors,
+        lengths=np.where(rows.counted, rows.tokens, np.nan)
+        if known
+        else pool.lengths.astype(np.float64),
+        unit="tokens" if known else "response characters",
+        groups={field: Groups.by(pool.fields[field]) for field in group_fields},
+        covariance=covariance,
+        sources=rows.query.sources,
+        weights=np.nan_to_num(weights),
+        given=rows.given,
+        noise=receipt.noise if receipt else default_noise(most, rows.weights, covariance),
+        pickable=np.flatnonzero(rows.open),
+        ranked=_by_quality(rows),
+        picked=picked,
+        notes=_notes(rows, store, picked, receipt),
     )
     if len(case.sampled) < len(pool):
         case.notes.append(
@@ -170,7 +172,7 @@ def _by_quality(rows: Candidates) -> Rows | None:
         shares = [1.0] * len(signals.names)
     if not shares:
         return None
-    weights = quality_weights(to_unit(signals.values, signals.ranges, signals.lower), shares, 1.0)
+    weights = quality_weights(signals.unit(), shares, 1.0)
     ties = np.random.default_rng(0).permutation(len(weights))
     order = np.lexsort((ties, -weights))
     return order[rows.open[order] & ~np.isnan(weights[order])]

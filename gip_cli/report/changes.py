@@ -10,7 +10,6 @@ from gip_cli.arrays import Array, Rows
 from gip_cli.measures import known_mean, mean_shift
 from gip_cli.printable import escaped, printable
 from gip_cli.report.case import Case
-from gip_cli.report.comparison import group_shares
 
 _FEWEST_BINS, _MOST_BINS = 8, 24
 _DISTINCT = 12  # values up to which each has a bar of its own
@@ -102,11 +101,11 @@ def bars(samples: dict[str, Array]) -> dict[str, Any]:
 
 def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, Any]:
     groups = case.groups[field]
-    pool = np.array(group_shares(groups, np.arange(len(case.pool))))
+    pool = groups.shares(np.arange(len(case.pool)))
     order = np.argsort(-pool, kind="stable")  # largest first
     pool = pool[order]
-    picks = np.array(group_shares(groups, rows))[order]
-    random = np.array(group_shares(groups, np.concatenate(draws)))[order]
+    picks = groups.shares(rows)[order]
+    random = groups.shares(np.concatenate(draws))[order]
     dropped = order[(picks == 0) & (pool * len(rows) >= _EXPECTED)]
     names = [*map(escaped, groups.names)]
     return {

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gip_cli.arrays import Rows
-from gip_cli.groups import Groups
 from gip_cli.measures import known_mean, nearest_cosines
 from gip_cli.report.case import Case
 
@@ -48,17 +47,10 @@ def worth(case: Case, rows: Rows) -> Worth:
             name: known_mean(signals.values[rows, at]) for at, name in enumerate(signals.names)
         },
         shares={
-            field: dict(zip(groups.names, group_shares(groups, rows), strict=True))
+            field: dict(zip(groups.names, groups.shares(rows).tolist(), strict=True))
             for field, groups in case.groups.items()
         },
     )
-
-
-def group_shares(groups: Groups, rows: Rows) -> list[float]:
-    """Each group's share of `rows`."""
-    counts = np.bincount(groups.codes[rows], minlength=len(groups.names))
-    shares: list[float] = (counts / len(rows)).tolist()
-    return shares
 
 
 def compare(case: Case) -> dict[str, Any]:

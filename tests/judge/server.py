@@ -39,6 +39,17 @@ Fault = Callable[["Handler", Asked], bool]
 """Answers in the server's stead; False leaves the answer to it."""
 
 
+def once(status: int, retry_after: str) -> Fault:
+    """Refuse each row the first time that it is asked about."""
+
+    def fault(handler: Handler, asked: Asked) -> bool:
+        if not asked.before:
+            handler.json({}, status, retry_after=retry_after)
+        return not asked.before
+
+    return fault
+
+
 @dataclass
 class JudgeServer:
     """Use as a context manager; `fault` decides per request."""

@@ -35,6 +35,7 @@ from tests.judge.server import (
     completion,
     distribution,
     expected_index,
+    once,
 )
 
 KEY = "sk-test-5Zp0t9QwErTyUiOp"
@@ -124,13 +125,7 @@ def test_no_more_rows_are_held_than_are_under_way(tmp_path: Path) -> None:
 
 
 def test_requests_a_minute_count_retries_too(tmp_path: Path) -> None:
-    def first_fails(handler: Handler, asked: Asked) -> bool:
-        if asked.before:
-            return False
-        handler.json({}, 503, retry_after="0.001")
-        return True
-
-    with JudgeServer(first_fails) as server:
+    with JudgeServer(once(503, retry_after="0.001")) as server:
         run = Run(server.url, tmp_path / "j", requests_per_minute=1200)
         run(items(6))
     times = sorted(asked.at for asked in server.requests)
@@ -140,13 +135,7 @@ def test_requests_a_minute_count_retries_too(tmp_path: Path) -> None:
 
 
 def test_retry_after_is_honoured(tmp_path: Path) -> None:
-    def busy(handler: Handler, asked: Asked) -> bool:
-        if asked.before:
-            return False
-        handler.json({}, 429, retry_after="0.9")
-        return True
-
-    with JudgeServer(busy) as server:
+    with JudgeServer(once(429, retry_after="0.9")) as server:
         Run(server.url, tmp_path / "j")(items(1))
     first, second = (asked.at for asked in server.requests)
     assert second - first >= 0.9
@@ -202,13 +191,7 @@ def test_auto_falls_back_to_chat_and_says_so(
 
 
 def test_auto_stays_with_systemone_where_there_is_one(tmp_path: Path) -> None:
-    def shaky(handler: Handler, asked: Asked) -> bool:
-        if asked.before:
-            return False
-        handler.json({}, 500, retry_after="0.01")
-        return True
-
-    with JudgeServer(shaky) as server:
+    with JudgeServer(once(500, retry_after="0.01")) as server:
         run = Run(server.url, tmp_path / "j", Api.auto)
         run(items(5))
         assert set(endpoints(server)) == {"/systemone"}
