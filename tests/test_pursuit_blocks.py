@@ -12,12 +12,12 @@ from threadpoolctl import threadpool_limits
 from gip_cli.pursuit import default_noise, select
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import ROUNDINGS, Greedy
-from gip_cli.pursuit.plan import Contest, Plan, earliest
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
+from gip_cli.pursuit.sweep_plan import Contest, SweepPlan, earliest
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.trial import try_out
 from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, first_twin, verify
@@ -450,7 +450,7 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row(team):
     limits = np.quantile(rates, 0.98, axis=0)
     block = belief.copy().observe(F[picks].astype(float), noise[picks])
     np.testing.assert_allclose(block.gains, rates[picks, np.arange(70)], rtol=1e-9)
-    hits = Sweeper(team, belief, 24).sweep(pool, Plan(belief, block, limits, np.float32))
+    hits = Sweeper(team, belief, 24).sweep(pool, SweepPlan(belief, block, limits, np.float32))
     np.testing.assert_allclose(pool.after, step.state(F.astype(float)), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(hits.rates, rates[hits.rows, hits.steps], rtol=1e-4)
     found = np.zeros_like(rates, bool)
@@ -476,8 +476,8 @@ def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine, 
     contest = Contest(block.gains, 1e-5, picks, *earliest(closed, since))
     near = () if max_cosine is None else (F[picks].astype(float), max_cosine)
     sweeper, limits = Sweeper(team, belief, 24), block.gains * (1 - 1e-5)
-    every = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, None, *near))
-    few = sweeper.sweep(pool, Plan(belief, block, limits, np.float32, contest, *near))
+    every = sweeper.sweep(pool, SweepPlan(belief, block, limits, np.float32, None, *near))
+    few = sweeper.sweep(pool, SweepPlan(belief, block, limits, np.float32, contest, *near))
     assert len(every.rows) > 10 * len(F) > 10 * len(few.rows)
     np.testing.assert_array_equal(np.sort(few.near_rows), np.sort(every.near_rows))
     closed = np.append(closed, every.near_rows)

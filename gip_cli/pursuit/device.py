@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats
-from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Found, Hits, Plan
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.source import Source
+from gip_cli.pursuit.sweep_plan import FIXED, LONGEST, STRETCH, Found, Hits, SweepPlan
 
 BLOCK_BYTES = 1 << 28  # of products at a time
 FOLLOWED = 1 << 16  # stretches of rows followed at a time
@@ -93,7 +93,7 @@ class DeviceRows:
     def put(self, array: Floats) -> Any:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def sweep(self, pool: Pool, plan: Plan) -> Hits:
+    def sweep(self, pool: Pool, plan: SweepPlan) -> Hits:
         """`gip_cli.pursuit.sweep.Sweeper.sweep` on the device."""
         torch = self.torch
         precision = torch.get_float32_matmul_precision()
@@ -163,9 +163,9 @@ def fetch(rows: Any, steps: Any, values: Any) -> Found:
 
 
 class Placed:
-    """A `Plan` on a device."""
+    """A `SweepPlan` on a device."""
 
-    def __init__(self, rows: DeviceRows, plan: Plan) -> None:
+    def __init__(self, rows: DeviceRows, plan: SweepPlan) -> None:
         self.objective, self.contest = plan.objective, plan.contest
         self.stretches, self.bar = plan.stretches, plan.bar
         self.matrix, self.fixed = rows.put(plan.matrix), rows.put(plan.fixed)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective
-from gip_cli.pursuit.plan import STRETCH
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.rules import Rules, close
+from gip_cli.pursuit.sweep_plan import STRETCH
 from gip_cli.pursuit.trial import try_out
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, Closures, Sweep, Verdict, impose, verify
 

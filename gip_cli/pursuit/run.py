@@ -13,12 +13,12 @@ from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
-from gip_cli.pursuit.plan import LONGEST, STRETCH
 from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
+from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, Sweep, impose
 

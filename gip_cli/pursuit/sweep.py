@@ -16,8 +16,8 @@ from math import isqrt
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats, Ids, Objective, Precision
-from gip_cli.pursuit.plan import FIXED, LONGEST, STRETCH, Found, Hits, Plan
 from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.sweep_plan import FIXED, LONGEST, STRETCH, Found, Hits, SweepPlan
 from gip_cli.pursuit.team import Team
 
 CHUNK_BYTES = 1 << 21  # of products: a core's second-level cache
@@ -120,7 +120,7 @@ class Sweeper:
 
         self.each_chunk(pool, LONGEST, work)
 
-    def sweep(self, pool: Pool, plan: Plan) -> Hits:
+    def sweep(self, pool: Pool, plan: SweepPlan) -> Hits:
         """Write the states after the block to `pool.after`; find the rows that reach its limits."""
         nothing: Found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         reached, near = [nothing], [nothing]
@@ -140,7 +140,9 @@ class Sweeper:
         return Hits(*(np.concatenate(column) for column in columns))
 
 
-def advance(pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers) -> Iterator[Found]:
+def advance(
+    pool: Pool, plan: SweepPlan, X: Floats, rows: slice, buffers: Buffers
+) -> Iterator[Found]:
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)
     runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
@@ -179,7 +181,7 @@ def advance(pool: Pool, plan: Plan, X: Floats, rows: slice, buffers: Buffers) ->
         yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
 
 
-def follow(plan: Plan, at: Ids, state: Floats, noise: Floats, buffers: Buffers) -> Floats:
+def follow(plan: SweepPlan, at: Ids, state: Floats, noise: Floats, buffers: Buffers) -> Floats:
     """(h, 32) gains of h rows just before each pick of the stretches `at` (h,).
 
     Their columns lie in `buffers.columns`. States just before each pick are running sums, which

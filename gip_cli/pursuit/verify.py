@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
-from gip_cli.pursuit.plan import NEVER, Contest, Hits, Plan, earliest, lookup
 from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.sweep_plan import NEVER, Contest, Hits, SweepPlan, earliest, lookup
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
 # Within it the same row may be, rounded otherwise: a block may leave little of a rate.
@@ -24,7 +24,7 @@ NEAR = 1e-4
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
 
-Sweep = Callable[[Pool, Plan], Hits]
+Sweep = Callable[[Pool, SweepPlan], Hits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +170,11 @@ def plan_of(
     objective: Objective,
     max_cosine: float | None,
     contest: Contest | None = None,
-) -> Plan:
+) -> SweepPlan:
     """What a sweep is told of a block: without a contest no row but too near ones is found."""
     limits = contest.rates * (1 - contest.margin) if contest else np.inf
     near = () if max_cosine is None else (block.X[:, : pool.d], max_cosine - pool.slack)
-    return Plan(objective, block.columns, limits, pool.dtype, contest, *near)
+    return SweepPlan(objective, block.columns, limits, pool.dtype, contest, *near)
 
 
 def settle(

@@ -92,7 +92,7 @@ def lookup(keys: Ids, values: Ids, wanted: Ids) -> Ids:
     return np.where(keys[at] == wanted, values[at], NEVER)
 
 
-class Plan:
+class SweepPlan:
     """A block of b picks as the chunks need it, padded to whole stretches.
 
     Parameters
