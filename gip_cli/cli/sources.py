@@ -83,7 +83,7 @@ def _holder(
     folder: Path,
     format: str | None,
     fields: Sequence[str],
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> Path | None:
     """The store in `folder` that has every row: that of a scored file's pool, say.
 
