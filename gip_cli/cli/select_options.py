@@ -41,7 +41,8 @@ class BudgetOptions:
         _budget("--num", "-k", metavar="N", help="Rows to pick; or one of the next three:"),
     ] = None
     fraction: Annotated[
-        float | None, _budget(metavar="F", help="Share of the rows to pick, up to 1.")
+        float | None,
+        _budget(metavar="F", help="Share of the rows to pick, up to 1; rounded half up."),
     ] = None
     tokens: Annotated[
         int | None, _budget(metavar="N", help="Tokens of all picks together, never more.")
