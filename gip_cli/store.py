@@ -219,6 +219,21 @@ def tell_gone(old: Embeddings, keys: Keys, name: str, note: Notes) -> None:
         note(f"{old.paths.npy}: {of_all} are not in {name} and will be gone")
 
 
+@contextmanager
+def lending() -> Iterator[None]:
+    """Give the faults of another store a remedy that helps: to run again what named it does not.
+
+    Left out, it is made anew where it is the target itself, too.
+    """
+    try:
+        yield
+    except NewerFormatError:
+        raise
+    except (MismatchError, UsageError) as error:
+        remedy = "leave it out of --reuse, or make it anew (of vectors that you have by --vectors)"
+        raise type(error)(error.fault, remedy) from None
+
+
 def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
     """Refuse another store whose vectors are not what the encoder would make, or are damaged.
 
@@ -232,7 +247,8 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
             "leave it out, or ask for the same",
             path=store.paths.npy,
         )
-    store.check_rows()
+    with lending():
+        store.check_rows()
 
 
 def row_keys(rows: RowFile, renderer: Renderer) -> Keys:

@@ -90,7 +90,7 @@ def embed(
     """
     from gip_cli.embeddings import open_embeddings
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
-    from gip_cli.store import write_embeddings
+    from gip_cli.store import lending, write_embeddings
 
     _check_output(output, [input, vectors] if vectors else [input])
     of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code, reuse)
@@ -109,7 +109,8 @@ def embed(
             note(f"{output}: {counted(count, 'row')} x {dimension}, as given")
             tell_skipped(bad)
             return
-        lent = [open_embeddings(other) for other in reuse or ()]
+        with lending():
+            lent = [open_embeddings(other) for other in reuse or ()]
         done = 0
         with progress("embedding", "texts") as update:  # it moves while the model is loaded, too
             encoder = load_encoder(
