@@ -20,7 +20,7 @@ from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import Notes, row_keys, tell_gone, writing_store
+from gip_cli.store import Notes, row_keys, tell_gone, unwritable_but_current, writing_store
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
@@ -57,6 +57,10 @@ def write_given(
     given = read_array(
         source, ("float16", "float32", "float64"), 2, "save it with numpy.save, C-ordered"
     )
+    card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
+    settings = Settings(card, renderer, dtype)
+    if there := unwritable_but_current(rows, target, settings, note):
+        return len(there.keys), card.dimension
     with writing_store(target, note) as paths:
         keys = row_keys(rows, renderer)
         if len(keys) != len(given):
@@ -69,11 +73,8 @@ def write_given(
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
                 tell_gone(open_embeddings(paths.npy), keys, rows.name, note)
-        card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
-        commit(
-            paths, Settings(card, renderer, dtype), keys, tokens, _unit_blocks(given, source, note)
-        )
+        commit(paths, settings, keys, tokens, _unit_blocks(given, source, note))
     return len(given), given.shape[1]
 
 

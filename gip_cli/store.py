@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import compress, islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_desc
 from gip_cli.embedding_journal import Journal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import GIVEN, Encoder
-from gip_cli.errors import MismatchError, UsageError
+from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
@@ -88,6 +88,9 @@ def write_embeddings(
     settings = Settings(encoder.card, renderer, dtype)
     for store in reuse:
         _check_means_the_same(store, settings)
+    if there := unwritable_but_current(rows, target, settings, note):
+        count = len(there.keys)
+        return _written(there.tokens, settings, encoded=0, reused=count, resumed=0)
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
@@ -128,15 +131,40 @@ def write_embeddings(
             )
             commit(paths, settings, keys, tokens, blocks)
         journal.remove()
+    reused, done = (int(np.count_nonzero(rows)) for rows in (known, resumed))
+    return _written(tokens, settings, encoded=ahead, reused=reused, resumed=done)
+
+
+def _written(tokens: npt.NDArray[np.int64], settings: Settings, **done: int) -> Written:
     cut = unseen(tokens, settings)
     return Written(
-        rows=len(keys),
-        encoded=ahead,
-        reused=int(np.count_nonzero(known)),
-        resumed=int(np.count_nonzero(resumed)),
+        rows=len(tokens),
         truncated=cut["truncated_rows"],
         tokens_unseen=cut["tokens_unseen"],
+        **done,
     )
+
+
+def unwritable_but_current(
+    rows: RowFile, target: str | Path, settings: Settings, note: Notes
+) -> Embeddings | None:
+    """The store that is there, if it cannot be written and is just what would be: told.
+
+    None where it can be written; else raises as `check_target`.
+    """
+    try:
+        check_target(target)
+    except StorageError:
+        with suppress(MismatchError, UsageError):
+            store = open_embeddings(target)
+            store.check_rows()
+            if store.settings == settings and np.array_equal(
+                store.keys, row_keys(rows, settings.renderer)
+            ):
+                note(f"{store.paths.npy}: up to date; it cannot be written, and need not be")
+                return store
+        raise
+    return None
 
 
 @contextmanager

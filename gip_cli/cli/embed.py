@@ -11,7 +11,7 @@ import typer
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import same_file
 from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields
-from gip_cli.errors import UsageError
+from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
@@ -167,4 +167,8 @@ def _check_output(output: str, read: list[str]) -> None:
                 f"embeddings of {output} also write {path}, which is the input",
                 f"choose another NAME.npy, e.g. -o {Path(output).with_suffix('.emb.npy')}",
             )
-    check_target(output)
+    try:
+        check_target(output)
+    except StorageError:
+        if not Paths.of(output).json.exists():
+            raise  # else it may be up to date, which only reading it and the rows can tell
