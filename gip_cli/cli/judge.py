@@ -129,7 +129,7 @@ def judged(
 
         connect = _connector(options, rubric) if plan.requests else nobody
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
-        _tell(outcome)
+        _tell(outcome, journal.path)
         yield lambda row: scorer.line(row, outcome)
 
 
@@ -210,7 +210,7 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
         )
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, journal: Path) -> None:
     tally = outcome.tally
     if tally.asked:
         note(
@@ -221,4 +221,9 @@ def _tell(outcome: Outcome) -> None:
         note(
             f"judge: {tally.failures:,} of {tally.rows:,} distinct rows lack a score "
             f"({told(tally.causes)}); null is attached"
+        )
+    if outcome.lasting:
+        note(
+            f"judge: {outcome.lasting:,} of these will not be asked about again, unless you delete "
+            f'the lines with "score": null from {journal}'
         )
