@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.arrays import Array, Vectors
-from gip_cli.embedding_commit import commit
+from gip_cli.embedding_commit import commit, writing_store
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
@@ -20,7 +20,7 @@ from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import Notes, row_keys, tell_gone, unwritable_but_current, writing_store
+from gip_cli.store import Notes, row_keys, tell_gone, unwritable_but_current
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time

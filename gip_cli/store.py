@@ -6,7 +6,6 @@ goes on from there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.arrays import Mask
-from gip_cli.embedding_commit import commit, finish_commit, unseen
-from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
+from gip_cli.embedding_commit import check_target, commit, unseen, writing_store
+from gip_cli.embedding_files import NewerFormatError, Paths, Settings
 from gip_cli.embedding_journal import Journal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import GIVEN, Encoder
@@ -27,7 +26,6 @@ from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.printable import counted
 from gip_cli.rows import RowFile
-from gip_cli.storage import locked, replaceable, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -165,57 +163,6 @@ def unwritable_but_current(
                 return store
         raise
     return None
-
-
-@contextmanager
-def writing_store(target: str | Path, note: Notes) -> Iterator[Paths]:
-    """One writer a target, whose files are gip's own and whole."""
-    paths = check_target(target)
-    with storage_errors(paths.npy), locked(paths.npy, note):
-        check_target(target)
-        finish_commit(paths)
-        yield paths
-
-
-def check_target(target: str | Path) -> Paths:
-    """Refuse a place where a store cannot or must not be written, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        Not named ``NAME.npy``, no such directory, or a file there is a link or not a store's.
-    MismatchError
-        The store there was written by a newer gip.
-    StorageError
-        The store there is write-protected.
-    """
-    paths = Paths.of(target)
-    with storage_errors(paths.npy):
-        replaceable(paths.npy)
-        if link := next((path for path in paths.all if path.is_symlink()), None):
-            what = "a link, which the new file would replace"
-            raise UsageError(what, "name the store that it leads to, or remove it", path=link)
-        present = [path for path in paths.all if path.exists()]
-        if not present or paths.hidden("commit").exists():
-            return paths
-        try:
-            read_description(paths.json)
-        except NewerFormatError:
-            raise
-        except MismatchError:
-            foreign, what = paths.json, "exists and was not written by gip embed"
-            remedy = "choose another NAME.npy"
-            if paths.json not in present:  # it may well be gip's own, of which one file was kept
-                foreign, what = (
-                    present[0],
-                    f"may be anybody's without a {paths.json.name} beside it",
-                )
-                remedy = f"bring that back, move the file away, or {remedy}"
-            raise UsageError(what, remedy, path=foreign) from None  # NAME.json may be a pool
-        for path in present:
-            if not os.access(path, os.W_OK):
-                raise PermissionError(0, "write-protected")
-    return paths
 
 
 def _reusable(paths: Paths, settings: Settings, note: Notes) -> Embeddings | None:

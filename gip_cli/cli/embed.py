@@ -158,8 +158,8 @@ def embed(
 
 def _check_output(output: str, read: list[str]) -> None:
     """Refuse a store of which a file is read; raises UsageError, and as `check_target`."""
+    from gip_cli.embedding_commit import check_target
     from gip_cli.embedding_files import Paths
-    from gip_cli.store import check_target
 
     for path in Paths.of(output).all:
         if any(same_file(str(path), source) for source in read):
