@@ -1,4 +1,4 @@
-"""Laying out the finished files of a store and making them current together.
+"""Where a store may be written, and how its finished files are made current together.
 
 They are written to a folder that is renamed when all are whole, then moved to their places:
 whoever comes next, reader or writer, finds the old store or the new one, never parts of both.
@@ -18,8 +18,68 @@ import numpy as np
 import orjson
 
 from gip_cli.arrays import Counts, Vectors
-from gip_cli.embedding_files import FORMAT_VERSION, Paths, Settings
+from gip_cli.embedding_files import (
+    FORMAT_VERSION,
+    NewerFormatError,
+    Paths,
+    Settings,
+    read_description,
+)
 from gip_cli.embeddings import Keys, keys_digest
+from gip_cli.errors import MismatchError, UsageError
+from gip_cli.printable import Tell
+from gip_cli.storage import locked, replaceable, storage_errors
+
+
+@contextmanager
+def writing_store(target: str | Path, note: Tell) -> Iterator[Paths]:
+    """One writer a target, whose files are gip's own and whole."""
+    paths = check_target(target)
+    with storage_errors(paths.npy), locked(paths.npy, note):
+        check_target(target)
+        finish_commit(paths)
+        yield paths
+
+
+def check_target(target: str | Path) -> Paths:
+    """Refuse a place where a store cannot or must not be written, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        Not named ``NAME.npy``, no such directory, or a file there is a link or not a store's.
+    MismatchError
+        The store there was written by a newer gip.
+    StorageError
+        The store there is write-protected.
+    """
+    paths = Paths.of(target)
+    with storage_errors(paths.npy):
+        replaceable(paths.npy)
+        if link := next((path for path in paths.all if path.is_symlink()), None):
+            what = "a link, which the new file would replace"
+            raise UsageError(what, "name the store that it leads to, or remove it", path=link)
+        present = [path for path in paths.all if path.exists()]
+        if not present or paths.hidden("commit").exists():
+            return paths
+        try:
+            read_description(paths.json)
+        except NewerFormatError:
+            raise
+        except MismatchError:
+            foreign, what = paths.json, "exists and was not written by gip embed"
+            remedy = "choose another NAME.npy"
+            if paths.json not in present:  # it may well be gip's own, of which one file was kept
+                foreign, what = (
+                    present[0],
+                    f"may be anybody's without a {paths.json.name} beside it",
+                )
+                remedy = f"bring that back, move the file away, or {remedy}"
+            raise UsageError(what, remedy, path=foreign) from None  # NAME.json may be a pool
+        for path in present:
+            if not os.access(path, os.W_OK):
+                raise PermissionError(0, "write-protected")
+    return paths
 
 
 def commit(

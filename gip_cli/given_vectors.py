@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gip_cli.arrays import Array, Rows, Vectors
-from gip_cli.embedding_commit import commit
+from gip_cli.embedding_commit import commit, writing_store
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
@@ -19,7 +19,7 @@ from gip_cli.formats import Part, Renderer
 from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import row_keys, tell_gone, writing_store
+from gip_cli.store import row_keys, tell_gone, unwritable_but_current
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
@@ -56,6 +56,10 @@ def write_given(
     given = read_array(
         source, ("float16", "float32", "float64"), 2, "save it with numpy.save, C-ordered"
     )
+    card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
+    settings = Settings(card, renderer, dtype)
+    if there := unwritable_but_current(rows, target, settings, note):
+        return len(there.keys), card.dimension
     with writing_store(target, note) as paths:
         keys = row_keys(rows, renderer)
         if len(keys) != len(given):
@@ -68,11 +72,8 @@ def write_given(
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
                 tell_gone(open_embeddings(paths.npy), keys, rows.name, note)
-        card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
-        commit(
-            paths, Settings(card, renderer, dtype), keys, tokens, _unit_blocks(given, source, note)
-        )
+        commit(paths, settings, keys, tokens, _unit_blocks(given, source, note))
     return len(given), given.shape[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 
 import numpy as np
@@ -90,7 +91,9 @@ def limits_of(candidates: Candidates, plan: Plan) -> Limits:
         )
     asked = budget.rows
     if budget.fraction is not None:
-        asked = max(1, round(budget.fraction * len(candidates.pool)))
+        # As the share is written: 0.145 of 100 rows is 14.5, of which binary fractions fall short.
+        exact = Decimal(str(budget.fraction)) * len(candidates.pool)
+        asked = max(1, int(exact.to_integral_value(ROUND_HALF_UP)))
     most = expected = rows if asked is None else min(asked, rows)
     divided = _quotas(candidates, plan, most if asked is None else asked)
     if divided is not None and divided.unit == "rows":

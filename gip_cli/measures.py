@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embeddings import row_norms
+from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.team import Team
 
 Measured = TypeVar("Measured")
@@ -61,6 +62,21 @@ def captured_energy(
         rows = picks[start : start + _BLOCK]
         atoms = vectors[rows].astype(np.float64) * weights[rows, None]
         precision += atoms.T @ atoms / noise
+    return _captured(precision, covariance)
+
+
+def captured_by_all(
+    vectors: Vectors, weights: Array, covariance: Array, noise: float, given: Array | None = None
+) -> float:
+    """`captured_energy` of all rows that have a weight (m,), those of 0 left out; by a team."""
+    with Team() as team:
+        precision = np.eye(vectors.shape[1]) + Source(vectors).gram(team, weights**2) / noise
+        if given is not None:
+            precision += given.T @ given / noise
+        return _captured(precision, covariance)
+
+
+def _captured(precision: Array, covariance: Array) -> float:
     left = np.trace(np.linalg.solve(precision, covariance))
     return float(1 - left / np.trace(covariance))
 
@@ -119,8 +135,10 @@ def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Arra
 
     Blockwise and exact over all pairs; c is `count` or the number of pairs.
     """
-    pairs, cosines = np.empty((0, 2), dtype=np.int64), np.empty(0)
-    for low in range(0, len(picks), _BLOCK):
+    found: dict[int, tuple[Rows, Array]] = {}
+
+    def look(low: int) -> None:
+        pairs, cosines = [], []
         ours = _normalised(vectors[picks[low : low + _BLOCK]])
         for high in range(low, len(picks), _BLOCK):
             near = ours @ _normalised(vectors[picks[high : high + _BLOCK]]).T
@@ -128,11 +146,22 @@ def closest_pairs(vectors: Vectors, picks: Rows, count: int) -> tuple[Rows, Arra
                 near[np.tril_indices(len(near))] = -np.inf
             at = np.argpartition(near, -min(count, near.size), axis=None)[-count:]
             first, second = np.unravel_index(at[np.isfinite(near.ravel()[at])], near.shape)
-            pairs = np.concatenate([pairs, np.stack([first + low, second + high], axis=1)])
-            cosines = np.concatenate([cosines, near[first, second]])
-        best = np.argsort(-cosines, kind="stable")[:count]
-        pairs, cosines = pairs[best], cosines[best]
-    return pairs, cosines
+            pairs.append(np.stack([first + low, second + high], axis=1))
+            cosines.append(near[first, second].astype(np.float64))
+        found[low] = _largest(pairs, cosines, count)
+
+    lows = range(0, len(picks), _BLOCK)
+    with Team() as team:
+        team.each(look, lows)
+    pairs, cosines = zip(*(found[low] for low in lows), strict=True)
+    return _largest(pairs, cosines, count)
+
+
+def _largest(pairs: Sequence[Rows], cosines: Sequence[Array], count: int) -> tuple[Rows, Array]:
+    """The `count` pairs of the largest cosines, of several lists; ties in their order."""
+    every, of = np.concatenate(pairs), np.concatenate(cosines)
+    best = np.argsort(-of, kind="stable")[:count]
+    return every[best], of[best]
 
 
 def mean_shift(sample: Array, reference: Array) -> float | None:

@@ -39,7 +39,10 @@ _NARROW = 0.1  # share of a scale in which rows hardly differ
 
 @dataclass(frozen=True)
 class Metadata:
-    """A signal that stands in the rows already: ``NAME=[-]FIELD[:mean|max|min|last]``."""
+    """A signal that stands in the rows already: ``NAME=[-]FIELD[:mean|max|min|last]``.
+
+    Any other colon is the field's own, and so are all but the last: ``x:max`` is ``x:max:last``.
+    """
 
     name: str
     field: str
@@ -51,14 +54,17 @@ class Metadata:
         """Read the command line's form; raises UsageError."""
         name, equals, field = text.partition("=")
         lower = field.startswith("-")
-        field, colon, reduce = field.removeprefix("-").partition(":")
-        if not (name and equals and field) or (colon and reduce not in _REDUCE):
+        field, reduce = field.removeprefix("-"), None
+        before, _, how = field.rpartition(":")
+        if how in _REDUCE:
+            field, reduce = before, how
+        if not (name and equals and field) or field.endswith(":"):
             raise UsageError(
                 f"--metadata {text!r} is not NAME=FIELD",
                 f"FIELD is a dotted path, '-' before it if less is better, :{'|'.join(_REDUCE)} "
                 "after it for a list",
             )
-        return cls(name, field, reduce or None, lower)
+        return cls(name, field, reduce, lower)
 
     def value(self, row: Row) -> float | None:
         """The row's number, or None if the field is missing or not a number."""
@@ -72,11 +78,13 @@ class Metadata:
 
     def joined(self, row: Row) -> str:
         """How to have a number of the row that `value` has none of: its list's; else empty."""
-        if replace(self, reduce="last").value(row) is None:
-            return ""
-        field = "-" * self.lower + self.field
-        hows = ", ".join(f":{how}" for how in _REDUCE)
-        return f"it holds a list: {self.name}={field} takes one of {hows} after it"
+        field, hows = "-" * self.lower + self.field, ", ".join(f":{how}" for how in _REDUCE)
+        if replace(self, reduce="last").value(row) is not None:
+            return f"it holds a list: {self.name}={field} takes one of {hows} after it"
+        before, colon, how = self.field.rpartition(":")
+        if colon and lookup(row.value, before) is not None:  # perhaps meant to join it
+            return f"after {before!r} goes one of {hows}, not :{how}"
+        return ""
 
 
 def _number(member: Any) -> float | None:

@@ -26,7 +26,7 @@ class Budget:
     ----------
     rows : int
     fraction : float
-        Share of the pool's rows, in (0, 1].
+        Share of the pool's rows, in (0, 1]; rounded, halves up, to one row at least.
     tokens : int
         Most tokens that the picks may have in all.
     captured : float

@@ -6,9 +6,8 @@ goes on from there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import compress, islice
 from pathlib import Path
@@ -17,17 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Mask, Rows
-from gip_cli.embedding_commit import commit, finish_commit, unseen
-from gip_cli.embedding_files import NewerFormatError, Paths, Settings, read_description
+from gip_cli.arrays import Counts, Mask, Rows
+from gip_cli.embedding_commit import check_target, commit, unseen, writing_store
+from gip_cli.embedding_files import NewerFormatError, Paths, Settings
 from gip_cli.embedding_journal import Journal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import GIVEN, Encoder
-from gip_cli.errors import MismatchError, UsageError
+from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
 from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
-from gip_cli.storage import locked, replaceable, storage_errors
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
 _BLOCK = 1 << 13  # rows copied at a time
@@ -85,6 +83,9 @@ def write_embeddings(
     settings = Settings(encoder.card, renderer, dtype)
     for store in reuse:
         _check_means_the_same(store, settings)
+    if there := unwritable_but_current(rows, target, settings, note):
+        count = len(there.keys)
+        return _written(there.tokens, settings, encoded=0, reused=count, resumed=0)
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
@@ -125,66 +126,40 @@ def write_embeddings(
             )
             commit(paths, settings, keys, tokens, blocks)
         journal.remove()
+    reused, done = (int(np.count_nonzero(rows)) for rows in (known, resumed))
+    return _written(tokens, settings, encoded=ahead, reused=reused, resumed=done)
+
+
+def _written(tokens: Counts, settings: Settings, **done: int) -> Written:
     cut = unseen(tokens, settings)
     return Written(
-        rows=len(keys),
-        encoded=ahead,
-        reused=int(np.count_nonzero(known)),
-        resumed=int(np.count_nonzero(resumed)),
+        rows=len(tokens),
         truncated=cut["truncated_rows"],
         tokens_unseen=cut["tokens_unseen"],
+        **done,
     )
 
 
-@contextmanager
-def writing_store(target: str | Path, note: Tell) -> Iterator[Paths]:
-    """One writer a target, whose files are gip's own and whole."""
-    paths = check_target(target)
-    with storage_errors(paths.npy), locked(paths.npy, note):
-        check_target(target)
-        finish_commit(paths)
-        yield paths
+def unwritable_but_current(
+    rows: RowFile, target: str | Path, settings: Settings, note: Tell
+) -> Embeddings | None:
+    """The store that is there, if it cannot be written and is just what would be: told.
 
-
-def check_target(target: str | Path) -> Paths:
-    """Refuse a place where a store cannot or must not be written, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        Not named ``NAME.npy``, no such directory, or a file there is a link or not a store's.
-    MismatchError
-        The store there was written by a newer gip.
-    StorageError
-        The store there is write-protected.
+    None where it can be written; else raises as `check_target`.
     """
-    paths = Paths.of(target)
-    with storage_errors(paths.npy):
-        replaceable(paths.npy)
-        if link := next((path for path in paths.all if path.is_symlink()), None):
-            what = "a link, which the new file would replace"
-            raise UsageError(what, "name the store that it leads to, or remove it", path=link)
-        present = [path for path in paths.all if path.exists()]
-        if not present or paths.hidden("commit").exists():
-            return paths
-        try:
-            read_description(paths.json)
-        except NewerFormatError:
-            raise
-        except MismatchError:
-            foreign, what = paths.json, "exists and was not written by gip embed"
-            remedy = "choose another NAME.npy"
-            if paths.json not in present:  # it may well be gip's own, of which one file was kept
-                foreign, what = (
-                    present[0],
-                    f"may be anybody's without a {paths.json.name} beside it",
-                )
-                remedy = f"bring that back, move the file away, or {remedy}"
-            raise UsageError(what, remedy, path=foreign) from None  # NAME.json may be a pool
-        for path in present:
-            if not os.access(path, os.W_OK):
-                raise PermissionError(0, "write-protected")
-    return paths
+    try:
+        check_target(target)
+    except StorageError:
+        with suppress(MismatchError, UsageError):
+            store = open_embeddings(target)
+            store.check_rows()
+            if store.settings == settings and np.array_equal(
+                store.keys, row_keys(rows, settings.renderer)
+            ):
+                note(f"{store.paths.npy}: up to date; it cannot be written, and need not be")
+                return store
+        raise
+    return None
 
 
 def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None:
@@ -216,6 +191,21 @@ def tell_gone(old: Embeddings, keys: Keys, name: str, note: Tell) -> None:
         note(f"{old.paths.npy}: {of_all} are not in {name} and will be gone")
 
 
+@contextmanager
+def lending() -> Iterator[None]:
+    """Give the faults of another store a remedy that helps: to run again what named it does not.
+
+    Left out, it is made anew where it is the target itself, too.
+    """
+    try:
+        yield
+    except NewerFormatError:
+        raise
+    except (MismatchError, UsageError) as error:
+        remedy = "leave it out of --reuse, or make it anew (of vectors that you have by --vectors)"
+        raise type(error)(error.fault, remedy) from None
+
+
 def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
     """Refuse another store whose vectors are not what the encoder would make, or are damaged.
 
@@ -235,7 +225,8 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
             "leave it out, or ask for the same",
             path=store.paths.npy,
         )
-    store.check_rows()
+    with lending():
+        store.check_rows()
 
 
 def row_keys(rows: RowFile, renderer: Renderer) -> Keys:

@@ -161,14 +161,19 @@ def is_stream(path: str, standard: int = 1) -> bool:
     return False
 
 
-def receipt_of(selection: str) -> Path | None:
-    """Where the receipt of a selection lies: beside it, under a name of its own; not of a stream.
+def receipt_places(selection: str) -> list[Path]:
+    """Where the receipt of a selection may lie, and is written first of all; none of a stream.
 
-    Only `.jsonl` is left out: `a.jsonl` and `a.json` are two selections.
+    Beside it, under a name of its own, of which only `.jsonl` is left out: `a.jsonl` and `a.json`
+    are two selections. Of a link beside what it leads to, so that it is found by both names, or
+    beside the link: caches (of git-annex, DVC, the hub) keep every file as a link to elsewhere.
     """
     if is_stream(selection):
-        return None
-    return Path(f"{selection.removesuffix('.jsonl')}.receipt.json")
+        return []
+    files = [selection]
+    if Path(selection).is_symlink():
+        files.insert(0, os.path.realpath(selection))
+    return [Path(f"{file.removesuffix('.jsonl')}.receipt.json") for file in files]
 
 
 def _stdin() -> io.BufferedReader:

@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gip_cli.embeddings import open_embeddings
-from tests.toys import GIP, error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, store_given, write_rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -192,6 +193,29 @@ def test_a_store_that_is_not_reused_is_told_without_the_advice_to_run_what_runs(
     (tmp_path / "pool.npy").unlink()
     said = gip(*command).stderr.decode()
     assert f"not reusing what is there: {tmp_path}/pool.npy: no such embeddings\n" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "code", "fault"),
+    [
+        ("pool.npy", lambda path: path.unlink(), 2, "no such embeddings"),
+        ("pool.keys.npy", lambda path: path.unlink(), 4, "missing"),
+        ("pool.keys.npy", lambda path: path.write_bytes(b""), 4, "not a .npy file"),
+    ],
+)
+def test_a_damaged_store_that_is_to_be_reused_is_told_with_what_helps(
+    name: str, damage: Callable[[Path], object], code: int, fault: str, pool: Path, tmp_path: Path
+) -> None:
+    """To embed again, as readers of a store are told, ended the same way where -o names it, too."""
+    store_given(pool, np.eye(30))
+    damage(tmp_path / name)
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", "--reuse", tmp_path / "pool.npy")
+    assert (run.returncode, error_of(run)) == (
+        code,
+        f"{tmp_path / name}: {fault}; leave it out of --reuse, or make it anew "
+        "(of vectors that you have by --vectors)",
+    )
+    store_given(pool, np.eye(30))
 
 
 def test_an_interrupted_run_says_that_it_can_be_continued(tmp_path: Path) -> None:

@@ -340,6 +340,29 @@ def test_too_many_failures_leave_the_old_output_and_the_journal(
     assert len(server.requests) == 7 + 2
 
 
+@pytest.mark.parametrize(("status", "again"), [(400, 0), (413, 0), (422, 0), (403, 1), (500, 1)])
+def test_a_row_that_the_server_refuses_as_it_is_keeps_no_run_from_the_journal_alone(
+    status: int, again: int, pool: Path, server: JudgeServer
+) -> None:
+    def refused(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] == "question 1":
+            handler.json({"error": {"message": "context too long"}}, status)
+        return asked.turns[0] == "question 1"
+
+    server.fault = refused
+    out, rate = pool.with_name("scored.jsonl"), ("--max-failure-rate", 0.2, "--max-retries", 0)
+    lasting = b"1 of these will not be asked about again, unless you delete the lines with "
+    first = gip("score", pool, "-o", out, *judge(server), *rate)
+    assert f"(1 HTTP {status}); null is attached".encode() in first.stderr
+    assert (lasting in first.stderr) is (not again)
+    before = out.read_bytes()
+    second = gip("score", pool, "-o", out, *judge(server), *rate)
+    assert f"{again} to ask, {7 - again} in".encode() in second.stderr
+    assert f"(1 HTTP {status}); null is attached".encode() in second.stderr
+    assert out.read_bytes() == before
+    assert len(server.requests) == 7 + again
+
+
 def test_scored_rows_go_on_to_select(pool: Path, server: JudgeServer, tmp_path: Path) -> None:
     import numpy as np
 

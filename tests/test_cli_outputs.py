@@ -100,6 +100,30 @@ def test_every_selection_has_a_receipt_of_its_own(pool: Path) -> None:
     assert error_of(run).endswith("a receipt's name is no selection's; choose another")
 
 
+def test_a_receipt_is_found_by_a_link_and_by_what_it_leads_to(pool: Path) -> None:
+    link, runs = pool.with_name("link.jsonl"), pool.with_name("runs")
+    runs.mkdir()
+    link.symlink_to(runs / "42.jsonl")
+    assert gip("select", pool, "-k", 3, "-o", link).returncode == 0
+    assert link.is_symlink()
+    assert {one.name for one in runs.iterdir()} == {"42.jsonl", "42.receipt.json"}
+    assert not pool.with_name("link.receipt.json").exists()
+    for name in (link, runs / "42.jsonl"):
+        assert gip("select", pool, "-k", 3, "-o", name, "--check").returncode == 0
+        run = gip("compare", name, "--pool", pool)
+        assert b"No receipt" not in run.stderr
+
+
+def test_a_cache_may_keep_selection_and_receipt_as_links_to_elsewhere(pool: Path) -> None:
+    out, blobs = pool.with_name("small.jsonl"), pool.with_name("blobs")
+    assert gip("select", pool, "-k", 3, "-o", out).returncode == 0
+    blobs.mkdir()
+    for number, name in enumerate(("small.jsonl", "small.receipt.json")):
+        pool.with_name(name).rename(blobs / str(number))
+        pool.with_name(name).symlink_to(blobs / str(number))
+    assert b"No receipt" not in gip("compare", out, "--pool", pool).stderr
+
+
 def test_what_is_no_file_may_take_several_outputs(pool: Path) -> None:
     out = pool.with_name("small.jsonl")
     null = ["--rejects", "/dev/null", "--receipt", "/dev/null"]

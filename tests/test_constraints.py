@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,7 +223,7 @@ def dense(problem: Problem) -> list[int]:
     beside = rows.given.vectors if rows.given else np.empty((0, D))
     most = plan.budget.rows or len(F)
     if plan.budget.fraction:
-        most = max(1, round(plan.budget.fraction * len(F)))
+        most = max(1, math.floor(plan.budget.fraction * len(F) + 0.5))
     picks: list[int] = []
     while len(picks) < most:
         atoms = np.concatenate([before, X[picks]])

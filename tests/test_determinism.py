@@ -26,9 +26,13 @@ ROOT = Path(__file__).parent.parent
 POOL = ROOT / "sample_data/alpaca.jsonl"
 
 
+def threaded(threads: int) -> dict[str, str]:
+    number = str(threads)
+    return os.environ | {"OPENBLAS_NUM_THREADS": number, "OMP_NUM_THREADS": number}
+
+
 def select(pool: Path, store: Path, out: Path, *options: object, threads: int = 2) -> bytes:
-    env = os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    run = gip("select", pool, "-e", store, "-o", out, *options, env=env)
+    run = gip("select", pool, "-e", store, "-o", out, *options, env=threaded(threads))
     assert run.returncode == 0, run.stderr
     return out.read_bytes()
 
@@ -66,6 +70,15 @@ def test_one_thread_and_two_pick_the_same_rows(large: Path, tmp_path: Path) -> N
     assert one == two
     first, second = (receipt(tmp_path / name) for name in ("one.jsonl", "two.jsonl"))
     assert first["captured"] == pytest.approx(second["captured"], rel=1e-9)
+
+
+def test_one_thread_and_two_measure_a_selection_alike(large: Path, tmp_path: Path) -> None:
+    """To the last bit: no product is divided among threads, nor waits for any."""
+    select(large, large.with_name("pool.npy"), tmp_path / "s.jsonl", "-k", 600)
+    for command in (("report", large, "-s"), ("compare", "--json", "--pool", large)):
+        found = {gip(*command, tmp_path / "s.jsonl", env=threaded(n)).stdout for n in (1, 2)}
+        assert len(found) == 1
+        assert len(found.pop()) > 500
 
 
 def test_shuffled_rows_give_the_same_selection(large: Path, tmp_path: Path) -> None:

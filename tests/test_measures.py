@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from gip_cli import measures
 from gip_cli.measures import (
+    captured_by_all,
     captured_energy,
     captured_gains,
     closest,
@@ -56,6 +57,13 @@ def test_captured_energy_is_what_the_pursuit_says(given: np.ndarray | None) -> N
     assert energy == pytest.approx(selection.captured[-1], abs=1e-6)
     gains = captured_gains(F, W, selection.indices, K, 0.7, given)
     np.testing.assert_allclose(gains, selection.gains, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [None, GIVEN], ids=["alone", "given"])
+def test_the_energy_of_all_is_that_of_the_rows_with_a_weight(given: np.ndarray | None) -> None:
+    some = np.flatnonzero(W > 0.5)
+    energy = captured_by_all(F, np.where(W > 0.5, W, 0), K, 0.7, given)
+    assert energy == pytest.approx(captured_energy(F, W, some, K, 0.7, given))
 
 
 def test_the_energy_of_a_whole_pool_takes_no_copy_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,13 +24,16 @@ def row_of(value: dict[str, Any]) -> Row:
         ("s=-meta.perplexity", Metadata("s", "meta.perplexity", None, True)),
         ("s=turns.0.score:max", Metadata("s", "turns.0.score", "max", False)),
         ("s=-scores:mean", Metadata("s", "scores", "mean", True)),
+        ("s=rating:human", Metadata("s", "rating:human", None, False)),
+        ("s=-dc:score:v.x:min", Metadata("s", "dc:score:v.x", "min", True)),
+        ("s=x:max:last", Metadata("s", "x:max", "last", False)),
     ],
 )
 def test_the_command_line_form(text: str, expected: Metadata) -> None:
     assert Metadata.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "s", "=f", "s=", "s=-", "s=f:", "s=f:sum", "s=:max"])
+@pytest.mark.parametrize("text", ["", "s", "=f", "s=", "s=-", "s=f:", "s=f::max", "s=:max"])
 def test_another_form_is_a_wrong_use(text: str) -> None:
     with pytest.raises(
         UsageError, match=r"^--metadata .* is not NAME=FIELD; FIELD is a dotted path"
@@ -147,6 +150,19 @@ def test_a_list_that_is_not_joined_is_named_with_the_ways_to_join_it() -> None:
     score.line(row_of({"v": ["a"]}))
     with pytest.raises(InputError, match="fields here: v"):
         score.check()
+
+
+def test_a_colon_in_a_fields_name_is_the_fields_own() -> None:
+    row = row_of({"rating:human": 4, "x:max": 2, "l:sum": [1, 2]})
+    for text, value in (("s=rating:human", 4.0), ("s=x:max:last", 2.0), ("s=l:sum:max", 2.0)):
+        assert Metadata.parse(text).value(row) == value
+    for require in (False, True):  # a slip is told as one, though it could be a name
+        score = scorer("s=f:sum", require=require)
+        with pytest.raises(
+            InputError, match="field 'f:sum'; after 'f' goes one of :mean, :max, :min, :last, not :"
+        ):
+            score.line(row_of({"f": [1, 2]}))
+            score.check()
 
 
 def test_a_missing_value_can_be_an_error() -> None:

@@ -140,6 +140,22 @@ class Untrimmed(Problem):
         return self.candidates.weights
 
 
+@pytest.mark.parametrize(
+    ("share", "rows"),
+    [(0.0125, 1), (0.0375, 2), (0.0624, 2), (0.0625, 3), (0.0875, 4), (0.001, 1), (1.0, M)],
+)
+def test_a_share_of_the_rows_is_rounded_half_up(share: float, rows: int, pool: Pool) -> None:
+    assert pose(*pool, Plan(Budget(fraction=share))).limits.asked == rows
+
+
+def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    """0.145 * 100 is 14.499999999999998."""
+    path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])
+    with RowFile(path, BadRows(), reread=True) as file:
+        plan = Plan(Budget(fraction=0.145))
+        assert pose(file, in_memory(path, D), plan).limits.asked == 15
+
+
 @pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
 @pytest.mark.parametrize(
     ("budget", "grouping"),

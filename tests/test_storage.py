@@ -49,6 +49,10 @@ def embed_given(pool: Path, out: Path) -> list[object]:
     return ["embed", pool, "-o", out / "new.npy", "--vectors", pool.with_name("vectors.npy")]
 
 
+def embed_half(pool: Path, out: Path) -> list[object]:
+    return [*embed_given(pool, out), "--dtype", "float16"]
+
+
 COMMANDS = [score, select, embed_given]
 TARGETS = {score: "scored.jsonl", select: "small.jsonl", embed_given: "new.npy"}
 
@@ -166,6 +170,8 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
     assert gip(*command(pool, tmp_path)).returncode == 0
     target = tmp_path / TARGETS[command]
     before = target.read_bytes()
+    if command is embed_given:
+        np.save(pool.with_name("vectors.npy"), np.ones((ROWS, 16)))
     target.chmod(0o444)
     refused(command, pool, tmp_path, 6, "write-protected", preexec_fn=powerless)
     assert target.read_bytes() == before
@@ -231,6 +237,28 @@ def test_no_room_for_temporary_files_names_their_place(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("protected", ["folder", "files"])
+def test_a_store_that_is_up_to_date_need_not_be_written(
+    protected: str, pool: Path, tmp_path: Path
+) -> None:
+    """As a cache has it that is only read."""
+    out = tmp_path / "out"
+    out.mkdir()
+    assert gip(*embed_given(pool, out)).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    for path in [out] if protected == "folder" else out.iterdir():
+        path.chmod(0o555)
+    run = gip(*embed_given(pool, out), preexec_fn=powerless)
+    assert run.returncode == 0
+    said = f"{out}/new.npy: up to date; it cannot be written, and need not be\n".encode()
+    assert said in run.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    why = {"folder": "permission denied", "files": "write-protected"}[protected]
+    refused(embed_half, pool, out, 6, why, preexec_fn=powerless)
+    write_rows(pool, [f"row {n}" for n in range(ROWS)][::-1])
+    refused(embed_given, pool, out, 6, why, preexec_fn=powerless)
+
+
 STORE = """
 import resource, sys
 from pathlib import Path
@@ -259,6 +287,18 @@ def test_what_was_encoded_before_the_disk_was_full_is_not_encoded_again(
     written = embed(pool, target)
     assert written.resumed > 0 if limit > 1000 else written.resumed == 0
     assert written.encoded + written.resumed == ROWS
+
+
+def test_a_models_store_that_is_up_to_date_need_not_be_written(pool: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "new.npy"
+    target.parent.mkdir()
+    command = [sys.executable, "-c", STORE, pool, target, "-1"]
+    for texts, told in ((ROWS, b""), (ROWS, b""), (9, f"{target}: permission denied\n".encode())):
+        write_rows(pool, [f"row {n}" for n in range(texts)])
+        run = subprocess.run(command, capture_output=True, preexec_fn=powerless)
+        assert (run.returncode, run.stdout) == (6 if told else 0, told), run.stderr
+        target.parent.chmod(0o555)
+    assert len(names(target.parent)) == 4
 
 
 def test_a_replaced_file_keeps_its_permissions_and_a_link_its_place(

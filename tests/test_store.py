@@ -231,7 +231,7 @@ def test_a_damaged_store_is_not_reused(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
     embed(pool, tmp_path / "theirs.npy")
     damage_rows(tmp_path / "theirs.npy")
-    with pytest.raises(MismatchError, match="row 8 has norm nan"):
+    with pytest.raises(MismatchError, match="row 8 has norm nan, not 1; leave it out of --reuse"):
         embed(pool, tmp_path / "mine.npy", reuse=[open_embeddings(tmp_path / "theirs.npy")])
 
 

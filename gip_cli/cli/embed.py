@@ -11,7 +11,7 @@ import typer
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import same_file
 from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields
-from gip_cli.errors import UsageError
+from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
@@ -90,7 +90,7 @@ def embed(
     """
     from gip_cli.embeddings import open_embeddings
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
-    from gip_cli.store import write_embeddings
+    from gip_cli.store import lending, write_embeddings
 
     _check_output(output, [input, vectors] if vectors else [input])
     of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code, reuse)
@@ -109,7 +109,8 @@ def embed(
             note(f"{output}: {counted(count, 'row')} x {dimension}, as given")
             tell_skipped(bad)
             return
-        lent = [open_embeddings(other) for other in reuse or ()]
+        with lending():
+            lent = [open_embeddings(other) for other in reuse or ()]
         done = 0
         with progress("embedding", "texts") as update:  # it moves while the model is loaded, too
             encoder = load_encoder(
@@ -157,8 +158,8 @@ def embed(
 
 def _check_output(output: str, read: list[str]) -> None:
     """Refuse a store of which a file is read; raises UsageError, and as `check_target`."""
+    from gip_cli.embedding_commit import check_target
     from gip_cli.embedding_files import Paths
-    from gip_cli.store import check_target
 
     for path in Paths.of(output).all:
         if any(same_file(str(path), source) for source in read):
@@ -166,4 +167,8 @@ def _check_output(output: str, read: list[str]) -> None:
                 f"embeddings of {output} also write {path}, which is the input",
                 f"choose another NAME.npy, e.g. -o {Path(output).with_suffix('.emb.npy')}",
             )
-    check_target(output)
+    try:
+        check_target(output)
+    except StorageError:
+        if not Paths.of(output).json.exists():
+            raise  # else it may be up to date, which only reading it and the rows can tell

@@ -124,7 +124,7 @@ def judged(
         if plan.requests:
             connect = _connector(asked.server, options, rubric, journal.api)
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
-        _tell(outcome)
+        _tell(outcome, journal.path)
         yield lambda row: scorer.line(row, outcome)
 
 
@@ -205,7 +205,7 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
         )
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, journal: Path) -> None:
     tally = outcome.tally
     if tally.asked:
         note(
@@ -216,4 +216,9 @@ def _tell(outcome: Outcome) -> None:
         note(
             f"judge: {tally.failures:,} of {tally.rows:,} distinct rows lack a score "
             f"({told(tally.causes)}); null is attached"
+        )
+    if outcome.lasting:
+        note(
+            f"judge: {outcome.lasting:,} of these will not be asked about again, unless you delete "
+            f'the lines with "score": null from {journal}'
         )

@@ -15,7 +15,7 @@ import typer
 
 from gip_cli.cli.options import Format, TextFields
 from gip_cli.errors import UsageError
-from gip_cli.streams import is_stdout, receipt_of
+from gip_cli.streams import is_stdout, receipt_places
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping
@@ -41,7 +41,8 @@ class BudgetOptions:
         _budget("--num", "-k", metavar="N", help="Rows to pick; or one of the next three:"),
     ] = None
     fraction: Annotated[
-        float | None, _budget(metavar="F", help="Share of the rows to pick, up to 1.")
+        float | None,
+        _budget(metavar="F", help="Share of the rows to pick, up to 1; rounded half up."),
     ] = None
     tokens: Annotated[
         int | None, _budget(metavar="N", help="Tokens of all picks together, never more.")
@@ -236,8 +237,7 @@ class OutputOptions:
     @property
     def receipt_path(self) -> str | None:
         """Where the receipt goes: beside OUT unless said; nowhere for a stream."""
-        beside = receipt_of(self.output)
-        return self.receipt or (str(beside) if beside else None)
+        return self.receipt or next(map(str, receipt_places(self.output)), None)
 
     @property
     def written(self) -> list[str]:

@@ -13,13 +13,22 @@ from typing import Any, cast
 
 from gip_cli.errors import JudgeError
 from gip_cli.interrupts import cancelling_tasks, put_off
-from gip_cli.judge.answers import NO_CONNECTION, NO_ENDPOINT, Transport, Unanswered, Usage, Verdict
+from gip_cli.judge.answers import (
+    NO_CONNECTION,
+    NO_ENDPOINT,
+    Answer,
+    Transport,
+    Unanswered,
+    Usage,
+    Verdict,
+)
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
 from gip_cli.judge.rubric import Rubric
 
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
 _NO_KEY = (401, 402)  # refused, or without credit: no later row will fare better
+_OF_THE_ROW = (400, 413, 422)  # too long, or not taken as it is: nor will it be the next time
 _CLOSED = (403, *NO_ENDPOINT)  # may be of one row (moderation), but not of many in a row
 _SEE_TO = "see to --judge-url (does it end in /v1?), --judge-model, --judge-api and the key"
 _BREATH = 256  # rows passed over between two looks at the network and at Ctrl-C
@@ -56,10 +65,15 @@ class Outcome:
     _journal: Journal
     _failed: dict[bytes, str]
 
+    @property
+    def lasting(self) -> int:
+        """Rows without all scores that the journal has so: they are not asked about again."""
+        return self.tally.failures - len(self._failed)
+
     def verdicts(self, key: bytes) -> dict[str, Verdict]:
         """An attribute's verdict by name, for the key of a row that was asked about."""
         if key in self._failed:
-            return {one.name: Verdict(None, self._failed[key]) for one in self._rubric.attributes}
+            return _nothing(self._rubric, self._failed[key])
         return self._journal.get(key)
 
 
@@ -93,6 +107,9 @@ def judge(
     JudgeError
         More failures than allowed, or a judge that plainly will not answer. What was answered
         is in the journal.
+
+    Rows that the server refuses as they are go there, too, once a run has ended well: so the
+    journal is whole, and gives the same again without a server.
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
     try:
@@ -114,7 +131,12 @@ def judge(
             + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
             + "run again to ask for what is missing",
         )
+    run.keep_refused()
     return Outcome(tally, journal.api, rubric, journal, run.failed)
+
+
+def _nothing(rubric: Rubric, cause: str) -> dict[str, Verdict]:
+    return {one.name: Verdict(None, cause) for one in rubric.attributes}
 
 
 def told(causes: Counter[str]) -> str:
@@ -143,6 +165,7 @@ class _Run:
     ) -> None:
         self.tally = Tally()
         self.failed: dict[bytes, str] = {}
+        self._refused: dict[bytes, str] = {}  # of these, what the server said of the row
         self.last = ""  # what the server said to the last failure
         self._rubric = rubric
         self._journal = journal
@@ -227,6 +250,8 @@ class _Run:
 
     def _fail(self, key: bytes, failure: Unanswered) -> None:
         self.failed[key] = failure.cause
+        if failure.status in _OF_THE_ROW:
+            self._refused[key] = failure.detail
         self.tally.causes[failure.cause] += 1
         self.last = failure.detail or self.last
         self._in_a_row += 1
@@ -243,6 +268,14 @@ class _Run:
                 f"{counted} requests in a row had no answer, the last: {failure.cause}{said}",
                 self._remedy(failure),
             )
+
+    def keep_refused(self) -> None:
+        """Put rows that the server refused into the journal, if it has scored others."""
+        api = self._journal.api
+        if api is not None and self._scored:
+            for key, said in self._refused.items():
+                nothing = _nothing(self._rubric, self.failed.pop(key))
+                self._journal.append(key, api, Answer({"error": said}, nothing, Usage()), 0.0)
 
     def _remedy(self, failure: Unanswered) -> str:
         kept = f"answers are kept in {self._journal.path}: run again to go on"

@@ -17,11 +17,13 @@ from gip_cli.given import Given
 from gip_cli.groups import Groups
 from gip_cli.measures import (
     RANDOM_SEEDS,
+    captured_by_all,
     captured_energy,
     captured_gains,
     closest,
     random_picks,
     sample,
+    side_by_side,
 )
 from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
@@ -58,6 +60,13 @@ class Case:
         return captured_energy(
             self.vectors, self.weights, rows, self.covariance, self.noise, self._before(rows)
         )
+
+    def captured_by_all(self) -> float:
+        """Share that all rows which could be picked, and those given before, capture."""
+        weights = np.zeros(len(self.weights))
+        weights[self.pickable] = self.weights[self.pickable]
+        given = self._before(self.pickable)
+        return captured_by_all(self.vectors, weights, self.covariance, self.noise, given)
 
     def curve(self, order: Rows) -> tuple[float, Array]:
         """What the rows given before capture, and what each of `order` (n,) adds to that."""
@@ -157,9 +166,10 @@ def open_case(
             "sample."
         )
     if case.given is not None:
+        [alone] = side_by_side(case.captured, [case.pickable[:0]])
         case.notes.append(
             f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
-            f"alone capture {case.captured(case.pickable[:0]):.1%}; a row among both counts once."
+            f"alone capture {alone:.1%}; a row among both counts once."
         )
     return case
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from gip_cli.arrays import Rows
-from gip_cli.measures import known_mean, nearest_cosines
+from gip_cli.measures import known_mean, nearest_cosines, side_by_side
 from gip_cli.report.case import Case
 
 
@@ -58,20 +59,23 @@ def compare(case: Case) -> dict[str, Any]:
 
     Top-k is left out where fewer rows than that can be ranked.
     """
-    references: dict[str, Any] = {}
+    references: dict[str, list[Rows]] = {}
     for size in sorted({len(one.rows) for one in case.picked}):
-        drawn = [asdict(worth(case, draw)) for draw in case.draws(size)]
-        references[f"random {size:,}"] = _mean_of(drawn)
+        references[f"random {size:,}"] = case.draws(size)
         if case.ranked is not None and len(case.ranked) >= size:
-            references[f"top-k {size:,}"] = asdict(worth(case, case.ranked[:size]))
+            references[f"top-k {size:,}"] = [case.ranked[:size]]
+    sets = [*(one.rows for one in case.picked), *chain(*references.values())]
+    measured = map(asdict, side_by_side(lambda rows: worth(case, rows), sets))
     return {
         "pool": {"path": case.pool.rows.name, "rows": len(case.pool)},
         "noise": case.noise,
         "query": case.sources,
         "length_unit": case.unit,
         "notes": case.notes,
-        "subsets": {one.name: asdict(worth(case, one.rows)) for one in case.picked},
-        "references": references,
+        "subsets": {one.name: next(measured) for one in case.picked},
+        "references": {
+            name: _mean_of([next(measured) for _ in rows]) for name, rows in references.items()
+        },
         "overlap": [
             {"a": a.name, "b": b.name, "jaccard": _jaccard(a.rows, b.rows)}
             for at, a in enumerate(case.picked)

@@ -42,24 +42,27 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     where twice as many do not.
     """
     count = len(picked.rows)
-    before, gains = case.curve(picked.rows)
+    draws = case.draws(2 * count)
+    ranked = [] if case.ranked is None or len(case.ranked) < count else [case.ranked[:count]]
+    (before, gains), *others = side_by_side(
+        case.curve,
+        [
+            picked.rows,
+            *(draw if seed < _LONGER else draw[:count] for seed, draw in enumerate(draws)),
+            *ranked,
+        ],
+    )
     captured = _along(before, gains)
     bend = knee(captured[1:] - before)
     steps = np.concatenate([np.geomspace(1, count, _POINTS // 4), np.linspace(0, count, _POINTS)])
     at = np.unique(np.append(steps.round().astype(int), bend))
-    draws = case.draws(2 * count)
-    followed = side_by_side(
-        lambda draw: _along(*case.curve(draw)),
-        [draw if seed < _LONGER else draw[:count] for seed, draw in enumerate(draws)],
-    )
+    followed = [_along(*one) for one in others[: len(draws)]]
     longer = np.mean(followed[:_LONGER], axis=0)
     band = np.array([one[: count + 1] for one in followed])
     enough = np.flatnonzero(longer[1:] >= captured[-1])
     # Fewer rows than picks can be drawn where the file holds rows that could not be picked.
     drawn = band[:, np.minimum(at, band.shape[1] - 1)]
-    top = None
-    if case.ranked is not None and len(case.ranked) >= count:
-        top = _along(*case.curve(case.ranked[:count]))[at]
+    top = _along(*others[-1])[at] if ranked else None
     return {
         "n": at.tolist(),
         "captured": shown(captured[at]),
@@ -73,7 +76,7 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
         },
         "top": None if top is None else shown(top),
         "before": before,
-        "pool": case.captured(case.pickable),
+        "pool": case.captured_by_all(),
         "knee": {
             "n": bend,
             "captured": float(captured[bend]),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.errors import UsageError
+from gip_cli.pursuit.team import Team
 from gip_cli.query import gram
 from gip_cli.report import Method
 
@@ -39,16 +40,18 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     if method is Method.umap and not few:
         return Layout(_umap(vectors[rows].astype(np.float32)), "UMAP, cosine, 15 neighbours")
     mean = vectors.mean(axis=0, dtype=np.float64)
-    axes = np.linalg.eigh(gram(vectors) / len(vectors) - np.outer(mean, mean))[1]
-    plane = axes[:, -1:-3:-1]
-    plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
-    centred = vectors[rows].astype(np.float64) - mean
-    positions = centred @ plane
+    covariance = gram(vectors) / len(vectors) - np.outer(mean, mean)
+    with Team():  # whose one BLAS thread is soon done; several wait busily for each other
+        axes = np.linalg.eigh(covariance)[1]
+        plane = axes[:, -1:-3:-1]
+        plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
+        centred = vectors[rows].astype(np.float64) - mean
+        positions = centred @ plane
+        # Not from the eigenvalues: those of rows that are all alike are rounding, of any sign.
+        spread = np.linalg.norm(centred)
     if positions.shape[1] == 1:
         positions = np.column_stack([positions, np.zeros(len(rows))])
     name = "PCA (too few rows for UMAP)" if few else "PCA"
-    # Not from the eigenvalues: those of rows that are all alike are rounding, of any sign.
-    spread = np.linalg.norm(centred)
     if spread <= np.finfo(np.float32).eps * np.sqrt(len(rows)):
         return Layout(positions, f"{name}, all rows alike")
     seen = (np.linalg.norm(positions) / spread) ** 2

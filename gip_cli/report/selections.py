@@ -22,7 +22,7 @@ from gip_cli.pursuit.check import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
-from gip_cli.streams import receipt_of
+from gip_cli.streams import receipt_places
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Receipt:
     @classmethod
     def beside(cls, selection: str) -> Receipt | None:
         """The receipt beside a selection, if it is there."""
-        path = receipt_of(selection)
-        return cls.read(path) if path and path.exists() else None
+        path = next((place for place in receipt_places(selection) if place.exists()), None)
+        return cls.read(path) if path else None
 
     def was_by(self, store: Embeddings) -> bool:
         """Whether these are embeddings of the kind that the selection was made by."""
