@@ -99,7 +99,7 @@ def test_3_bad_input_data(arguments: list[str], pool: Path, tmp_path: Path) -> N
     pool.write_bytes(pool.read_bytes() + b'{"text": "e"')
     run = process(*arguments, pool, cwd=tmp_path)
     assert run.returncode == 3
-    assert error_of(run).startswith(f"{pool}:5: not JSON: unexpected end of data")
+    assert error_of(run).startswith(f"{pool}:5: the file breaks off amid this row")
 
 
 def test_4_embeddings_that_do_not_belong(pool: Path, tmp_path: Path) -> None:
