@@ -368,6 +368,25 @@ def test_of_a_row_and_its_negative_the_first_is_picked():
         assert set(same[same < pick]) <= set(picks[:turn])
 
 
+@pytest.mark.parametrize("seed", [4, 6, 9])
+def test_float64_rows_are_not_rounded_where_next_to_nothing_of_them_is_left(seed):
+    """The states before the first pick were those of the rows in float32."""
+    F = np.random.default_rng(seed).choice([-1.0, 1.0], (40, 8)) / np.sqrt(8)
+    given, F = F[:5], F[5:]
+    got = select(F, 8, query=np.eye(8), noise=1e-5, given=given)
+
+    def gains(X, S):
+        before = range(len(X), len(X) + len(given))
+        return reference.projection(np.eye(8) / 8, 1e-5)(np.vstack([X, given]), [*S, *before])[
+            : len(X)
+        ]
+
+    for turn, pick in enumerate(got.indices):
+        gain = gains(F, got.indices[:turn])
+        gain[got.indices[:turn]] = 0
+        assert gain[pick] == pytest.approx(gain.max(), rel=1e-6)
+
+
 def test_twins_have_the_same_noise_and_price():
     x, y = np.eye(3)[:2]
     pool = Pool(Source(np.array([x, y, -x, x])), np.ones(4), np.ones(4), np.ones((2, 4)))

@@ -182,6 +182,8 @@ def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
     pool = Pool(problem.source, problem.noise, problem.price, state)
 
     precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
+    if problem.has_small_noise:
+        host.equip(np.float64)  # float64 rows would be rounded, and what is left of them be that
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         X = X.astype(precision, copy=False)
