@@ -55,8 +55,8 @@ class Metadata:
         name, equals, field = text.partition("=")
         lower = field.startswith("-")
         field, reduce = field.removeprefix("-"), None
-        before, _, how = field.rpartition(":")
-        if how in _REDUCE:
+        before, colon, how = field.rpartition(":")
+        if colon and how in _REDUCE:
             field, reduce = before, how
         if not (name and equals and field) or field.endswith(":"):
             raise UsageError(

@@ -27,6 +27,7 @@ def row_of(value: dict[str, Any]) -> Row:
         ("s=rating:human", Metadata("s", "rating:human", None, False)),
         ("s=-dc:score:v.x:min", Metadata("s", "dc:score:v.x", "min", True)),
         ("s=x:max:last", Metadata("s", "x:max", "last", False)),
+        ("s=-max", Metadata("s", "max", None, True)),
     ],
 )
 def test_the_command_line_form(text: str, expected: Metadata) -> None:
