@@ -363,6 +363,22 @@ def test_a_row_that_the_server_refuses_as_it_is_keeps_no_run_from_the_journal_al
     assert len(server.requests) == 7 + again
 
 
+def test_a_server_that_refuses_row_after_row_is_not_believed_to_mean_the_rows(
+    pool: Path, server: JudgeServer
+) -> None:
+    out, rate = pool.with_name("scored.jsonl"), ("--max-failure-rate", 1, "--max-retries", 0)
+    gip("score", pool, "-o", out, *judge(server), *rate)
+    with pool.open("a") as file:
+        for n in range(30):
+            file.write(json.dumps({"instruction": f"more {n}", "output": "yes"}) + "\n")
+    server.fault = lambda handler, asked: handler.json({"error": {"message": "no"}}, 400) or True
+    gip("score", pool, "-o", out, *judge(server), *rate)
+    server.fault = None
+    done = gip("score", pool, "-o", out, *judge(server), *rate)
+    assert b"30 to ask, 7 in" in done.stderr
+    assert not [one for one in members(out) if one["signals"]["accuracy"] is None]
+
+
 def test_scored_rows_go_on_to_select(pool: Path, server: JudgeServer, tmp_path: Path) -> None:
     import numpy as np
 

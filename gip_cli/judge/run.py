@@ -270,9 +270,12 @@ class _Run:
             )
 
     def keep_refused(self) -> None:
-        """Put rows that the server refused into the journal, if it has scored others."""
+        """Put rows that the server refused into the journal, if it has scored others.
+
+        Not where it ended with as many failures in a row as elsewhere mean that it is at fault.
+        """
         api = self._journal.api
-        if api is not None and self._scored:
+        if api is not None and self._scored and self._in_a_row < self._many:
             for key, said in self._refused.items():
                 nothing = _nothing(self._rubric, self.failed.pop(key))
                 self._journal.append(key, api, Answer({"error": said}, nothing, Usage()), 0.0)
