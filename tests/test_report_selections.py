@@ -193,3 +193,11 @@ def test_rows_of_another_format_are_no_selection_of_the_pool(pool: Pool, tmp_pat
 def test_a_receipt_of_the_least_that_is_needed_is_read(tmp_path: Path) -> None:
     (tmp_path / "s.receipt.json").write_text(json.dumps(RECEIPT))
     assert Receipt.beside(str(tmp_path / "s.jsonl")) is not None
+
+
+def test_a_name_too_long_for_a_receipt_beside_it_has_none(tmp_path: Path) -> None:
+    long = tmp_path / ("b" * 250)
+    long.touch()
+    (tmp_path / "link.jsonl").symlink_to(long)
+    assert Receipt.beside(str(tmp_path / "link.jsonl")) is None
+    assert Receipt.beside(str(long)) is None

@@ -259,6 +259,20 @@ def test_a_store_that_is_up_to_date_need_not_be_written(
     refused(embed_given, pool, out, 6, why, preexec_fn=powerless)
 
 
+def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path) -> None:
+    """Readers take it as it lies there."""
+    out = tmp_path / "out"
+    out.mkdir()
+    gip(*embed_given(pool, out))
+    (out / ".new.npy.commit").mkdir()
+    for path in out.glob("new.*"):
+        path.rename(out / ".new.npy.commit" / path.name)
+    out.chmod(0o555)
+    run = gip(*embed_given(pool, out), preexec_fn=powerless)
+    assert run.returncode == 0
+    assert b"up to date; it cannot be written" in run.stderr
+
+
 STORE = """
 import resource, sys
 from pathlib import Path

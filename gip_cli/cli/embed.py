@@ -170,5 +170,6 @@ def _check_output(output: str, read: list[str]) -> None:
     try:
         check_target(output)
     except StorageError:
-        if not Paths.of(output).json.exists():
+        paths = Paths.of(output)
+        if not paths.current(paths.json).exists():
             raise  # else it may be up to date, which only reading it and the rows can tell

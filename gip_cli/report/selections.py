@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -81,7 +82,7 @@ class Receipt:
     @classmethod
     def beside(cls, selection: str) -> Receipt | None:
         """The receipt beside a selection, if it is there."""
-        path = next((place for place in receipt_places(selection) if place.exists()), None)
+        path = next(filter(os.path.exists, receipt_places(selection)), None)
         return cls.read(path) if path else None
 
     def was_by(self, store: Embeddings) -> bool:
