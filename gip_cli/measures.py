@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embeddings import row_norms
-from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.team import Team
+from gip_cli.query import gram
 
 Measured = TypeVar("Measured")
 
@@ -69,8 +69,8 @@ def captured_by_all(
     vectors: Vectors, weights: Array, covariance: Array, noise: float, given: Array | None = None
 ) -> float:
     """`captured_energy` of all rows that have a weight (m,), those of 0 left out; by a team."""
-    with Team() as team:
-        precision = np.eye(vectors.shape[1]) + Source(vectors).gram(team, weights**2) / noise
+    precision = np.eye(vectors.shape[1]) + gram(vectors, weights**2) / noise
+    with Team():
         if given is not None:
             precision += given.T @ given / noise
         return _captured(precision, covariance)

@@ -161,7 +161,8 @@ def _check_output(output: str, read: list[str]) -> None:
     from gip_cli.embedding_commit import check_target
     from gip_cli.embedding_files import Paths
 
-    for path in Paths.of(output).all:
+    paths = Paths.of(output)
+    for path in paths.all:
         if any(same_file(str(path), source) for source in read):
             raise UsageError(
                 f"embeddings of {output} also write {path}, which is the input",
@@ -170,6 +171,5 @@ def _check_output(output: str, read: list[str]) -> None:
     try:
         check_target(output)
     except StorageError:
-        paths = Paths.of(output)
         if not paths.current(paths.json).exists():
             raise  # else it may be up to date, which only reading it and the rows can tell
