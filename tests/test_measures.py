@@ -50,9 +50,10 @@ def test_captured_energy_of_one_row_by_hand() -> None:
     assert none == pytest.approx(0)
 
 
+@pytest.mark.parametrize("k", [1, D - 1, 20], ids=["one", "fewer than dimensions", "more"])
 @pytest.mark.parametrize("given", [None, GIVEN], ids=["alone", "given"])
-def test_captured_energy_is_what_the_pursuit_says(given: np.ndarray | None) -> None:
-    selection = select(F, 20, weights=W, query=K, noise=0.7, given=given, given_weights=None)
+def test_captured_energy_is_what_the_pursuit_says(given: np.ndarray | None, k: int) -> None:
+    selection = select(F, k, weights=W, query=K, noise=0.7, given=given, given_weights=None)
     energy = captured_energy(F, W, selection.indices, K, 0.7, given)
     assert energy == pytest.approx(selection.captured[-1], abs=1e-6)
     gains = captured_gains(F, W, selection.indices, K, 0.7, given)

@@ -50,7 +50,7 @@ def test_blocks_and_chosen_rows_lie_beside_scores(order):
 
 @pytest.mark.parametrize("rows", [1, 2, 299, 300])
 def test_the_gram_matrix_is_the_same_bit_by_bit_for_any_team(rows, monkeypatch):
-    monkeypatch.setattr("gip_cli.pursuit.source.WIDENED_BYTES", 8 * 24 * 10)  # 10 rows
+    monkeypatch.setattr("gip_cli.pursuit.source.WIDENED", 10)
     rng = np.random.default_rng(1)
     F, w = rng.standard_normal((rows, 24)).astype(np.float32), rng.uniform(0, 1, rows)
     for weights in (None, w):

@@ -92,7 +92,7 @@ def test_a_query_without_energy_is_refused() -> None:
 
 
 def test_gram_by_blocks_is_the_gram(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gip_cli.pursuit.source.WIDENED_BYTES", 7 * 8 * 5)  # 7 rows
+    monkeypatch.setattr("gip_cli.pursuit.source.WIDENED", 7)
     w = RNG.uniform(0, 1, 40)
     np.testing.assert_allclose(gram(F), F.T @ F, atol=1e-5)
     np.testing.assert_allclose(gram(F.astype(np.float16), w), F.T @ (w[:, None] * F), atol=2e-3)
