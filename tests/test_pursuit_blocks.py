@@ -115,7 +115,7 @@ def test_gram_matrices_of_a_draft_are_the_same_for_any_number_of_workers():
         np.testing.assert_array_equal(gram, grams[0])
 
 
-@pytest.mark.parametrize("d", [5, 64, 100, 130])
+@pytest.mark.parametrize("d", [5, 64, 100, 130, 900])
 def test_half_of_a_symmetric_matrix_is_enough_for_its_form(d):
     rng = np.random.default_rng(22)
     X, A = rng.normal(size=(7, d)), rng.normal(size=(d, d))
