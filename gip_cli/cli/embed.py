@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gip_cli.cli.console import note, progress, tell_skipped
+from gip_cli.cli.console import Update, note, progress, tell_skipped
+from gip_cli.cli.embed_options import Dtype, EncodingOptions, ModelOptions, TextOptions
 from gip_cli.cli.files import same_file
-from gip_cli.cli.options import Format, Input, Quiet, SkipBad, TextFields
+from gip_cli.cli.option_groups import grouped
+from gip_cli.cli.options import Input, Quiet, SkipBad
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.formats import Part, Renderer
+from gip_cli.formats import Renderer
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
 
-Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
-Dtype = StrEnum("Dtype", ["float32", "float16"])
+if TYPE_CHECKING:
+    from gip_cli.encoder import ModelCard
+    from gip_cli.store import Written
 
-_BATCH = 32
 
-
+@grouped
 def embed(
     input: Input,
     output: Annotated[
         str,
         typer.Option("--output", "-o", metavar="NAME.npy", help="Where to keep the embeddings."),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A sentence-transformers name, or a model's directory; default: all-MiniLM-L6-v2.",
-        ),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
-    ] = None,
-    format: Format = None,
-    text_field: TextFields = None,
-    part: Annotated[
-        Part, typer.Option(metavar="NAME", help="What to embed: both, prompt or response.")
-    ] = Part.both,
-    prompt_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="An instruction that the model wants before a text.")
-    ] = "",
-    max_length: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="TOKENS", help="Cut texts here; default: the model's."),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=65_536, metavar="N", help="Texts encoded at once.")
-    ] = _BATCH,
-    device: Annotated[
-        Device, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda or mps.")
-    ] = Device.auto,
+    model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
+    text: TextOptions = TextOptions(),  # noqa: B008
+    encoding: EncodingOptions = EncodingOptions(),  # noqa: B008
     reuse: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,70 +68,79 @@ def embed(
     """
     from gip_cli.embeddings import open_embeddings
     from gip_cli.encoder import DEFAULT_MODEL, load_encoder
+    from gip_cli.given_vectors import write_given
     from gip_cli.store import lending, write_embeddings
 
     _check_output(output, [input, vectors] if vectors else [input])
-    of_a_model = (model, revision, prompt_prefix, max_length, trust_remote_code, reuse)
-    if vectors and (any(of_a_model) or batch_size != _BATCH or device != Device.auto):
+    of_a_model = (model, encoding) != (ModelOptions(), EncodingOptions()) or trust_remote_code
+    if vectors and (of_a_model or reuse):
         raise UsageError(
             "--vectors needs no model", "leave out what is said of one, and --reuse beside it"
         )
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
-        renderer = Renderer.sniff(rows, format, text_field or (), part)
+        renderer = Renderer.sniff(rows, text.format, text.text_field or (), text.part)
         note(f"{rows.name}: {renderer.format} rows")
         if vectors:
-            from gip_cli.given_vectors import write_given
-
             count, dimension = write_given(rows, output, vectors, renderer, dtype=dtype, note=note)
             note(f"{output}: {counted(count, 'row')} x {dimension}, as given")
-            tell_skipped(bad)
-            return
-        with lending():
-            lent = [open_embeddings(other) for other in reuse or ()]
-        done = 0
-        with progress("embedding", "texts") as update:  # it moves while the model is loaded, too
-            encoder = load_encoder(
-                model or DEFAULT_MODEL,
-                revision=revision,
-                device=device,
-                max_length=max_length,
-                prompt_prefix=prompt_prefix,
-                trust_remote_code=trust_remote_code,
-            )
-
-            def on_progress(so_far: int, total: int) -> None:
-                nonlocal done
-                done = so_far
-                update(done, total)
-
-            try:
+        else:
+            with lending():
+                lent = [open_embeddings(other) for other in reuse or ()]
+            # The bar moves while the model is loaded, too.
+            with progress("embedding", "texts") as update, _told_if_ended(update) as on_progress:
+                encoder = load_encoder(
+                    model.model or DEFAULT_MODEL,
+                    revision=model.revision,
+                    device=encoding.device,
+                    max_length=encoding.max_length,
+                    prompt_prefix=encoding.prompt_prefix,
+                    trust_remote_code=trust_remote_code,
+                )
                 written = write_embeddings(
                     rows,
                     output,
                     encoder,
                     renderer,
                     dtype=dtype,
-                    batch_size=batch_size,
+                    batch_size=encoding.batch_size,
                     reuse=lent,
                     note=note,
                     on_progress=on_progress,
                 )
-            except (KeyboardInterrupt, UsageError):
-                if done:
-                    note(f"{counted(done, 'text')} encoded and kept: run again to go on")
-                raise
+            _tell(output, written, encoder.card)
+    tell_skipped(bad)
+
+
+@contextmanager
+def _told_if_ended(update: Update) -> Iterator[Callable[[int, int], None]]:
+    """What tells `update` how many texts are encoded; they are kept when the run is ended."""
+    done = 0
+
+    def on_progress(so_far: int, total: int) -> None:
+        nonlocal done
+        done = so_far
+        update(done, total)
+
+    try:
+        yield on_progress
+    except (KeyboardInterrupt, UsageError):
+        if done:
+            note(f"{counted(done, 'text')} encoded and kept: run again to go on")
+        raise
+
+
+def _tell(output: str, written: Written, card: ModelCard) -> None:
     note(
-        f"{output}: {counted(written.rows, 'row')} x {encoder.card.dimension}; "
+        f"{output}: {counted(written.rows, 'row')} x {card.dimension}; "
         f"{counted(written.encoded, 'text')} encoded, {counted(written.reused, 'row')} reused, "
         f"{written.resumed:,} resumed"
     )
     if written.truncated:
         note(
-            f"rows longer than {encoder.card.max_length} tokens: {written.truncated:,}; "
+            f"rows longer than {card.max_length} tokens: {written.truncated:,}; "
             f"{written.tokens_unseen:.1%} of all tokens unseen"
         )
-    tell_skipped(bad)
 
 
 def _check_output(output: str, read: list[str]) -> None:
