@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -21,11 +21,14 @@ from gip_cli.judge import Rubric
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
+if TYPE_CHECKING:
+    from gip_cli.metadata import MetadataScorer
 
-@grouped
-def score(
-    input: Input,
-    output: Output = "-",
+
+@dataclass(frozen=True)
+class SignalOptions:
+    """Signals from the rows' own fields, and what becomes of those there already."""
+
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +36,7 @@ def score(
             help="A signal from a field, by dots; - before it: less is better; HOW joins a list: "
             "mean, max, min or last. Repeatable.",
         ),
-    ] = None,
+    ] = None
     range: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,13 +44,38 @@ def score(
             help="The signal's scale, beyond which values are refused; default: the rows' span. "
             "Repeatable.",
         ),
-    ] = None,
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace signals of the same name.")
-    ] = False,
+    ] = False
     require: Annotated[
         bool, typer.Option("--require", help="A missing value is an error, not null.")
-    ] = False,
+    ] = False
+
+    def scorer(self, beside: Collection[str]) -> MetadataScorer:
+        """What attaches the fields' signals; `beside` are the judge's. Raises UsageError."""
+        from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
+
+        scorer = MetadataScorer(
+            [Metadata.parse(text) for text in self.metadata or ()],
+            parse_ranges(self.range or ()),
+            overwrite=self.overwrite,
+            beside=beside,
+            require=self.require,
+        )
+        if twice := scorer.names.intersection(beside):
+            raise UsageError(
+                f"{min(twice)} is a signal of --metadata and the judge's",
+                "give the former another name",
+            )
+        return scorer
+
+
+@grouped
+def score(
+    input: Input,
+    output: Output = "-",
+    signals: SignalOptions = SignalOptions(),
     format: Format = None,
     text_field: TextFields = None,
     skip_bad: SkipBad = False,
@@ -61,35 +89,21 @@ def score(
     gip score pool.jsonl --metadata ppl=-loss | gip select - -e pool.npy -k 500
     gip score pool.jsonl -o s.jsonl --judge-url http://HOST/v1 --judge-model M
     """
-    from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
-
     judging = asked.wanted
-    if not metadata and not judging:
+    if not signals.metadata and not judging:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
-    if require and not metadata:
+    if signals.require and not signals.metadata:
         raise UsageError("--require goes with --metadata")
     rubric = Rubric.choose(asked.attributes or (), asked.rubric)
-    scorer = MetadataScorer(
-        [Metadata.parse(text) for text in metadata or ()],
-        parse_ranges(range or ()),
-        overwrite=overwrite,
-        beside=rubric.ranges.keys() if judging else (),
-        require=require,
-    )
-    if judging and (twice := scorer.names & rubric.ranges.keys()):
-        raise UsageError(
-            f"{min(twice)} is a signal of --metadata and the judge's",
-            "give the former another name",
-        )
+    scorer = signals.scorer(beside=rubric.ranges.keys() if judging else ())
     inputs = [input, *([asked.rubric] if asked.rubric else [])]
     check_inputs(*inputs)
     check_outputs(output, read=inputs)
     bad = BadRows(skip=skip_bad)
-    lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
-    with ExitStack() as stack:
-        rows = stack.enter_context(RowFile(input, bad, reread=judging))
+    lines: list[Callable[[Row], bytes]] = [scorer.line] if signals.metadata else []
+    with RowFile(input, bad, reread=judging) as rows, ExitStack() as stack:
         usable: Iterable[Row] = rows
         if judging or format or text_field:  # else a number is all that is read of a row
             renderer = Renderer.sniff(rows, format, text_field or ())
@@ -97,29 +111,28 @@ def score(
         if judging:
             from gip_cli.cli.judge import judged
 
-            place = asked.journal_path(input, output)
+            path = asked.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
-            if metadata:  # now: later it would be found when the judge has been paid
+            if signals.metadata:  # now: later it would be found when the judge has been paid
                 scorer.examine(one.row for one in renderer.read(rows))
-            line = stack.enter_context(
-                judged(
-                    rows,
-                    renderer,
-                    asked,
-                    rubric,
-                    place,
-                    overwrite=overwrite,
-                    beside=scorer.names,
-                )
+            answered = judged(
+                rows,
+                renderer,
+                asked,
+                rubric,
+                path,
+                overwrite=signals.overwrite,
+                beside=scorer.names,
             )
+            line = stack.enter_context(answered)
             if line is None:
                 return
             lines.append(line)
-        out = stack.enter_context(writing(output))
         count = 0
-        for count, row in enumerate(usable, 1):  # noqa: B007 - told below
-            out.write(one_line(_scored(row, lines)) + b"\n")
-        scorer.check()
+        with writing(output) as out:
+            for count, row in enumerate(usable, 1):  # noqa: B007 - told below
+                out.write(one_line(_scored(row, lines)) + b"\n")
+            scorer.check()
     for scale in scorer.scales():
         note(scale)
     for name, missing in scorer.missing.items():
