@@ -13,8 +13,8 @@ from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
-from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
@@ -142,7 +142,7 @@ def run(
 
 
 def blocks(
-    greedy: Greedy, pool: Pool, zero: Ids, problem: Problem, *, on_host: bool
+    greedy: Greedy, pool: RowStates, zero: Ids, problem: Problem, *, on_host: bool
 ) -> Iterator[tuple[Block, Ids]]:
     """All blocks of picks up to the budget, and how many rows each pick closed for its cosine.
 
@@ -175,11 +175,11 @@ def blocks(
             yield last.block, closures.duplicates
 
 
-def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
+def prepare(problem: Problem, host: Sweeper) -> tuple[RowStates, Array]:
     """The pool in the state before the first pick, and its embeddings' squared norms (m,)."""
     m = problem.source.shape[0]
     state, squares = np.empty((problem.objective.states, m)), np.empty(m)
-    pool = Pool(problem.source, problem.noise, problem.price, state)
+    pool = RowStates(problem.source, problem.noise, problem.price, state)
 
     precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
     if problem.has_small_noise:

@@ -10,7 +10,7 @@ from gip_cli.pursuit.source import Part, Source
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
 
 
-class Pool:
+class RowStates:
     """Rows, their noise and price, and their states under the belief of an objective.
 
     Attributes
@@ -62,11 +62,11 @@ class Pool:
             ids, rate = ids[best], rate[best]
         return ids, rate
 
-    def gather(self, ids: Ids) -> Pool:
+    def gather(self, ids: Ids) -> RowStates:
         """A copy of some rows, to draft on."""
         return self.part(ids, Source(self.whole.take(self.named(ids), self.dtype)))
 
-    def narrowed(self) -> Pool:
+    def narrowed(self) -> RowStates:
         """The rows that can still be picked, where they are less than half of these; else this.
 
         Those which rules have closed cost a sweep as much as others. Gathered block by block the
@@ -78,9 +78,9 @@ class Pool:
         ids = np.flatnonzero(is_open)
         return self.part(ids, Part(self.whole, self.named(ids)))
 
-    def part(self, ids: Ids, rows: Source | Part) -> Pool:
+    def part(self, ids: Ids, rows: Source | Part) -> RowStates:
         """Some rows as a pool of their own, whose coordinates are `rows`."""
-        return Pool(
+        return RowStates(
             self.whole,
             self.noise[ids],
             None if self.price is None else self.price[ids],
