@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
-from gip_cli.pursuit.source import Part, Source
+from gip_cli.pursuit.source import Source, Subset
 
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
 
@@ -37,7 +37,7 @@ class RowStates:
         price: Array | None,
         state: Array,
         index: Ids | None = None,
-        rows: Source | Part | None = None,
+        rows: Source | Subset | None = None,
         dtype: Precision = np.float32,
     ) -> None:
         self.whole, self.index, self.dtype = whole, index, dtype
@@ -76,9 +76,9 @@ class RowStates:
         if not 0 < 2 * np.count_nonzero(is_open) < len(self):
             return self
         ids = np.flatnonzero(is_open)
-        return self.part(ids, Part(self.whole, self.named(ids)))
+        return self.part(ids, Subset(self.whole, self.named(ids)))
 
-    def part(self, ids: Ids, rows: Source | Part) -> RowStates:
+    def part(self, ids: Ids, rows: Source | Subset) -> RowStates:
         """Some rows as a pool of their own, whose coordinates are `rows`."""
         return RowStates(
             self.whole,
