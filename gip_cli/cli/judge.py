@@ -42,10 +42,10 @@ class _Asked:
 
 def _who(options: JudgeOptions) -> _Asked:
     if options.local is not None:
-        from gip_cli.judge.local import Local, identity
+        from gip_cli.judge.local import LocalModel, identity
 
         here = f"{options.local} in this process"
-        return _Asked(identity(options.local), here, (Local.api,), None)
+        return _Asked(identity(options.local), here, (LocalModel.api,), None)
     server = Server(
         options.model or "",
         options.api,
@@ -64,9 +64,9 @@ def _connector(
     """What opens the transport; a model is loaded now, before there is an event loop."""
     if server is not None:
         return lambda: server.connect(rubric, note, settled)
-    from gip_cli.judge.local import Local
+    from gip_cli.judge.local import LocalModel
 
-    local = Local(options.local or "", rubric)
+    local = LocalModel(options.local or "", rubric)
     return lambda: nullcontext(local)
 
 
