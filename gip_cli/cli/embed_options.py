@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
@@ -29,6 +29,9 @@ class ModelOptions:
     revision: Annotated[
         str | None, typer.Option(help="The model's revision on its hub.", metavar="REV")
     ] = None
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's repository run its code.")
+    ] = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -59,3 +62,28 @@ class EncodingOptions:
     device: Annotated[
         Device, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda or mps.")
     ] = Device.auto
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What else is stored than a model's vectors, and in which precision."""
+
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OTHER.npy",
+            help="Take what these embeddings have of the rows, too; repeatable.",
+        ),
+    ] = None
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.npy", help="Take these embeddings, one a row by position; no model."
+        ),
+    ] = None
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            metavar="NAME", help="How to store them: float32, or float16: half the bytes."
+        ),
+    ] = Dtype.float32
