@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, StoreOptions, TextOptions
+from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, PartOptions, StoreOptions
 from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Input, Quiet, SkipBad
 
@@ -19,7 +19,7 @@ def embed(
         typer.Option("--output", "-o", metavar="NAME.npy", help="Where to keep the embeddings."),
     ],
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    text: TextOptions = TextOptions(),  # noqa: B008
+    text: PartOptions = PartOptions(),  # noqa: B008
     encoding: EncodingOptions = EncodingOptions(),  # noqa: B008
     store: StoreOptions = StoreOptions(),  # noqa: B008
     skip_bad: SkipBad = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gip_cli.cli.options import Format, TextFields
+from gip_cli.cli.options import TextOptions
 from gip_cli.formats import Part
 
 Device = StrEnum("Device", ["auto", "cpu", "cuda", "mps"])
@@ -35,11 +35,9 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """What of a row is its text."""
+class PartOptions(TextOptions):
+    """What of a row is its text, and which part of that is embedded."""
 
-    format: Format = None
-    text_field: TextFields = None
     part: Annotated[
         Part, typer.Option(metavar="NAME", help="What to embed: both, prompt or response.")
     ] = Part.both

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gip_cli.cli.console import Update, note, progress, tell_skipped
-from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, StoreOptions, TextOptions
+from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, PartOptions, StoreOptions
 from gip_cli.cli.files import same_file
 from gip_cli.embedding_commit import check_target
 from gip_cli.embedding_files import Paths
@@ -25,7 +25,7 @@ def run(
     input: str,
     output: str,
     model: ModelOptions,
-    text: TextOptions,
+    text: PartOptions,
     encoding: EncodingOptions,
     store: StoreOptions,
     *,
@@ -41,7 +41,7 @@ def run(
         )
     bad = BadRows(skip=skip_bad)
     with RowFile(input, bad, reread=True) as rows:
-        renderer = Renderer.sniff(rows, text.format, text.text_field or (), text.part)
+        renderer = text.renderer(rows, text.part)
         note(f"{rows.name}: {renderer.format} rows")
         if vectors:
             m, d = write_given(rows, output, vectors, renderer, dtype=store.dtype, note=note)

@@ -14,9 +14,8 @@ from gip_cli.cli.console import note, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Format, Input, Output, Quiet, SkipBad, TextFields
+from gip_cli.cli.options import Input, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer
 from gip_cli.judge import Rubric
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
@@ -74,13 +73,15 @@ class SignalOptions:
 @grouped
 def score(
     input: Input,
-    output: Output = "-",
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="OUT", help="Where to write; - is standard output."),
+    ] = "-",
     signals: SignalOptions = SignalOptions(),
-    format: Format = None,
-    text_field: TextFields = None,
+    text: TextOptions = TextOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
-    asked: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
+    judge: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.
 
@@ -89,36 +90,36 @@ def score(
     gip score pool.jsonl --metadata ppl=-loss | gip select - -e pool.npy -k 500
     gip score pool.jsonl -o s.jsonl --judge-url http://HOST/v1 --judge-model M
     """
-    judging = asked.wanted
+    judging = judge.wanted
     if not signals.metadata and not judging:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
     if signals.require and not signals.metadata:
         raise UsageError("--require goes with --metadata")
-    rubric = Rubric.choose(asked.attributes or (), asked.rubric)
+    rubric = Rubric.choose(judge.attributes or (), judge.rubric)
     scorer = signals.scorer(beside=rubric.ranges.keys() if judging else ())
-    inputs = [input, *([asked.rubric] if asked.rubric else [])]
+    inputs = [input, *([judge.rubric] if judge.rubric else [])]
     check_inputs(*inputs)
     check_outputs(output, read=inputs)
     bad = BadRows(skip=skip_bad)
     lines: list[Callable[[Row], bytes]] = [scorer.line] if signals.metadata else []
     with RowFile(input, bad, reread=judging) as rows, ExitStack() as stack:
         usable: Iterable[Row] = rows
-        if judging or format or text_field:  # else a number is all that is read of a row
-            renderer = Renderer.sniff(rows, format, text_field or ())
+        if judging or text.said:  # else a number is all that is read of a row
+            renderer = text.renderer(rows)
             usable = (one.row for one in renderer.read(rows))
         if judging:
             from gip_cli.cli.judge import judged
 
-            path = asked.journal_path(input, output)
+            path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
             if signals.metadata:  # now: later it would be found when the judge has been paid
                 scorer.examine(one.row for one in renderer.read(rows))
             answered = judged(
                 rows,
                 renderer,
-                asked,
+                judge,
                 rubric,
                 path,
                 overwrite=signals.overwrite,

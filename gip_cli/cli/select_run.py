@@ -49,7 +49,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
     with (
         before_picks,
         RowFile(input, bad, reread=True) as file,
-        embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as (
+        embeddings_for(file, input, embeddings, rows, tell) as (
             store,
             store_path,
         ),
