@@ -111,21 +111,21 @@ def score(
             usable = (one.row for one in renderer.read(rows))
         if judging:
             from gip_cli.cli.judge import judged
+            from gip_cli.judge.scorer import JudgeScorer
 
             path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
             if signals.metadata:  # now: later it would be found when the judge has been paid
                 scorer.examine(one.row for one in renderer.read(rows))
-            answered = judged(
-                rows,
-                renderer,
-                judge,
+            judge_scorer = JudgeScorer(
                 rubric,
-                path,
+                renderer,
+                max_chars=judge.max_chars,
                 overwrite=signals.overwrite,
                 beside=scorer.names,
+                keep_probabilities=judge.keep_probabilities,
             )
-            line = stack.enter_context(answered)
+            line = stack.enter_context(judged(rows, judge_scorer, judge, path))
             if line is None:
                 return
             lines.append(line)
