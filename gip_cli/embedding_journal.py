@@ -22,7 +22,7 @@ from gip_cli.formats import KEY_BYTES
 _SYNC_SECONDS = 20.0  # what a power cut can cost at most
 
 
-class Journal:
+class EmbeddingJournal:
     """Encoded texts in the order they came: a line of settings, then records of one size.
 
     A record's checksum tells whether it is whole, and `left` how many of its batch follow;
@@ -109,7 +109,7 @@ class Journal:
         for path in self._paths.npy.parent.glob(names):
             path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> EmbeddingJournal:
         return self
 
     def __exit__(self, *_: object) -> None:

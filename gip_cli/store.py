@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gip_cli.arrays import Counts, Mask, Rows
 from gip_cli.embedding_commit import check_target, commit, unseen, writing_store
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings
-from gip_cli.embedding_journal import Journal
+from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, StorageError, UsageError
@@ -97,7 +97,7 @@ def write_embeddings(
             at = np.where(known, -1, join_keys(store.keys, keys))
             known |= at >= 0
             found.append((at, store))
-        with Journal(paths, settings) as journal:
+        with EmbeddingJournal(paths, settings) as journal:
             resumed = (join_keys(journal.keys, keys) >= 0) & ~known
             if resumed.any():
                 note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
@@ -251,7 +251,7 @@ def _encode(
     rows: RowFile,
     renderer: Renderer,
     encoder: Encoder,
-    journal: Journal,
+    journal: EmbeddingJournal,
     wanted: Mask,
     resumed: Mask,
     batch_size: int,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gip_cli.embedding_files import Paths, Settings
-from gip_cli.embedding_journal import Journal
+from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.formats import Renderer, key_of
 from tests.toys import ToyEncoder, embed, write_rows
 
@@ -17,12 +17,12 @@ TEXTS = ["a", "b c", "d", "e f g", "h"]
 SETTINGS = Settings(ToyEncoder().card, Renderer("text"), "float32")
 
 
-def append(journal: Journal, texts: Sequence[str]) -> None:
+def append(journal: EmbeddingJournal, texts: Sequence[str]) -> None:
     encoded = ToyEncoder().encode(texts)
     journal.append([key_of(text) for text in texts], encoded.tokens, encoded.vectors)
 
 
-def holds(journal: Journal, texts: Sequence[str]) -> None:
+def holds(journal: EmbeddingJournal, texts: Sequence[str]) -> None:
     assert [key.tobytes() for key in journal.keys] == [key_of(text) for text in texts]
     assert journal.records["tokens"].tolist() == [len(text.split()) for text in texts]
     for record, text in zip(journal.records, texts, strict=True):
@@ -35,12 +35,12 @@ def paths(tmp_path: Path) -> Paths:
 
 
 def test_records_come_back_in_the_order_they_went_in(paths: Paths) -> None:
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         append(journal, TEXTS[:2])
         holds(journal, TEXTS[:2])
         append(journal, TEXTS[2:])
         holds(journal, TEXTS)
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         holds(journal, TEXTS)
     journal.remove()
     assert list(paths.npy.parent.iterdir()) == []
@@ -52,7 +52,7 @@ BATCHES = [TEXTS[:2], TEXTS[2:3], TEXTS[3:]]
 def written(paths: Paths) -> tuple[bytes, list[int]]:
     """A journal of all batches, and its length before the first and after each."""
     lengths = []
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         lengths.append(journal.path.stat().st_size)
         for batch in BATCHES:
             append(journal, batch)
@@ -66,7 +66,7 @@ def test_cut_at_every_byte_it_keeps_the_whole_batches_and_goes_on(paths: Paths) 
     for length in range(len(data)):
         path.write_bytes(data[:length])
         whole = sum(end <= length for end in lengths[1:])
-        with Journal(paths, SETTINGS) as again:
+        with EmbeddingJournal(paths, SETTINGS) as again:
             holds(again, [text for batch in BATCHES[:whole] for text in batch])
             for batch in BATCHES[whole:]:
                 append(again, batch)
@@ -80,30 +80,30 @@ def test_from_a_damaged_record_on_nothing_is_believed(paths: Paths) -> None:
         damaged = bytearray(data)
         damaged[at] ^= 1
         path.write_bytes(damaged)
-        with Journal(paths, SETTINGS) as again:
+        with EmbeddingJournal(paths, SETTINGS) as again:
             holds(again, BATCHES[0])
     path.write_bytes(data[: lengths[1]] + bytes(lengths[3] - lengths[1]))  # after a power cut
-    with Journal(paths, SETTINGS) as again:
+    with EmbeddingJournal(paths, SETTINGS) as again:
         holds(again, BATCHES[0])
 
 
 def test_other_settings_have_a_journal_of_their_own(paths: Paths) -> None:
     other = Settings(ToyEncoder("other").card, Renderer("text"), "float32")
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         append(journal, TEXTS)
-    with Journal(paths, other) as second:
+    with EmbeddingJournal(paths, other) as second:
         holds(second, [])
         append(second, TEXTS[:1])
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         holds(journal, TEXTS)
     journal.remove()
     assert not second.path.exists()
 
 
 def test_a_store_whose_name_goes_on_keeps_its_journal(paths: Paths) -> None:
-    with Journal(Paths.of(paths.npy.with_name("pool.npy.new.npy")), SETTINGS) as other:
+    with EmbeddingJournal(Paths.of(paths.npy.with_name("pool.npy.new.npy")), SETTINGS) as other:
         append(other, TEXTS)
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         append(journal, TEXTS)
     journal.remove()
     assert other.path.exists()
@@ -111,7 +111,7 @@ def test_a_store_whose_name_goes_on_keeps_its_journal(paths: Paths) -> None:
 
 
 def test_an_empty_journal_is_not_left_behind(paths: Paths) -> None:
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         assert journal.path.exists()
     assert not journal.path.exists()
 
@@ -120,7 +120,7 @@ def test_a_journal_that_was_cut_anywhere_gives_the_store_of_a_clean_run(tmp_path
     pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
     embed(pool, tmp_path / "clean.npy")
     paths = Paths.of(tmp_path / "pool.npy")
-    with Journal(paths, SETTINGS) as journal:
+    with EmbeddingJournal(paths, SETTINGS) as journal:
         append(journal, TEXTS)
     data = journal.path.read_bytes()
     for length in range(0, len(data), 7):

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gip_cli.embedding_files import Paths, Settings
-from gip_cli.embedding_journal import Journal
+from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import GipError, InputError, MismatchError
 from gip_cli.formats import Renderer, key_of
@@ -238,7 +238,7 @@ def test_mutated_journals_give_the_store_of_a_clean_run(tmp_path: Path) -> None:
     clean = (tmp_path / "clean.npy").read_bytes()
     paths = Paths.of(tmp_path / "pool.npy")
     settings = Settings(ToyEncoder().card, Renderer("text"), "float32")
-    with Journal(paths, settings) as journal:
+    with EmbeddingJournal(paths, settings) as journal:
         encoded = ToyEncoder().encode(texts)
         journal.append([key_of(text) for text in texts], encoded.tokens, encoded.vectors)
     whole = journal.path.read_bytes()

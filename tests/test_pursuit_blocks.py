@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 from gip_cli.pursuit import default_noise, select
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import ROUNDINGS, Greedy
-from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.residual import Residual
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.sweep_plan import Contest, SweepPlan, earliest
@@ -225,7 +225,7 @@ def test_a_trial_knows_gains_from_rounding_as_pools_do(price, team):
     belief = Projection(np.diag([5e-17, 4e-17, 1.0]), team)
     noise = np.array([1.0, 1.0, 1e18])
     prices = None if price is None else np.array(price)
-    pool = Pool(Source(F), noise, prices, belief.state(F))
+    pool = RowStates(Source(F), noise, prices, belief.state(F))
     assert belief.gain(pool.state, noise).argmax() == 0
     hot, _ = pool.hottest(belief, 3)
     assert hot.tolist() == [2]
@@ -238,7 +238,7 @@ def test_a_pool_is_narrowed_to_the_rows_that_can_still_be_picked(precision, team
     F = random(np.random.default_rng(23), m=400, d=24).astype(precision)
     belief = Projection(self_query(F), team)
     noise, price = np.linspace(1.0, 2.0, 400), np.linspace(1.0, 3.0, 400)
-    pool = Pool(Source(F), noise, price, belief.state(F.astype(float)))
+    pool = RowStates(Source(F), noise, price, belief.state(F.astype(float)))
     pool.dtype = np.float64  # as `Greedy.use_float64` has it
     pool.noise[::2] = np.inf
     assert pool.narrowed() is pool
@@ -283,7 +283,7 @@ def test_rates_are_off_by_no_more_than_is_allowed_for(pursuit, precision, s2, te
             belief, noise = Projection(K, team), np.full(80, s2)
         else:
             belief, noise = Residual(K, 0, True, team), np.full(80, 1 + s2)
-        pool = Pool(Source(F.astype(precision)), noise, None, belief.state(F))
+        pool = RowStates(Source(F.astype(precision)), noise, None, belief.state(F))
         host = Sweeper(team, belief, 28)
         greedy = Greedy(Drafter([Level(256, 64, 1)], host.sweep, None), host.sweep, host)
         greedy.spread = float(np.max(1 / noise))
@@ -310,9 +310,9 @@ def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drif
     noise = np.full(len(F), 1e3)  # so that rates hardly fall
     picks, _ = plain(F, 8, self_query(F), 1e3)
     proposal = observe(
-        Pool(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks
+        RowStates(Source(F), noise, None, np.empty((2, len(F)))), Belief(belief, None), picks
     )
-    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)) * [[1], [1 + drift]])
+    pool = RowStates(Source(F), noise, None, belief.state(F.astype(float)) * [[1], [1 + drift]])
     verdict = verify(
         pool,
         belief,
@@ -389,7 +389,7 @@ def test_float64_rows_are_not_rounded_where_next_to_nothing_of_them_is_left(seed
 
 def test_twins_have_the_same_noise_and_price():
     x, y = np.eye(3)[:2]
-    pool = Pool(Source(np.array([x, y, -x, x])), np.ones(4), np.ones(4), np.ones((2, 4)))
+    pool = RowStates(Source(np.array([x, y, -x, x])), np.ones(4), np.ones(4), np.ones((2, 4)))
     assert first_twin(pool, 3, np.array([1, 2])) == 2
     assert first_twin(pool, 3, np.array([0, 1, 2])) == 0
     assert first_twin(pool, 3, np.array([1])) == 3
@@ -460,7 +460,7 @@ def test_a_sweep_leaves_the_states_of_the_belief_and_hides_no_row(team):
     noise[::7] = np.inf
     belief = Projection(K, team)
     belief.observe(F[:40].astype(float), noise[1:41].clip(max=9))
-    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
+    pool = RowStates(Source(F), noise, None, belief.state(F.astype(float)))
     picks = rng.choice(np.flatnonzero(np.isfinite(noise)), 70, replace=False)
     rates, step = np.empty((len(F), 70)), belief.copy()
     for t, pick in enumerate(picks):
@@ -485,7 +485,7 @@ def test_a_bad_draft_is_refuted_by_few_rows_and_the_same_ones(seed, max_cosine, 
     rng = np.random.default_rng(seed)
     F = random(rng, m=4000, d=24).astype(np.float32)
     belief, noise = Projection(self_query(F), team), np.ones(len(F))
-    pool = Pool(Source(F), noise, None, belief.state(F.astype(float)))
+    pool = RowStates(Source(F), noise, None, belief.state(F.astype(float)))
     rates = belief.gain(pool.state, noise)
     best = np.argsort(-rates)
     picks = np.append(best[:seed], rng.choice(best[100:], 64 - seed, replace=False))

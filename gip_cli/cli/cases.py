@@ -11,6 +11,7 @@ import typer
 
 from gip_cli.cli.console import note, tell_skipped
 from gip_cli.cli.files import check_inputs, check_present
+from gip_cli.cli.options import TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.rows import BadRows, RowFile
 
@@ -49,8 +50,7 @@ def opened(
     selections: list[str],
     receipts: list[Receipt | None],
     group_fields: list[str] | None,
-    format: str | None,
-    text_fields: list[str] | None,
+    text: TextOptions,
     *,
     skip_bad: bool,
 ) -> Iterator[Case]:
@@ -79,7 +79,7 @@ def opened(
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
     with (
         RowFile(pool, bad, reread=True) as rows,
-        embeddings_for(rows, pool, embeddings, format, text_fields or ()) as (store, _),
+        embeddings_for(rows, pool, embeddings, text) as (store, _),
     ):
         grouped = group_fields or [
             one.options["group_field"] for one in told if "group_field" in one.options
@@ -95,6 +95,6 @@ def opened(
         case = open_case(loaded, store, picked, grouped, skip_bad=skip_bad)
         for skipped in (bad, *of_picks):
             tell_skipped(skipped)
-        for text in case.notes:
-            note(text)
+        for line in case.notes:
+            note(line)
         yield case

@@ -11,7 +11,8 @@ import typer
 
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.files import check_outputs, writing
-from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
+from gip_cli.cli.option_groups import grouped
+from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
 from gip_cli.printable import escaped, printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -22,6 +23,7 @@ _NAME, _NARROW = 30, 10  # of a selection's name, which takes several lines wher
 Line = tuple[str, list[str]]
 
 
+@grouped
 def compare(
     selections: Annotated[
         list[str], typer.Argument(metavar="FILE.jsonl", help="Subsets of the pool.")
@@ -32,8 +34,7 @@ def compare(
     embeddings: Embeddings = None,
     group_field: GroupFields = None,
     json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
-    format: Format = None,
-    text_field: TextFields = None,
+    text: TextOptions = TextOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,7 +53,7 @@ def compare(
     receipts = receipts_of(selections)
     check_outputs("-", read=files_read(pool, selections, receipts))
     with opened(
-        pool, embeddings, selections, receipts, group_field, format, text_field, skip_bad=skip_bad
+        pool, embeddings, selections, receipts, group_field, text, skip_bad=skip_bad
     ) as case:
         figures = measured(case)
     if not json and sys.stdout is not None and sys.stdout.isatty():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer
 from gip_cli.judge import (
     Estimate,
     Journal,
@@ -42,10 +41,10 @@ class _Asked:
 
 def _who(options: JudgeOptions) -> _Asked:
     if options.local is not None:
-        from gip_cli.judge.local import Local, identity
+        from gip_cli.judge.local import LocalModel, identity
 
         here = f"{options.local} in this process"
-        return _Asked(identity(options.local), here, (Local.api,), None)
+        return _Asked(identity(options.local), here, (LocalModel.api,), None)
     server = Server(
         options.model or "",
         options.api,
@@ -64,43 +63,28 @@ def _connector(
     """What opens the transport; a model is loaded now, before there is an event loop."""
     if server is not None:
         return lambda: server.connect(rubric, note, settled)
-    from gip_cli.judge.local import Local
+    from gip_cli.judge.local import LocalModel
 
-    local = Local(options.local or "", rubric)
+    local = LocalModel(options.local or "", rubric)
     return lambda: nullcontext(local)
 
 
 @contextmanager
 def judged(
-    rows: RowFile,
-    renderer: Renderer,
-    options: JudgeOptions,
-    rubric: Rubric,
-    journal_path: Path | None,
-    *,
-    overwrite: bool,
-    beside: Collection[str],
+    rows: RowFile, scorer: JudgeScorer, options: JudgeOptions, journal_path: Path | None
 ) -> Iterator[Callable[[Row], bytes] | None]:
     """Ask about every row, then give what attaches the answers; None after a dry run.
 
-    Only a dry run may do without a journal. The signals `beside` are attached by another.
+    Only a dry run may do without a journal.
 
     Raises
     ------
     JudgeError
         More rows without a score than allowed.
     """
-    scorer = JudgeScorer(
-        rubric,
-        renderer,
-        max_chars=options.max_chars,
-        overwrite=overwrite,
-        beside=beside,
-        keep_probabilities=options.keep_probabilities,
-    )
-    asked = _who(options)
+    asked, rubric = _who(options), scorer.rubric
     if options.dry_run or journal_path is None:
-        _tell_plan(_plan(rows, scorer, asked, rubric, journal_path, options), options)
+        _tell_plan(_plan(rows, scorer, asked, journal_path, options), options)
         yield None
         return
     with Journal(journal_path, asked.identity, rubric, asked.apis, note, hold=False) as journal:
@@ -142,7 +126,6 @@ def _plan(
     rows: RowFile,
     scorer: JudgeScorer,
     asked: _Asked,
-    rubric: Rubric,
     journal_path: Path | None,
     options: JudgeOptions,
 ) -> Estimate:
@@ -150,12 +133,12 @@ def _plan(
     if options.local is not None:
         from gip_cli.judge.local import token_counter
 
-        count_tokens = token_counter(options.local, rubric)
+        count_tokens = token_counter(options.local, scorer.rubric)
     known = None
     if journal_path is not None and journal_path.exists():
-        known = look(journal_path, asked.identity, rubric, asked.apis)
+        known = look(journal_path, asked.identity, scorer.rubric, asked.apis)
     api = (known.api if known else None) or asked.apis[0]
-    return estimate(scorer.items(rows), rubric, known or (), api, count_tokens)
+    return estimate(scorer.items(rows), scorer.rubric, known or (), api, count_tokens)
 
 
 def _ask(

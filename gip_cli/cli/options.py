@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from gip_cli.cli.console import be_quiet
-from gip_cli.formats import FormatName
+from gip_cli.formats import FormatName, Part, Renderer
+from gip_cli.rows import RowFile
 
 Input = Annotated[
     str,
     typer.Argument(
         metavar="INPUT", help="Rows: JSONL, gzipped JSONL or a JSON array; - is standard input."
     ),
-]
-Output = Annotated[
-    str,
-    typer.Option("--output", "-o", metavar="OUT", help="Where to write; - is standard output."),
 ]
 Embeddings = Annotated[
     str | None,
@@ -28,16 +26,6 @@ Embeddings = Annotated[
         help="From gip embed; default: those beside the rows, else made for the run.",
     ),
 ]
-Format = Annotated[
-    FormatName | None,
-    typer.Option(metavar="NAME", help=f"{', '.join(FormatName)}; default: by the first row."),
-]
-TextFields = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--text-field", metavar="A.B", help="A field that is the text, by dots; repeatable."
-    ),
-]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -45,3 +33,26 @@ Quiet = Annotated[
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows, and count them.")]
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What of a row is its text."""
+
+    format: Annotated[
+        FormatName | None,
+        typer.Option(metavar="NAME", help=f"{', '.join(FormatName)}; default: by the first row."),
+    ] = None
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B", help="A field that is the text, by dots; repeatable."),
+    ] = None
+
+    @property
+    def said(self) -> bool:
+        """Whether it is said, else it is found from the first row."""
+        return bool(self.format or self.text_field)
+
+    def renderer(self, rows: RowFile, part: Part = Part.both) -> Renderer:
+        """What makes the rows' texts; raises as `Renderer.sniff`."""
+        return Renderer.sniff(rows, self.format, self.text_field or (), part)

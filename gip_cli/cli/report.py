@@ -10,11 +10,13 @@ import typer
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.console import note
 from gip_cli.cli.files import check_outputs, refuse_same, writing
-from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
+from gip_cli.cli.option_groups import grouped
+from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.report import Method
 
 
+@grouped
 def report(
     pool: Annotated[
         str, typer.Argument(metavar="POOL", help="The rows that were selected from, with signals.")
@@ -37,8 +39,7 @@ def report(
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")
     ] = None,
-    format: Format = None,
-    text_field: TextFields = None,
+    text: TextOptions = TextOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +69,7 @@ def report(
         for picture in folder.glob("*.png"):  # or what a link leads to
             refuse_same(str(picture), *read)
     with opened(
-        pool, embeddings, selection, receipts, group_field, format, text_field, skip_bad=skip_bad
+        pool, embeddings, selection, receipts, group_field, text, skip_bad=skip_bad
     ) as case:
         data = content(case, map)
     html = page(data)
@@ -77,7 +78,7 @@ def report(
     with writing(output) as out:
         out.write(html)
     for one in data["selections"]:
-        for text in one["warnings"]:
-            note(f"{one['name']}: {text}")
+        for warning in one["warnings"]:
+            note(f"{one['name']}: {warning}")
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -14,18 +14,20 @@ from gip_cli.cli.console import note, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Format, Input, Output, Quiet, SkipBad, TextFields
+from gip_cli.cli.options import Input, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
-from gip_cli.formats import Renderer
 from gip_cli.judge import Rubric
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
+if TYPE_CHECKING:
+    from gip_cli.metadata import MetadataScorer
 
-@grouped
-def score(
-    input: Input,
-    output: Output = "-",
+
+@dataclass(frozen=True)
+class SignalOptions:
+    """Signals from the rows' own fields, and what becomes of those there already."""
+
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +35,7 @@ def score(
             help="A signal from a field, by dots; - before it: less is better; HOW joins a list: "
             "mean, max, min or last. Repeatable.",
         ),
-    ] = None,
+    ] = None
     range: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,18 +43,45 @@ def score(
             help="The signal's scale, beyond which values are refused; default: the rows' span. "
             "Repeatable.",
         ),
-    ] = None,
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace signals of the same name.")
-    ] = False,
+    ] = False
     require: Annotated[
         bool, typer.Option("--require", help="A missing value is an error, not null.")
-    ] = False,
-    format: Format = None,
-    text_field: TextFields = None,
+    ] = False
+
+    def scorer(self, beside: Collection[str]) -> MetadataScorer:
+        """What attaches the fields' signals; `beside` are the judge's. Raises UsageError."""
+        from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
+
+        scorer = MetadataScorer(
+            [Metadata.parse(text) for text in self.metadata or ()],
+            parse_ranges(self.range or ()),
+            overwrite=self.overwrite,
+            beside=beside,
+            require=self.require,
+        )
+        if twice := scorer.names.intersection(beside):
+            raise UsageError(
+                f"{min(twice)} is a signal of --metadata and the judge's",
+                "give the former another name",
+            )
+        return scorer
+
+
+@grouped
+def score(
+    input: Input,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="OUT", help="Where to write; - is standard output."),
+    ] = "-",
+    signals: SignalOptions = SignalOptions(),
+    text: TextOptions = TextOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
-    asked: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
+    judge: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Attach quality signals to every row of INPUT; the rest of each line keeps its bytes.
 
@@ -61,65 +90,50 @@ def score(
     gip score pool.jsonl --metadata ppl=-loss | gip select - -e pool.npy -k 500
     gip score pool.jsonl -o s.jsonl --judge-url http://HOST/v1 --judge-model M
     """
-    from gip_cli.metadata import Metadata, MetadataScorer, parse_ranges
-
-    judging = asked.wanted
-    if not metadata and not judging:
+    judging = judge.wanted
+    if not signals.metadata and not judging:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
         )
-    if require and not metadata:
+    if signals.require and not signals.metadata:
         raise UsageError("--require goes with --metadata")
-    rubric = Rubric.choose(asked.attributes or (), asked.rubric)
-    scorer = MetadataScorer(
-        [Metadata.parse(text) for text in metadata or ()],
-        parse_ranges(range or ()),
-        overwrite=overwrite,
-        beside=rubric.ranges.keys() if judging else (),
-        require=require,
-    )
-    if judging and (twice := scorer.names & rubric.ranges.keys()):
-        raise UsageError(
-            f"{min(twice)} is a signal of --metadata and the judge's",
-            "give the former another name",
-        )
-    inputs = [input, *([asked.rubric] if asked.rubric else [])]
+    rubric = Rubric.choose(judge.attributes or (), judge.rubric)
+    scorer = signals.scorer(beside=rubric.ranges.keys() if judging else ())
+    inputs = [input, *([judge.rubric] if judge.rubric else [])]
     check_inputs(*inputs)
     check_outputs(output, read=inputs)
     bad = BadRows(skip=skip_bad)
-    lines: list[Callable[[Row], bytes]] = [scorer.line] if metadata else []
-    with ExitStack() as stack:
-        rows = stack.enter_context(RowFile(input, bad, reread=judging))
+    lines: list[Callable[[Row], bytes]] = [scorer.line] if signals.metadata else []
+    with RowFile(input, bad, reread=judging) as rows, ExitStack() as stack:
         usable: Iterable[Row] = rows
-        if judging or format or text_field:  # else a number is all that is read of a row
-            renderer = Renderer.sniff(rows, format, text_field or ())
+        if judging or text.said:  # else a number is all that is read of a row
+            renderer = text.renderer(rows)
             usable = (one.row for one in renderer.read(rows))
         if judging:
             from gip_cli.cli.judge import judged
+            from gip_cli.judge.scorer import JudgeScorer
 
-            place = asked.journal_path(input, output)
+            path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
-            if metadata:  # now: later it would be found when the judge has been paid
+            if signals.metadata:  # now: later it would be found when the judge has been paid
                 scorer.examine(one.row for one in renderer.read(rows))
-            line = stack.enter_context(
-                judged(
-                    rows,
-                    renderer,
-                    asked,
-                    rubric,
-                    place,
-                    overwrite=overwrite,
-                    beside=scorer.names,
-                )
+            judge_scorer = JudgeScorer(
+                rubric,
+                renderer,
+                max_chars=judge.max_chars,
+                overwrite=signals.overwrite,
+                beside=scorer.names,
+                keep_probabilities=judge.keep_probabilities,
             )
+            line = stack.enter_context(judged(rows, judge_scorer, judge, path))
             if line is None:
                 return
             lines.append(line)
-        out = stack.enter_context(writing(output))
         count = 0
-        for count, row in enumerate(usable, 1):  # noqa: B007 - told below
-            out.write(one_line(_scored(row, lines)) + b"\n")
-        scorer.check()
+        with writing(output) as out:
+            for count, row in enumerate(usable, 1):  # noqa: B007 - told below
+                out.write(one_line(_scored(row, lines)) + b"\n")
+            scorer.check()
     for scale in scorer.scales():
         note(scale)
     for name, missing in scorer.missing.items():

@@ -35,6 +35,7 @@ def select(
     Groups  gip select pool.jsonl -k 1000 --group-field lang --group-share equal
     Output  gip select pool.jsonl -k 1000 -o o.jsonl --check --min-captured 0.6
     """
-    from gip_cli.cli.select_run import run  # imports numpy and the solver
+    from gip_cli.cli.select_plan import SelectOptions  # imports numpy
+    from gip_cli.cli.select_run import run  # and the solver
 
-    run(input, embeddings, rows, budget, query, groups, output, skip_bad=skip_bad)
+    run(input, embeddings, SelectOptions(rows, budget, query, groups, output, skip_bad))

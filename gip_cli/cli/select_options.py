@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gip_cli.cli.options import Format, TextFields
+from gip_cli.cli.options import TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.streams import is_stdout, receipt_places
 
@@ -166,11 +166,9 @@ class GroupOptions:
 
 
 @dataclass(frozen=True)
-class RowOptions:
+class RowOptions(TextOptions):
     """How rows are read, other rows, what those rule out, and where to solve; in no panel."""
 
-    format: Format = None
-    text_field: TextFields = None
     given: Annotated[
         list[str] | None, _rows(metavar="FILE", help="Extend these rows; repeatable.")
     ] = None

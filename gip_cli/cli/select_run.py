@@ -15,14 +15,8 @@ import orjson
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
-from gip_cli.cli.select_options import (
-    BudgetOptions,
-    GroupOptions,
-    OutputOptions,
-    QueryOptions,
-    RowOptions,
-)
-from gip_cli.cli.select_plan import options_said, plan_of
+from gip_cli.cli.select_options import OutputOptions
+from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
@@ -40,32 +34,13 @@ from gip_cli.solution import Solution
 from gip_cli.storage import storage_errors
 
 
-def run(
-    input: str,
-    embeddings: str | None,
-    rows: RowOptions,
-    budget: BudgetOptions,
-    query: QueryOptions,
-    groups: GroupOptions,
-    output: OutputOptions,
-    *,
-    skip_bad: bool,
-) -> None:
+def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
     """Select, tell and write; raises the errors that the command ends with."""
     started = time.monotonic()
-    plan = plan_of(budget, query, groups, rows, skip_bad)
-    read = {
-        "targets": query.target or [],
-        "given": rows.given or [],
-        "exclude": rows.exclude or [],
-    }
-    shares = [groups.group_share] if groups.group_share else []
-    inputs = [input, *chain(*read.values()), *shares]
-    check_present(*chain(*read.values()))
-    check_inputs(*inputs)
-    check_outputs(*output.written, read=inputs)
+    plan, rows, output = options.plan(), options.rows, options.output
+    _check_files(input, options)
     tell = (lambda text: None) if output.check else note
-    bad = BadRows(skip=skip_bad)
+    bad = BadRows(skip=plan.skip_bad)
     grouping = plan.grouping
     fields = [field for field in (plan.budget.token_field, grouping and grouping.field) if field]
     before_picks = ExitStack()  # emptied once there is something to keep
@@ -74,21 +49,21 @@ def run(
     with (
         before_picks,
         RowFile(input, bad, reread=True) as file,
-        embeddings_for(file, input, embeddings, rows.format, rows.text_field or (), tell) as (
+        embeddings_for(file, input, embeddings, rows, tell) as (
             store,
             store_path,
         ),
     ):
         pool = pool_of(file, store, fields).sharing(store)
-        beside = Companions(store, skip_bad=skip_bad).read_parts(read)
+        beside = Companions(store, skip_bad=plan.skip_bad).read_parts(options.beside)
         companions = [one for part in beside.values() for one in part]
         for one in companions:
             if one.format != pool.renderer.format:
                 tell(f"{one.path}: {one.format} rows")
         candidates = gather_candidates(pool, store, plan, **beside)
-        if query.for_signals and not candidates.signals_used:
+        if (option := options.query.for_signals) and not candidates.signals_used:
             raise UsageError(
-                f"{query.for_signals} goes with signals, and the rows have none",
+                f"{option} goes with signals, and the rows have none",
                 "attach them with gip score",
                 path=file.name,
             )
@@ -101,25 +76,22 @@ def run(
                 store=store,
                 store_path=file_name(store_path) if store_path else None,
                 beside=beside,
-                options=options_said(budget, query, groups, rows, output, candidates.signals_used),
+                options=options.said(candidates.signals_used),
             )
             summarise(figures, tell)
             for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
-            little = _too_little(figures, output.min_captured)
-            if output.check:
-                _check(solution, output, little)
-            elif little:
-                raise CheckFailed(little)
-            else:
-                figures["time"] = {
-                    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    "seconds": round(time.monotonic() - started, 3),
-                }
-                _write(solution, figures, output)
-            if output.json:
-                with writing("-") as stdout:
-                    stdout.write(_json(figures))
+            _deliver(solution, figures, output, started)
+
+
+def _check_files(input: str, options: SelectOptions) -> None:
+    """Refuse, before any work, files that cannot be read or must not be written."""
+    beside = [*chain(*options.beside.values())]
+    shares = options.groups.group_share
+    inputs = [input, *beside, *([shares] if shares else [])]
+    check_present(*beside)
+    check_inputs(*inputs)
+    check_outputs(*options.output.written, read=inputs)
 
 
 def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
@@ -177,6 +149,24 @@ def _too_little(figures: Figures, least: float | None) -> str:
             )
         return f"captured {figures['captured']:.4f}, less than --min-captured {least:g}; {remedy}"
     return ""
+
+
+def _deliver(solution: Solution, figures: Figures, output: OutputOptions, started: float) -> None:
+    """Write the files or, with --check, compare; raises CheckFailed where a check does not hold."""
+    little = _too_little(figures, output.min_captured)
+    if output.check:
+        _check(solution, output, little)
+    elif little:
+        raise CheckFailed(little)
+    else:
+        figures["time"] = {
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        _write(solution, figures, output)
+    if output.json:
+        with writing("-") as stdout:
+            stdout.write(_json(figures))
 
 
 def _check(solution: Solution, output: OutputOptions, little: str) -> None:

@@ -37,7 +37,9 @@ def progress_of(problem: Problem, at: Progress) -> tuple[float, float, str]:
 
 def summarise(figures: Figures, tell: Tell) -> None:
     """The outcome in a few lines: what could not be met first, then picks against the rest."""
-    _tell_limits(figures, tell)
+    _tell_closed(figures, tell)
+    _tell_given(figures, tell)
+    _tell_unmet(figures, tell)
     tell(
         f"picked {figures['picked']:,} of {counted(figures['input']['rows'], 'row')}; captured "
         f"{figures['captured']:.1%} of the query's energy "
@@ -76,20 +78,24 @@ def summarise(figures: Figures, tell: Tell) -> None:
         )
 
 
-def _tell_limits(figures: Figures, tell: Tell) -> None:
-    """What was asked for and could not be had."""
-    options, rows = figures["options"], figures["input"]["rows"]
+def _tell_closed(figures: Figures, tell: Tell) -> None:
+    """Rows that could not be picked."""
+    rows = figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
         tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
         none = "no other row is" if figures["not_pickable"] else f"0 of {rows:,} rows are"
         tell(f"{none} too close to an excluded one")
-    quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
-    if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
+    closed = (row for row in _table(figures) if row["share"] == 0 and row["available"])
+    if without := [row["rows"] for row in closed]:
         tell(
             f"{sum(without):,} of {rows:,} rows are in {counted(len(without), 'group')} to which "
-            f"{options['group_share']} gives no share and cannot be picked"
+            f"{figures['options']['group_share']} gives no share and cannot be picked"
         )
+
+
+def _tell_given(figures: Figures, tell: Tell) -> None:
+    """What of --given is not as one might expect."""
     for file in figures["beside"].get("given", ()):
         if not file["rows"]:
             tell(f"{file['path']}: no usable rows, so none are given by it")
@@ -104,6 +110,11 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
             f"{counted(given['without_signals'], 'given row')} without signals, here or in the "
             "pool: taken for full quality; select them with --keep-signals to have them weighed"
         )
+
+
+def _tell_unmet(figures: Figures, tell: Tell) -> None:
+    """Budget and quotas, as far as they mean something else or could not be had."""
+    options = figures["options"]
     if (
         "tokens" in options
         and "token_field" not in options
@@ -121,15 +132,22 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     elif figures["stopped"] == "exhausted":
         asked = f" of the {figures['asked']:,} asked for" if figures["asked"] else ""
         tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
-    if quotas:
-        _tell_none_of_it(table, quotas["unit"], tell)
+    if table := _table(figures):
+        unit = figures["quotas"]["unit"]
+        _tell_none_of_it(table, unit, tell)
         could = [row for row in table if row["available"] >= row["quota"]]
         cut = _cut_off(figures) and sum(row["shortfall"] > 0 for row in could)
         cannot = [row for row in table if row["available"] < row["quota"]]
-        _tell_short(cannot if cut else table, quotas["unit"], tell)
+        _tell_short(cannot if cut else table, unit, tell)
         if cut:
             groups = f"{counted(cut, 'group')} {'has' if cut == 1 else 'have'}"
             tell(f"{groups} fewer than --per-group {could[0]['quota']:,}: the budget ended first")
+
+
+def _table(figures: Figures) -> Sequence[Figures]:
+    """Every group's quota and what came of it; nothing where no group was to have some."""
+    table: Sequence[Figures] = (figures["quotas"] or {}).get("table", ())
+    return table
 
 
 def _no_more(figures: Figures) -> str:

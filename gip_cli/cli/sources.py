@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gip_cli.cli.console import note, progress
+from gip_cli.cli.options import TextOptions
 from gip_cli.companions import sibling
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, MismatchError, UsageError
@@ -22,8 +23,7 @@ def embeddings_for(
     rows: RowFile,
     source: str,
     given: str | None,
-    format: str | None,
-    fields: Sequence[str],
+    text: TextOptions,
     tell: Tell = note,
 ) -> Iterator[tuple[Embeddings, str | None]]:
     """The store named, else the rows' sibling ``.npy``, else one beside them that has them all,
@@ -32,18 +32,17 @@ def embeddings_for(
     Raises
     ------
     UsageError
-        `format` or `fields` are said, and the store's rows were read by others; several stores
-        have all rows.
+        `text` is said, and the store's rows were read otherwise; several stores have all rows.
     """
     if given is None:
-        beside = sibling(source) or _holder(rows, Path(source).parent, format, fields, tell)
+        beside = sibling(source) or _holder(rows, Path(source).parent, text, tell)
         if beside is not None:
             tell(f"using {beside}")
             given = str(beside)
     if given is not None:
         store = open_embeddings(given)
         ours = store.settings.renderer
-        if not _reads_so(rows, ours, format, fields):
+        if not _reads_so(rows, ours, text):
             raise UsageError(
                 f"made by reading rows as {' and '.join(ours.fields) or ours.format}",
                 "leave out --format and --text-field, or run gip embed with them",
@@ -57,34 +56,21 @@ def embeddings_for(
     from gip_cli.store import write_embeddings
 
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
-    renderer = Renderer.sniff(rows, format, fields)
+    renderer = text.renderer(rows)
     tell(f"{rows.name}: {renderer.format} rows")
     with tempfile.TemporaryDirectory(prefix="gip-") as folder:
         target = Path(folder) / "pool.npy"
         with progress("embedding", "texts") as update:
-            write_embeddings(
-                rows,
-                target,
-                load_encoder(),
-                renderer,
-                note=tell,
-                on_progress=update,
-            )
+            write_embeddings(rows, target, load_encoder(), renderer, note=tell, on_progress=update)
         yield open_embeddings(target), None
 
 
-def _reads_so(rows: RowFile, ours: Renderer, format: str | None, fields: Sequence[str]) -> bool:
-    """Whether a store's renderer is the one that `format` and `fields` ask for, if they do."""
-    return not (format or fields) or Renderer.sniff(rows, format, fields, ours.part) == ours
+def _reads_so(rows: RowFile, ours: Renderer, text: TextOptions) -> bool:
+    """Whether a store's renderer is the one that the options ask for, if they do."""
+    return not text.said or text.renderer(rows, ours.part) == ours
 
 
-def _holder(
-    rows: RowFile,
-    folder: Path,
-    format: str | None,
-    fields: Sequence[str],
-    tell: Tell,
-) -> Path | None:
+def _holder(rows: RowFile, folder: Path, text: TextOptions, tell: Tell) -> Path | None:
     """The store in `folder` that has every row: that of a scored file's pool, say.
 
     Where there is none, stores that cannot be read are told: one of them may be the rows'.
@@ -101,7 +87,7 @@ def _holder(
             continue
         with suppress(GipError):  # rows of another format
             ours = store.settings.renderer
-            if not _reads_so(rows, ours, format, fields):
+            if not _reads_so(rows, ours, text):
                 continue
             if ours not in keys:
                 keys[ours] = row_keys(rows, ours)

@@ -20,7 +20,7 @@ from gip_cli.printable import printable
 _TAKES = "--judge-local takes a directory with a causal model, its tokeniser and chat template"
 
 
-class Local:
+class LocalModel:
     """Asks a model loaded into this process, one row at a time.
 
     Parameters

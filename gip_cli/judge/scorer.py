@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from gip_cli.formats import Renderer
 from gip_cli.judge.item import JudgeItem
@@ -12,6 +13,7 @@ from gip_cli.rows import Row, RowFile
 from gip_cli.signals import attach, attached, refuse_present
 
 
+@dataclass(frozen=True)
 class JudgeScorer:
     """Attaches a judge's scores to rows.
 
@@ -27,22 +29,12 @@ class JudgeScorer:
         Attach a level's probabilities (lowest first) and the confidence too.
     """
 
-    def __init__(
-        self,
-        rubric: Rubric,
-        renderer: Renderer,
-        *,
-        max_chars: int,
-        overwrite: bool = False,
-        beside: Collection[str] = (),
-        keep_probabilities: bool = False,
-    ) -> None:
-        self._rubric = rubric
-        self._renderer = renderer
-        self._max_chars = max_chars
-        self._overwrite = overwrite
-        self._beside = beside
-        self._keep_probabilities = keep_probabilities
+    rubric: Rubric
+    renderer: Renderer
+    max_chars: int
+    overwrite: bool = False
+    beside: Collection[str] = ()
+    keep_probabilities: bool = False
 
     def items(self, rows: RowFile) -> Iterator[JudgeItem]:
         """What to ask about, a row at a time.
@@ -53,13 +45,13 @@ class JudgeScorer:
             A row that cannot be read, or to which no score can be attached: it has a signal of
             an attribute's name already, or a ``"gip"`` member that gip did not write.
         """
-        names = self._rubric.ranges.keys()
-        for one in self._renderer.read(rows):
-            if self._overwrite:
-                attached(one.row, replaced={*names, *self._beside})
+        names = self.rubric.ranges.keys()
+        for one in self.renderer.read(rows):
+            if self.overwrite:
+                attached(one.row, replaced={*names, *self.beside})
             else:
                 refuse_present(one.row, names)
-            yield JudgeItem.of(one.turns, self._max_chars)
+            yield JudgeItem.of(one.turns, self.max_chars)
 
     def line(self, row: Row, outcome: Outcome) -> bytes:
         """The bytes of a row that was asked about, with its scores; null where there is none.
@@ -69,7 +61,7 @@ class JudgeScorer:
         InputError
             It was not asked about: somebody has written to the file since.
         """
-        item = JudgeItem.of(self._renderer.turns(row), self._max_chars)
+        item = JudgeItem.of(self.renderer.turns(row), self.max_chars)
         try:
             verdicts = outcome.verdicts(item.key)
         except KeyError:
@@ -78,6 +70,6 @@ class JudgeScorer:
         kept = {
             name: {"probabilities": one.probabilities, "confidence": one.confidence}
             for name, one in verdicts.items()
-            if self._keep_probabilities and one.score is not None
+            if self.keep_probabilities and one.score is not None
         }
-        return attach(row, scores, self._rubric.ranges, judge=kept)
+        return attach(row, scores, self.rubric.ranges, judge=kept)

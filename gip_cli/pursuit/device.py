@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep_plan import FIXED, LONGEST, STRETCH, Found, Hits, SweepPlan
 
@@ -93,7 +93,7 @@ class DeviceRows:
     def put(self, array: Floats) -> Any:
         return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def sweep(self, pool: Pool, plan: SweepPlan) -> Hits:
+    def sweep(self, pool: RowStates, plan: SweepPlan) -> Hits:
         """`gip_cli.pursuit.sweep.Sweeper.sweep` on the device."""
         torch = self.torch
         precision = torch.get_float32_matmul_precision()
@@ -109,7 +109,7 @@ class DeviceRows:
             torch.set_float32_matmul_precision(precision)
         return Hits(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
-    def sweep_block(self, pool: Pool, plan: Placed, X: Any, start: int) -> list[Floats]:
+    def sweep_block(self, pool: RowStates, plan: Placed, X: Any, start: int) -> list[Floats]:
         """Bring one block of rows X (c, D) to the end of the picks; its share of the hits."""
         torch = self.torch
         objective, rows = plan.objective, slice(start, start + len(X))

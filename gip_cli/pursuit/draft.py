@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.sweep_plan import STRETCH
 from gip_cli.pursuit.trial import try_out
@@ -125,7 +125,9 @@ class Drafter:
     max_cosine: float | None
     margin: float = LEAST_MARGIN[np.float32]
 
-    def propose(self, pool: Pool, belief: Belief, most: int, depth: int = 0) -> Proposal | None:
+    def propose(
+        self, pool: RowStates, belief: Belief, most: int, depth: int = 0
+    ) -> Proposal | None:
         """The next picks of a pool, as far as its hot rows tell; None if no row gains anything."""
         level = self.levels[depth]
         hot, rates = pool.hottest(belief.objective, level.size)
@@ -133,7 +135,7 @@ class Drafter:
             return None
         return self.draft(pool.gather(hot), belief, min(most, level.ahead(rates)), depth)
 
-    def draft(self, few: Pool, belief: Belief, picks: int, depth: int) -> Proposal | None:
+    def draft(self, few: RowStates, belief: Belief, picks: int, depth: int) -> Proposal | None:
         """Up to `picks` of the next picks among a few rows."""
         if depth + 1 == len(self.levels):
             rules = None if belief.rules is None else belief.rules.copy()
@@ -153,7 +155,7 @@ class Drafter:
 
     def confirm(
         self,
-        pool: Pool,
+        pool: RowStates,
         belief: Belief,
         proposal: Proposal,
         margin: float,
@@ -196,7 +198,7 @@ class Drafter:
         pool.accept(closures.rows)
         return Step(block, proposal.after, drafted - verdict.confirmed, closures, verdict)
 
-    def sound(self, pool: Pool, block: Block) -> int:
+    def sound(self, pool: RowStates, block: Block) -> int:
         """How many picks of a block gain anything, and not so little that rounding tells."""
         gains = block.columns.gains
         at = pool.located(block.rows)
@@ -205,7 +207,7 @@ class Drafter:
         return int(np.argmin(np.append(good, False)))
 
 
-def observe(pool: Pool, belief: Belief, rows: Ids) -> Proposal:
+def observe(pool: RowStates, belief: Belief, rows: Ids) -> Proposal:
     """The block of picks `rows` of the whole pool, all of them in `pool`, and the belief after."""
     after, at = belief.copy(), pool.located(rows)
     X = pool.exact(at)

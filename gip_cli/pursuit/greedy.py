@@ -15,7 +15,7 @@ import numpy as np
 
 from gip_cli.pursuit.draft import Belief, Drafter, Step
 from gip_cli.pursuit.objective import Objective
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.verify import LEAST_MARGIN, Block, Sweep
 
@@ -62,7 +62,7 @@ class Greedy:
     refreshes: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def advance(self, pool: Pool, belief: Belief, most: int) -> Step | None:
+    def advance(self, pool: RowStates, belief: Belief, most: int) -> Step | None:
         """Make the next picks, at most `most` of them; None if no row gains anything."""
         began, drafter = perf_counter(), self.drafter
         proposal = drafter.propose(pool, belief, most)
@@ -110,7 +110,7 @@ class Greedy:
             self.refresh(pool, step.after.objective)
         return step
 
-    def rounding(self, pool: Pool, objective: Objective, block: Block) -> float:
+    def rounding(self, pool: RowStates, objective: Objective, block: Block) -> float:
         """Relative error that one rounding makes in the rates of a block's rivals.
 
         What blocks subtract from a state is rounded beside what was there when it was last worked
@@ -129,7 +129,7 @@ class Greedy:
         fall = largest / rates.min()
         return float(np.finfo(pool.dtype).eps * (fall * (1 + self.spread) + self.spread))
 
-    def refresh(self, pool: Pool, objective: Objective) -> None:
+    def refresh(self, pool: RowStates, objective: Objective) -> None:
         """Work all states out anew.
 
         Done once their drift has cost as much as that does, or has become as large as may be.
@@ -147,7 +147,7 @@ class Greedy:
         self.refreshes += 1
         self.seconds["refresh"] += perf_counter() - began
 
-    def use_float64(self, pool: Pool) -> None:
+    def use_float64(self, pool: RowStates) -> None:
         """Do all work on the pool in float64 from now on."""
         pool.dtype = np.float64
         self.host.equip(np.float64)

@@ -13,8 +13,8 @@ from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
-from gip_cli.pursuit.pool import Pool
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
@@ -31,8 +31,8 @@ GIVEN_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What `select` was asked, checked and in the solver's terms.
+class Instance:
+    """An instance of the problem: what `select` was asked, checked and in the solver's terms.
 
     Attributes
     ----------
@@ -85,34 +85,34 @@ class Problem:
 
 
 def run(
-    problem: Problem, team: Team, device: str, on_progress: Callable[[Progress], None] | None
+    instance: Instance, team: Team, device: str, on_progress: Callable[[Progress], None] | None
 ) -> Selection:
     """Pick until the budget is met, enough is captured, or no row is left."""
     began = perf_counter()
-    m, D = problem.source.shape
-    objective, captured = problem.objective, 0.0
-    for start in range(0, len(problem.given), GIVEN_BATCH):
+    m, D = instance.source.shape
+    objective, captured = instance.objective, 0.0
+    for start in range(0, len(instance.given), GIVEN_BATCH):
         batch = slice(start, start + GIVEN_BATCH)
-        columns = objective.observe(problem.given[batch], problem.given_noise[batch])
+        columns = objective.observe(instance.given[batch], instance.given_noise[batch])
         captured += float(columns.energy.sum())
-    record = Record(min(problem.k, m), captured, problem.s2)
+    record = Record(min(instance.k, m), captured, instance.s2)
 
     host = Sweeper(team, objective, D)
     whole: Sweep = host.sweep
     most_hot = MOST_HOT
     if device != "cpu":
         most_hot = MOST_BESIDE
-        whole = DeviceRows(problem.source, torch_device(device), objective.groups).sweep
+        whole = DeviceRows(instance.source, torch_device(device), objective.groups).sweep
     levels = [Level(FEW, LONGEST_DRAFT, step=1)]
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
-    greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
-    pool, squares = prepare(problem, host)
+    greedy = Greedy(Drafter(levels, host.sweep, instance.max_cosine), whole, host)
+    pool, squares = prepare(instance, host)
     zero = np.flatnonzero(squares == 0)
     greedy.spread = float(np.max(squares / pool.noise))
-    if problem.starts_in_float32:
+    if instance.starts_in_float32:
         greedy.largest = greedy.spread
-    if problem.has_small_noise:
+    if instance.has_small_noise:
         greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
 
@@ -127,29 +127,29 @@ def run(
         )
         return record.selection(stopped, work)
 
-    aim = np.inf if problem.stop_at is None else problem.stop_at
+    aim = np.inf if instance.stop_at is None else instance.stop_at
     if captured >= aim:
         return outcome("captured")
-    for block, duplicates in blocks(greedy, pool, zero, problem, on_host=device == "cpu"):
-        gains = block.columns.gains * problem.unit
+    for block, duplicates in blocks(greedy, pool, zero, instance, on_host=device == "cpu"):
+        gains = block.columns.gains * instance.unit
         record.add(block.rows, gains, block.columns.energy, duplicates)
         if record.total >= aim:
             record.cut(aim)
             return outcome("captured")
         if on_progress is not None:
-            on_progress(Progress(problem.k, outcome("interrupted")))
-    return outcome("budget" if record.picks == problem.k else "exhausted")
+            on_progress(Progress(instance.k, outcome("interrupted")))
+    return outcome("budget" if record.picks == instance.k else "exhausted")
 
 
 def blocks(
-    greedy: Greedy, pool: Pool, zero: Ids, problem: Problem, *, on_host: bool
+    greedy: Greedy, pool: RowStates, zero: Ids, instance: Instance, *, on_host: bool
 ) -> Iterator[tuple[Block, Ids]]:
     """All blocks of picks up to the budget, and how many rows each pick closed for its cosine.
 
     When no gain is left, the rows that are still open follow in their order (if `fill`), those
     of all zeros last.
     """
-    belief, left = Belief(problem.objective, problem.rules), problem.k
+    belief, left = Belief(instance.objective, instance.rules), instance.k
     while left:
         if on_host:  # a device holds the rows of the whole pool
             pool = pool.narrowed()
@@ -158,7 +158,7 @@ def blocks(
         belief = step.after
         left -= len(step.block)
         yield step.block, step.closures.duplicates
-    if not left or not problem.fill:
+    if not left or not instance.fill:
         return
     rest = pool.named(np.flatnonzero(np.isfinite(pool.noise)))
     for row in rest[np.argsort(np.isin(rest, zero), kind="stable")][:, None]:
@@ -167,7 +167,7 @@ def blocks(
         if np.isfinite(pool.noise[pool.located(row)]):
             last = observe(pool, belief, row)
             closures = impose(
-                pool, belief.objective, last.block, problem.max_cosine, greedy.drafter.sweep
+                pool, belief.objective, last.block, instance.max_cosine, greedy.drafter.sweep
             )
             pool.accept(closures.rows)
             belief = last.after
@@ -175,20 +175,20 @@ def blocks(
             yield last.block, closures.duplicates
 
 
-def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
+def prepare(instance: Instance, host: Sweeper) -> tuple[RowStates, Array]:
     """The pool in the state before the first pick, and its embeddings' squared norms (m,)."""
-    m = problem.source.shape[0]
-    state, squares = np.empty((problem.objective.states, m)), np.empty(m)
-    pool = Pool(problem.source, problem.noise, problem.price, state)
+    m = instance.source.shape[0]
+    state, squares = np.empty((instance.objective.states, m)), np.empty(m)
+    pool = RowStates(instance.source, instance.noise, instance.price, state)
 
-    precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
-    if problem.has_small_noise:
+    precision: Precision = np.float32 if instance.starts_in_float32 else np.float64
+    if instance.has_small_noise:
         host.equip(np.float64)  # float64 rows would be rounded, and what is left of them be that
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         X = X.astype(precision, copy=False)
         squares[rows] = np.einsum("ij,ij->i", X, X)
-        state[:, rows] = problem.objective.state(X)
+        state[:, rows] = instance.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)

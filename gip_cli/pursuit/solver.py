@@ -16,7 +16,7 @@ from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.results import Progress, Selection
 from gip_cli.pursuit.rules import Rules
-from gip_cli.pursuit.run import Problem, run
+from gip_cli.pursuit.run import Instance, run
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.team import Team
 
@@ -147,7 +147,7 @@ def select(
         variance += atom_noise
         variance[np.isnan(variance)] = np.inf
         return run(
-            Problem(
+            Instance(
                 source=source,
                 objective=objective,
                 noise=variance,

@@ -101,7 +101,7 @@ class Source:
             yield start, block
 
 
-class Part:
+class Subset:
     """Some rows of a source, left where they are: sweeps gather them block by block."""
 
     def __init__(self, whole: Source, index: Ids) -> None:

@@ -16,7 +16,7 @@ from math import isqrt
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats, Ids, Objective, Precision
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep_plan import FIXED, LONGEST, STRETCH, Found, Hits, SweepPlan
 from gip_cli.pursuit.team import Team
 
@@ -91,7 +91,7 @@ class Sweeper:
         self.buffers = [Buffers(self.objective, self.D, dtype, scale) for _ in workers]
 
     def each_chunk(
-        self, pool: Pool, stretches: int, work: Callable[[Floats, slice, Buffers], None]
+        self, pool: RowStates, stretches: int, work: Callable[[Floats, slice, Buffers], None]
     ) -> None:
         """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
@@ -112,7 +112,7 @@ class Sweeper:
 
         self.team.run(share, workers)
 
-    def recompute(self, pool: Pool, objective: Objective) -> None:
+    def recompute(self, pool: RowStates, objective: Objective) -> None:
         """Work the states of all rows out from the belief, in float64."""
 
         def work(X: Floats, rows: slice, _: Buffers) -> None:
@@ -120,7 +120,7 @@ class Sweeper:
 
         self.each_chunk(pool, LONGEST, work)
 
-    def sweep(self, pool: Pool, plan: SweepPlan) -> Hits:
+    def sweep(self, pool: RowStates, plan: SweepPlan) -> Hits:
         """Write the states after the block to `pool.after`; find the rows that reach its limits."""
         nothing: Found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
         reached, near = [nothing], [nothing]
@@ -141,7 +141,7 @@ class Sweeper:
 
 
 def advance(
-    pool: Pool, plan: SweepPlan, X: Floats, rows: slice, buffers: Buffers
+    pool: RowStates, plan: SweepPlan, X: Floats, rows: slice, buffers: Buffers
 ) -> Iterator[Found]:
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gip_cli.pursuit.objective import Floats, Ids, Objective
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.source import Source
 
 
 def try_out(
-    pool: Pool,
+    pool: RowStates,
     objective: Objective,
     rules: Rules | None,
     picks: int,
@@ -59,7 +59,7 @@ def try_out(
     return np.array(chosen, np.int64)
 
 
-def near(pool: Pool, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
+def near(pool: RowStates, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
     """(p,) rows closer to row i than `max_cosine`, rounding's doubt settled in float64."""
     above = cosines > max_cosine
     unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= pool.slack)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
-from gip_cli.pursuit.pool import Pool
+from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep_plan import NEVER, Contest, Hits, SweepPlan, earliest, lookup
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
@@ -24,7 +24,7 @@ NEAR = 1e-4
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
 
-Sweep = Callable[[Pool, SweepPlan], Hits]
+Sweep = Callable[[RowStates, SweepPlan], Hits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Verdict:
 
 
 def verify(
-    pool: Pool,
+    pool: RowStates,
     objective: Objective,
     block: Block,
     *,
@@ -156,7 +156,7 @@ def contenders(hits: Hits, closures: Closures, contest: Contest) -> Ids:
 
 
 def impose(
-    pool: Pool, objective: Objective, block: Block, max_cosine: float | None, sweep: Sweep
+    pool: RowStates, objective: Objective, block: Block, max_cosine: float | None, sweep: Sweep
 ) -> Closures:
     """`verify` for a block known to be right."""
     closed = closing(pool, block, pool.located(block.rows))
@@ -165,7 +165,7 @@ def impose(
 
 
 def plan_of(
-    pool: Pool,
+    pool: RowStates,
     block: Block,
     objective: Objective,
     max_cosine: float | None,
@@ -178,7 +178,7 @@ def plan_of(
 
 
 def settle(
-    pool: Pool,
+    pool: RowStates,
     objective: Objective,
     block: Block,
     picks: Ids,
@@ -221,7 +221,7 @@ def settle(
     return len(block), -1
 
 
-def first_twin(pool: Pool, row: int, others: Ids) -> int:
+def first_twin(pool: RowStates, row: int, others: Ids) -> int:
     """The first of `others` that is `row` or its negative bit by bit; `row` if there is none.
 
     Such rows are tied, however differently they are rounded: gains are squares, and where a
@@ -240,7 +240,7 @@ def first_twin(pool: Pool, row: int, others: Ids) -> int:
     return row
 
 
-def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
+def closing(pool: RowStates, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
     ruled = np.concatenate(block.closed)
     since = np.repeat(np.arange(len(block)) + 1, [len(rows) for rows in block.closed])
@@ -251,7 +251,7 @@ def closing(pool: Pool, block: Block, picks: Ids) -> tuple[Ids, Ids]:
 
 
 def close(
-    pool: Pool, block: Block, closed: tuple[Ids, Ids], hits: Hits, max_cosine: float | None
+    pool: RowStates, block: Block, closed: tuple[Ids, Ids], hits: Hits, max_cosine: float | None
 ) -> Closures:
     """Add to what the picks close the rows that lie too near to one of them."""
     if max_cosine is None:

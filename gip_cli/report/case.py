@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -123,17 +123,7 @@ def open_case(
         A row of the pool has no embedding and may not be skipped.
     """
     receipt = next((one.receipt for one in picked if one.receipt), None)
-    plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
-    companions = Companions(store, skip_bad=skip_bad)
-    named = receipt.files if receipt else {}
-    try:
-        rows = gather_candidates(pool, store, plan, **companions.read_parts(named))
-    except UsageError as error:
-        if receipt is None:
-            raise
-        remedy = "run where gip select ran, or move the receipt away"
-        told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
-        raise UsageError(f"the query of {receipt.path}: {told}") from None
+    rows = _gathered(pool, store, receipt, skip_bad=skip_bad)
     weights, covariance = rows.query.weights, rows.query.covariance
     if receipt and receipt.noise < least_noise(weights):
         raise UsageError(
@@ -158,20 +148,27 @@ def open_case(
         pickable=np.flatnonzero(rows.open),
         ranked=_by_quality(rows),
         picked=picked,
-        notes=_notes(rows, store, picked, receipt),
+        notes=[],
     )
-    if len(case.sampled) < len(pool):
-        case.notes.append(
-            f"Coverage is that of {len(case.sampled):,} of the pool's {len(pool):,} rows, a seeded "
-            "sample."
-        )
-    if case.given is not None:
-        [alone] = side_by_side(case.captured, [case.pickable[:0]])
-        case.notes.append(
-            f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
-            f"alone capture {alone:.1%}; a row among both counts once."
-        )
+    case.notes.extend(_notes(case, rows, store, receipt))
     return case
+
+
+def _gathered(
+    pool: Pool, store: Embeddings, receipt: Receipt | None, *, skip_bad: bool
+) -> Candidates:
+    """The pool's rows by the receipt's plan or, without one, by the defaults."""
+    plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
+    companions = Companions(store, skip_bad=skip_bad)
+    named = receipt.files if receipt else {}
+    try:
+        return gather_candidates(pool, store, plan, **companions.read_parts(named))
+    except UsageError as error:
+        if receipt is None:
+            raise
+        remedy = "run where gip select ran, or move the receipt away"
+        told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
+        raise UsageError(f"the query of {receipt.path}: {told}") from None
 
 
 def _by_quality(rows: Candidates) -> Rows | None:
@@ -189,41 +186,55 @@ def _by_quality(rows: Candidates) -> Rows | None:
 
 
 def _notes(
-    rows: Candidates, store: Embeddings, picked: list[Picked], receipt: Receipt | None
-) -> list[str]:
-    pool, notes = rows.pool, []
+    case: Case, rows: Candidates, store: Embeddings, receipt: Receipt | None
+) -> Iterator[str]:
+    pool = case.pool
     if receipt is None:
         basis = "all signals alike" if rows.shares else "the pool itself as query"
-        notes.append(f"No receipt beside the selection: measured by gip's defaults ({basis}).")
+        yield f"No receipt beside the selection: measured by gip's defaults ({basis})."
     elif receipt.value.get("input", {}).get("blake2b") != pool.digest:
-        notes.append(
+        yield (
             f"{pool.rows.name} is not byte for byte the file that was selected from: "
             "signals and figures may differ from the receipt's."
         )
-    if receipt and len(picked) > 1:
-        notes.append(
-            f"All selections are measured by the query and noise of one receipt, {receipt.path}."
-        )
-    for one in picked:
-        if one.receipt and not one.receipt.was_by(store):
-            theirs = one.receipt.value["embeddings"]["model"]
-            notes.append(
-                f"{one.name} was selected by other embeddings ({theirs}) than these "
-                f"({store.settings.card.model}): its figures are not its receipt's."
-            )
-        if one.receipt and one.receipt.options.get("order") == "input":
-            notes.append(
-                f"{one.name} was written in input order: its ranks, its curve and the smaller "
-                "budgets follow the file, not the order of picking."
-            )
-        if one.receipt and (change := _change(one, one.receipt, pool)):
-            notes.append(f"{one.name} {change}: the file was changed since.")
+    if receipt and len(case.picked) > 1:
+        yield f"All selections are measured by the query and noise of one receipt, {receipt.path}."
+    for one in case.picked:
+        if one.receipt:
+            yield from _deviations(one, one.receipt, store, pool)
         if unscored := int(np.count_nonzero(np.isnan(rows.query.weights[one.rows]))):
-            notes.append(
+            yield (
                 "Without a signal of the query, and so capturing nothing here: "
                 f"{unscored:,} of {counted(len(one.rows), 'row')} of {one.name}."
             )
-    return notes
+    if len(case.sampled) < len(pool):
+        yield (
+            f"Coverage is that of {len(case.sampled):,} of the pool's {len(pool):,} rows, a seeded "
+            "sample."
+        )
+    if case.given is not None:
+        [alone] = side_by_side(case.captured, [case.pickable[:0]])
+        yield (
+            f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
+            f"alone capture {alone:.1%}; a row among both counts once."
+        )
+
+
+def _deviations(one: Picked, receipt: Receipt, store: Embeddings, pool: Pool) -> Iterator[str]:
+    """In what a selection, as it is measured here, is not what its receipt tells of."""
+    if not receipt.was_by(store):
+        theirs = receipt.value["embeddings"]["model"]
+        yield (
+            f"{one.name} was selected by other embeddings ({theirs}) than these "
+            f"({store.settings.card.model}): its figures are not its receipt's."
+        )
+    if receipt.options.get("order") == "input":
+        yield (
+            f"{one.name} was written in input order: its ranks, its curve and the smaller "
+            "budgets follow the file, not the order of picking."
+        )
+    if change := _change(one, receipt, pool):
+        yield f"{one.name} {change}: the file was changed since."
 
 
 def _change(picked: Picked, receipt: Receipt, pool: Pool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -13,45 +12,30 @@ from gip_cli.measures import known_mean, nearest_cosines, side_by_side
 from gip_cli.report.case import Case
 
 
-@dataclass(frozen=True)
-class Worth:
-    """A subset in numbers. Means are over its rows; None where nothing is known.
+def _worth(case: Case, rows: Rows) -> dict[str, Any]:
+    """The subset `rows` (n,) in numbers: means over its rows, None where nothing is known.
 
-    `length` is in the case's unit: tokens, where the store knows them.
-
-    `coverage_*` are of the pool: each row's best cosine with the subset, mean and 10th
-    percentile. `shares` holds each group's share of the subset, by field.
+    ``length`` is in the case's unit: tokens, where the store knows them. ``coverage_*`` are of the
+    pool: each row's best cosine with the subset, mean and 10th percentile. ``shares`` holds each
+    group's share of the subset, by field.
     """
-
-    size: int
-    captured: float
-    coverage_mean: float
-    coverage_p10: float
-    nearest_cosine: float | None
-    length: float | None
-    signals: dict[str, float | None]
-    shares: dict[str, dict[str, float]]
-
-
-def worth(case: Case, rows: Rows) -> Worth:
-    """Measure the subset `rows` (n,) of the case's pool."""
     coverage = case.coverage(rows)[1]
     signals = case.pool.signals
-    return Worth(
-        size=len(rows),
-        captured=case.captured(rows),
-        coverage_mean=float(coverage.mean()),
-        coverage_p10=float(np.quantile(coverage, 0.1)),
-        nearest_cosine=known_mean(nearest_cosines(case.vectors, rows)),
-        length=known_mean(case.lengths[rows]),
-        signals={
+    return {
+        "size": len(rows),
+        "captured": case.captured(rows),
+        "coverage_mean": float(coverage.mean()),
+        "coverage_p10": float(np.quantile(coverage, 0.1)),
+        "nearest_cosine": known_mean(nearest_cosines(case.vectors, rows)),
+        "length": known_mean(case.lengths[rows]),
+        "signals": {
             name: known_mean(signals.values[rows, at]) for at, name in enumerate(signals.names)
         },
-        shares={
+        "shares": {
             field: dict(zip(groups.names, groups.shares(rows).tolist(), strict=True))
             for field, groups in case.groups.items()
         },
-    )
+    }
 
 
 def compare(case: Case) -> dict[str, Any]:
@@ -65,7 +49,7 @@ def compare(case: Case) -> dict[str, Any]:
         if case.ranked is not None and len(case.ranked) >= size:
             references[f"top-k {size:,}"] = [case.ranked[:size]]
     sets = [*(one.rows for one in case.picked), *chain(*references.values())]
-    measured = map(asdict, side_by_side(lambda rows: worth(case, rows), sets))
+    measured = iter(side_by_side(lambda rows: _worth(case, rows), sets))
     return {
         "pool": {"path": case.pool.rows.name, "rows": len(case.pool)},
         "noise": case.noise,

@@ -152,6 +152,10 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     changed = changes(case, picks)
     along = curve(case, picked)
     held_all = bool(np.isin(case.pickable, picks).all())  # random rows are the same ones
+    warnings = changed["warnings"]
+    if not (held_all or along["captured"][-1] > along["random"]["high"][-1]):
+        in_vain = "The picks capture no more of the query's energy than random rows do."
+        warnings = [in_vain, *warnings]
     return {
         "name": escaped(picked.name),
         "size": len(picks),
@@ -183,7 +187,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         ],
         "changes": changed,
         "all": held_all,
-        "warnings": ([] if held_all else _against_random(along)) + changed["warnings"],
+        "warnings": warnings,
         "receipt": _escaped(picked.receipt.value) if picked.receipt else None,
     }
 
@@ -195,9 +199,3 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [*map(_escaped, value)]
     return escaped(value) if isinstance(value, str) else value
-
-
-def _against_random(along: Data) -> list[str]:
-    if along["captured"][-1] > along["random"]["high"][-1]:
-        return []
-    return ["The picks capture no more of the query's energy than random rows do."]

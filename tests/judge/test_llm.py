@@ -22,7 +22,7 @@ import pytest
 
 from gip_cli.errors import UsageError
 from gip_cli.judge import Api, Journal, JudgeItem, Rubric, judge
-from gip_cli.judge.local import Local, identity, token_counter
+from gip_cli.judge.local import LocalModel, identity, token_counter
 from tests.judge.conftest import RUBRIC, Run, Verdicts, scores
 from tests.judge.smollm2 import cached
 
@@ -49,8 +49,8 @@ def model() -> str:
 
 
 @pytest.fixture(scope="session")
-def local(model: str) -> Local:
-    return Local(model, RUBRIC)
+def local(model: str) -> LocalModel:
+    return LocalModel(model, RUBRIC)
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +77,9 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("transformers serve did not come up")
 
 
-def in_process(local: Local, path: Path) -> Verdicts:
+def in_process(local: LocalModel, path: Path) -> Verdicts:
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Local]:
+    async def connect() -> AsyncIterator[LocalModel]:
         yield local
 
     with Journal(path, "m", RUBRIC, ["local"]) as journal:
@@ -88,7 +88,9 @@ def in_process(local: Local, path: Path) -> Verdicts:
         return [outcome.verdicts(item.key) for item in ITEMS]
 
 
-def test_in_process_gives_a_distribution_for_every_attribute(local: Local, tmp_path: Path) -> None:
+def test_in_process_gives_a_distribution_for_every_attribute(
+    local: LocalModel, tmp_path: Path
+) -> None:
     got = in_process(local, tmp_path / "j")
     for row in got:
         for verdict in row.values():
@@ -102,7 +104,7 @@ def test_in_process_gives_a_distribution_for_every_attribute(local: Local, tmp_p
 
 
 def test_served_systemone_agrees_with_in_process(
-    local: Local, url: str, model: str, tmp_path: Path
+    local: LocalModel, url: str, model: str, tmp_path: Path
 ) -> None:
     run = Run(url, tmp_path / "served", Api.auto, model, max_concurrent=2, timeout=60)
     served = run(ITEMS)
@@ -134,7 +136,7 @@ def test_chat_gives_what_the_model_said_or_null(
                 assert f'"{name}": {verdict.score:.0f}' in said[item.key.hex()]
 
 
-def test_no_row_can_end_the_message(local: Local) -> None:
+def test_no_row_can_end_the_message(local: LocalModel) -> None:
     """As many control tokens in the prompt of a hostile row as in that of a tame one."""
     pipeline = local._pipeline
     special = set(pipeline.tokenizer.all_special_ids)
@@ -149,7 +151,7 @@ def test_no_row_can_end_the_message(local: Local) -> None:
 
 
 def test_tokens_are_counted_as_the_pipeline_reads_them(
-    model: str, local: Local, tmp_path: Path
+    model: str, local: LocalModel, tmp_path: Path
 ) -> None:
     count = token_counter(model, RUBRIC)
     in_process(local, tmp_path / "j")
@@ -171,7 +173,7 @@ def test_identity_is_the_files_not_the_place(model: str, tmp_path: Path) -> None
 
 def test_a_model_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be loaded") as caught:
-        Local(str(tmp_path), RUBRIC)
+        LocalModel(str(tmp_path), RUBRIC)
     assert "\n" not in str(caught.value)
 
 
@@ -179,9 +181,9 @@ INTERRUPTED = """
 import asyncio, sys
 from contextlib import asynccontextmanager
 from gip_cli.judge import Journal, JudgeItem, Rubric, judge
-from gip_cli.judge.local import Local
+from gip_cli.judge.local import LocalModel
 rubric = Rubric.choose()
-local = Local(sys.argv[1], rubric)
+local = LocalModel(sys.argv[1], rubric)
 @asynccontextmanager
 async def connect():
     print("asking", flush=True)

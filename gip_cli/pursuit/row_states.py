@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
-from gip_cli.pursuit.source import Part, Source
+from gip_cli.pursuit.source import Source, Subset
 
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
 
 
-class Pool:
+class RowStates:
     """Rows, their noise and price, and their states under the belief of an objective.
 
     Attributes
@@ -37,7 +37,7 @@ class Pool:
         price: Array | None,
         state: Array,
         index: Ids | None = None,
-        rows: Source | Part | None = None,
+        rows: Source | Subset | None = None,
         dtype: Precision = np.float32,
     ) -> None:
         self.whole, self.index, self.dtype = whole, index, dtype
@@ -62,11 +62,11 @@ class Pool:
             ids, rate = ids[best], rate[best]
         return ids, rate
 
-    def gather(self, ids: Ids) -> Pool:
+    def gather(self, ids: Ids) -> RowStates:
         """A copy of some rows, to draft on."""
         return self.part(ids, Source(self.whole.take(self.named(ids), self.dtype)))
 
-    def narrowed(self) -> Pool:
+    def narrowed(self) -> RowStates:
         """The rows that can still be picked, where they are less than half of these; else this.
 
         Those which rules have closed cost a sweep as much as others. Gathered block by block the
@@ -76,11 +76,11 @@ class Pool:
         if not 0 < 2 * np.count_nonzero(is_open) < len(self):
             return self
         ids = np.flatnonzero(is_open)
-        return self.part(ids, Part(self.whole, self.named(ids)))
+        return self.part(ids, Subset(self.whole, self.named(ids)))
 
-    def part(self, ids: Ids, rows: Source | Part) -> Pool:
+    def part(self, ids: Ids, rows: Source | Subset) -> RowStates:
         """Some rows as a pool of their own, whose coordinates are `rows`."""
-        return Pool(
+        return RowStates(
             self.whole,
             self.noise[ids],
             None if self.price is None else self.price[ids],
