@@ -211,6 +211,11 @@ def _notes(
                 f"{one.name} was selected by other embeddings ({theirs}) than these "
                 f"({store.settings.card.model}): its figures are not its receipt's."
             )
+        elif one.receipt and not one.receipt.was_of_texts_by(pool.renderer):
+            notes.append(
+                f"{one.name} was selected by embeddings of other texts of its rows (see --part and "
+                "--text-field of gip embed) than these: its figures are not its receipt's."
+            )
         if one.receipt and one.receipt.options.get("order") == "input":
             notes.append(
                 f"{one.name} was written in input order: its ranks, its curve and the smaller "
