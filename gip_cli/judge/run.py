@@ -16,6 +16,8 @@ from gip_cli.interrupts import cancelling_tasks, put_off
 from gip_cli.judge.answers import (
     NO_CONNECTION,
     NO_ENDPOINT,
+    TIMED_OUT,
+    TOO_SLOW,
     Answer,
     Transport,
     Unanswered,
@@ -284,6 +286,8 @@ class _Run:
         kept = f"answers are kept in {self._journal.path}: run again to go on"
         if failure.wait:
             advice = "the server is busy: run again later, or set --requests-per-minute"
+        elif failure.cause == TIMED_OUT:
+            advice = TOO_SLOW
         elif failure.cause == NO_CONNECTION and not self._answers:
             advice = "is the server running, and --judge-url right?"
         elif failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:

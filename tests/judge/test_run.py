@@ -379,6 +379,23 @@ def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
     assert causes(run(items(30))) == [["no connection"] * 2] * 30
 
 
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_server_that_is_too_slow_is_told_as_that(answers: int, tmp_path: Path) -> None:
+    """With -q the last message is the only one."""
+
+    def sleeps(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 0" or not answers:
+            over.wait(10)
+        return False
+
+    over = threading.Event()
+    with JudgeServer(sleeps) as server:
+        run = Run(server.url, tmp_path / "j", timeout=0.5, max_retries=0, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=r"in a row .* timed out.*; a slow server wants fewer"):
+            run(items(21))
+        over.set()
+
+
 def test_a_server_that_answers_is_not_asked_after(tmp_path: Path) -> None:
     def no(handler: Handler, asked: Asked) -> bool:
         handler.json({"error": {"message": "no such model"}}, 400)
