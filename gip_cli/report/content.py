@@ -198,6 +198,8 @@ def _escaped(value: Any) -> Any:
 
 
 def _against_random(along: Data) -> list[str]:
-    if along["captured"][-1] > along["random"]["high"][-1]:
+    random = along["random"]
+    if along["captured"][-1] > random["high"][-1]:
         return []
-    return ["The picks capture no more of the query's energy than random rows do."]
+    drawn = f"the best of {random['seeds']} random draws"  # of which they may beat the mean
+    return [f"The picks capture no more of the query's energy than {drawn}."]
