@@ -326,9 +326,7 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             run(items(10))
         assert caught.value.exit_code == 5
         said = str(caught.value)
-        assert (
-            "2 of 10 distinct rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
-        )
+        assert "2 of 10 distinct rows (20.0%) lack a score (2 HTTP 400); the last: too long" in said
         assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
@@ -365,6 +363,18 @@ def test_too_many_answers_without_a_score_are_told_how_to_be_asked_again(tmp_pat
         lines = run.path.read_text().splitlines(keepends=True)
         run.path.write_text("".join(line for line in lines if '"score": null' not in line))
         assert causes(run(items(3))) == [[None, None]] * 3
+
+
+def test_which_score_rows_lack_beside_others_is_told(tmp_path: Path) -> None:
+    def forgets(handler: Handler, asked: Asked) -> bool:
+        handler.json(completion('{"helpfulness": 3}' if asked.turns[0] < "question 2" else "Good."))
+        return True
+
+    with JudgeServer(forgets) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_failure_rate=0.0)
+        told = r"3 of 3 distinct rows \(100.0%\) lack a score \(2 accuracy unparsed, 1 unparsed\)"
+        with pytest.raises(JudgeError, match=told):
+            run(items(3))
 
 
 def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
