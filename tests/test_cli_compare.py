@@ -280,6 +280,19 @@ def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_pat
     assert told() == [warned]
 
 
+def test_means_of_a_thousand_and_more_are_no_powers_of_ten(tmp_path: Path) -> None:
+    """Upvotes, say: the page writes them out as well."""
+    rows = [row((1, at), gip={"signals": {"up": 1200 - at}}) for at in range(6)]
+    pool, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(pool, 2)
+    run = gip("select", pool, "-k", 1, "-o", small)
+    assert "gip:   up: mean 1,199 (pool 1,198)\n" in run.stderr.decode()
+    (shown,) = re.findall(
+        r"^up, mean\t(.*?)\t", gip("compare", small, "--pool", pool).stdout.decode(), re.M
+    )
+    assert shown == "1,199"
+
+
 def test_not_a_terminal_gets_tabs(pool: Path) -> None:
     a, b = subset(pool, "a.jsonl", 0, 1), subset(pool, "b.jsonl", 1, 2, 3)
     run = gip("compare", a, b, "--pool", pool, "--group-field", "kind")
