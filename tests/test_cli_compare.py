@@ -123,7 +123,7 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     figures = compared(large, small)
     (ours,) = figures["subsets"].values()
     assert ours["captured"] == pytest.approx(receipt["captured"], abs=1e-6)
-    if "tokens" not in receipt["options"]:  # whose random rows are as many as those tokens allow
+    if "tokens" not in receipt["options"]:  # whose random rows are of no more tokens
         random = figures["references"][f"random {receipt['picked']}"]
         assert random["captured"] == pytest.approx(receipt["captured_by_random"]["mean"], abs=1e-6)
         assert random["nearest_cosine"] == pytest.approx(receipt["nearest_cosine"]["random"])
