@@ -204,10 +204,11 @@ class Renderer:
         texts = []
         for field in self.fields:
             member = lookup(value, field)
+            if isinstance(member, list):
+                raise NotThisFormat(f"field {field!r} is a list, whose items are {field}.0 and on")
             if not isinstance(member, str):
-                raise NotThisFormat(
-                    f"field {field!r} is {'missing' if member is None else 'not a string'}"
-                )
+                what = "missing or null" if member is None else "not a string"
+                raise NotThisFormat(f"field {field!r} is {what}")
             texts.append(("text", member))
         return texts
 

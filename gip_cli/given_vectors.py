@@ -54,7 +54,10 @@ def write_given(
     with storage_errors(source), source.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
     given = read_array(
-        source, ("float16", "float32", "float64"), 2, "save it with numpy.save, C-ordered"
+        source,
+        ("float16", "float32", "float64"),
+        2,
+        "save it with numpy.save as (rows, d) floats, C-ordered",
     )
     card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
     settings = Settings(card, renderer, dtype)

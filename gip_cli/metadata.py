@@ -147,7 +147,13 @@ class MetadataScorer:
         if len(self.names) < len(sources):
             raise UsageError("two --metadata of one name", "give each signal its own name")
         if unknown := sorted(ranges.keys() - self.names):
-            raise UsageError(f"--range {unknown[0]}=... names no signal of this run")
+            judged = unknown[0] in beside
+            raise UsageError(
+                f"--range {unknown[0]}=... names no signal of --metadata",
+                "leave it out: a judge's scale is its rubric's"
+                if judged
+                else f"those here: {', '.join(sorted(self.names)) or 'none'}",
+            )
         self._sources = sources
         self._ranges = ranges
         self._lower = [source.name for source in sources if source.lower]

@@ -35,3 +35,8 @@ def exact(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``: what a person reads."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def rounded(number: float) -> str:
+    """Three digits, or from 1,000 on all before the point, as the report's page has them."""
+    return f"{number:{',.0f' if 999.5 <= abs(number) < 1e12 else '.3g'}}"

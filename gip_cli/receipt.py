@@ -57,7 +57,7 @@ def receipt(
     pool, given = rows.pool, rows.given
     pickable = np.flatnonzero(rows.open)
     in_file = picks if options.get("order") != "input" else np.sort(picks)
-    draws = [_random(problem, pickable, len(picks), seed) for seed in range(RANDOM_SEEDS)]
+    draws = [_random(problem, pickable, picks, seed) for seed in range(RANDOM_SEEDS)]
     nearest, *nearest_of_random = side_by_side(
         lambda chosen: nearest_cosines(rows.vectors, chosen), [picks, *draws]
     )
@@ -152,13 +152,16 @@ def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:
     return {**sums, "table": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-def _random(problem: Problem, pickable: Rows, count: int, seed: int) -> Rows:
-    """Random rows of the same budget: as many as were picked, or what fits in the tokens."""
-    rows, tokens = problem.candidates, problem.plan.budget.tokens
-    if tokens is None:
-        return random_picks(pickable, count, seed)
-    order = random_picks(pickable, len(pickable), seed)
-    return order[np.cumsum(rows.tokens[order]) <= tokens]
+def _random(problem: Problem, pickable: Rows, picks: Rows, seed: int) -> Rows:
+    """Random rows for the same price: as many as were picked, or of no more tokens.
+
+    Not of the tokens asked for, which full groups, duplicates or Ctrl-C may leave over.
+    """
+    tokens = problem.candidates.tokens
+    if problem.plan.budget.tokens is None:
+        return random_picks(pickable, len(picks), seed)
+    order, spent = random_picks(pickable, len(pickable), seed), int(tokens[picks].sum())
+    return order[np.cumsum(tokens[order]) <= spent]
 
 
 def _captured(rows: Candidates, picks: Rows, noise: float) -> float:

@@ -123,7 +123,7 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     figures = compared(large, small)
     (ours,) = figures["subsets"].values()
     assert ours["captured"] == pytest.approx(receipt["captured"], abs=1e-6)
-    if "tokens" not in receipt["options"]:  # whose random rows are as many as those tokens allow
+    if "tokens" not in receipt["options"]:  # whose random rows are of no more tokens
         random = figures["references"][f"random {receipt['picked']}"]
         assert random["captured"] == pytest.approx(receipt["captured_by_random"]["mean"], abs=1e-6)
         assert random["nearest_cosine"] == pytest.approx(receipt["nearest_cosine"]["random"])
@@ -227,8 +227,8 @@ def test_a_selection_changed_since_its_receipt_is_told(large: Path) -> None:
         assert told()
 
 
-def test_a_selection_measured_by_other_texts_is_not_told_as_changed(tmp_path: Path) -> None:
-    """Its rows have other keys then, and nobody touched it."""
+def test_a_selection_measured_by_other_texts_is_told_and_not_as_changed(tmp_path: Path) -> None:
+    """Its rows have other keys and other vectors then, and nobody touched it."""
     pool = tmp_path / "pool.jsonl"
     rows = [{"instruction": f"do {n}", "output": f"done {n}"} for n in range(9)]
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -238,7 +238,11 @@ def test_a_selection_measured_by_other_texts_is_not_told_as_changed(tmp_path: Pa
     vectors = ("--vectors", tmp_path / "vectors.npy")
     assert gip("embed", pool, "-o", other, "--part", "prompt", *vectors).returncode == 0
     run = gip("compare", small, "--pool", pool, "-e", other)
-    assert (run.returncode, run.stderr) == (0, b"")
+    assert (run.returncode, run.stderr.decode()) == (
+        0,
+        f"gip: {small} was selected by embeddings of other texts of its rows (see --part and "
+        "--text-field of gip embed) than these: its figures are not its receipt's.\n",
+    )
 
 
 def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_path: Path) -> None:
@@ -274,6 +278,19 @@ def test_the_embeddings_of_a_receipt_are_used_where_they_are_those_still(tmp_pat
     for path in tmp_path.glob("aside.*"):
         path.unlink()
     assert told() == [warned]
+
+
+def test_means_of_a_thousand_and_more_are_no_powers_of_ten(tmp_path: Path) -> None:
+    """Upvotes, say: the page writes them out as well."""
+    rows = [row((1, at), gip={"signals": {"up": 1200 - at}}) for at in range(6)]
+    pool, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(pool, 2)
+    run = gip("select", pool, "-k", 1, "-o", small)
+    assert "gip:   up: mean 1,199 (pool 1,198)\n" in run.stderr.decode()
+    (shown,) = re.findall(
+        r"^up, mean\t(.*?)\t", gip("compare", small, "--pool", pool).stdout.decode(), re.M
+    )
+    assert shown == "1,199"
 
 
 def test_not_a_terminal_gets_tabs(pool: Path) -> None:

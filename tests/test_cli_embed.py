@@ -94,7 +94,7 @@ def test_given_vectors_select_for_targets_with_vectors_of_their_own(
     [
         (np.ones((29, 4)), "29 vectors for 30 rows"),
         (np.ones((30, 4), dtype=int), "holds int64, not float16 or float32 or float64"),
-        (np.ones(30), "has shape (30,)"),
+        (np.ones(30), "has shape (30,); save it with numpy.save as (rows, d) floats"),
         (np.asfortranarray(np.ones((30, 4))), "is in Fortran order; save it with numpy.save"),
         (np.where(np.eye(30), np.nan, 1), "row 1 is not finite"),
     ],

@@ -329,7 +329,7 @@ def test_too_many_failures_leave_the_old_output_and_the_journal(
     done = gip("score", pool, "-o", out, *judge(server), code=5)
     assert out.read_text() == "old\n"
     assert (
-        b"2 of 7 distinct rows (28.6%) have no score (2 HTTP 400); the last: context too long"
+        b"2 of 7 distinct rows (28.6%) lack a score (2 HTTP 400); the last: context too long"
         in (done.stderr)
     )
     done = gip("score", pool, "-o", out, *judge(server), "--max-failure-rate", 1)

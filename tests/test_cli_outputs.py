@@ -59,6 +59,16 @@ def test_nothing_else_is_named_like_embeddings(pool: Path) -> None:
     assert contents(pool.parent) == before
 
 
+@pytest.mark.parametrize("name", ["new.jsonl.zst", "new.xz", "new.bz2"])
+def test_no_plain_text_is_named_like_a_packed_file(name: str, pool: Path) -> None:
+    before = contents(pool.parent)
+    for command in (("select", pool, "-k", 3, "-o"), ("score", pool, "--metadata", "q=up", "-o")):
+        run = gip(*command, name, cwd=pool.parent)
+        told = f"{name}: gip packs by gzip alone; name it .gz, or pack what goes to -o -"
+        assert (run.returncode, error_of(run)) == (2, told)
+    assert contents(pool.parent) == before
+
+
 def test_output_onto_the_input_is_refused_however_it_is_named(pool: Path, tmp_path: Path) -> None:
     before = pool.read_bytes()
     (tmp_path / "link.jsonl").symlink_to(pool)

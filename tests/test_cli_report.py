@@ -97,6 +97,21 @@ def test_warns_of_length_and_of_dropped_groups(pool: Path, tmp_path: Path) -> No
     assert tokens["shift"] == pytest.approx((25 - pool_tokens.mean()) / pool_tokens.std())
 
 
+def test_random_rows_ahead_of_the_average_draw_are_told_to_be_no_better_than_the_best(
+    pool: Path, tmp_path: Path
+) -> None:
+    chosen = [picks(pool, f"{at}.jsonl", *range(at, at + 10)) for at in range(0, 90, 10)]
+    each = [argument for path in chosen for argument in ("-s", path)]
+    assert gip("report", pool, *each, "-o", tmp_path / "r.html").returncode == 0
+    between = 0
+    for selection in data_of(tmp_path / "r.html")["selections"]:
+        random, captured = selection["curve"]["random"], selection["curve"]["captured"][-1]
+        said = "no more of the query's energy than the best of 10 random draws."
+        assert any(said in one for one in selection["warnings"]) == (captured <= random["high"][-1])
+        between += random["mean"][-1] < captured <= random["high"][-1]
+    assert between
+
+
 def test_a_warning_names_no_group_and_no_signal_at_length(tmp_path: Path) -> None:
     long = "x" * 10_000
     rows = [

@@ -102,7 +102,7 @@ def test_a_format_that_is_said_holds_for_metadata_too(tmp_path: Path) -> None:
     assert out.read_bytes().count(b"\n") == 2
     for said, fault in (
         (["--format", "text"], "not readable as text row: no 'text'"),
-        (["--text-field", "text"], "not readable as fields: field 'text' is missing"),
+        (["--text-field", "text"], "not readable as fields: field 'text' is missing or null"),
     ):
         run = gip(*command, *said)
         remedy = "those before it are: mend it or pass --skip-bad"

@@ -185,10 +185,14 @@ def test_fields_are_found_by_dots_and_join_in_the_order_given() -> None:
     assert Renderer("fields", ("a.b.1.c", "a.b")).turns(row) == [("text", "y"), ("text", "z")]
     assert lookup(value, "a.b.7") is None
     assert lookup(value, "a.b." + "9" * 5000) is None
-    with pytest.raises(InputError, match=r"field 'a.c' is missing"):
+    with pytest.raises(InputError, match=r"field 'a.c' is missing or null"):
         Renderer("fields", ("a.c",)).turns(row)
     with pytest.raises(InputError, match=r"field 'a' is not a string"):
         Renderer("fields", ("a",)).turns(row)
+    with pytest.raises(InputError, match=r"field 'a.b' is a list, whose items are a.b.0 and on"):
+        Renderer("fields", ("a.b",)).turns(row_of({"a": {"b": ["x"]}}))
+    with pytest.raises(InputError, match=r"field 'a' is missing or null"):
+        Renderer("fields", ("a",)).turns(row_of({"a": None}))
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

@@ -230,5 +230,9 @@ def test_names_must_be_told_apart() -> None:
         scorer("s=a", "s=b")
     with pytest.raises(UsageError, match="two --range of one name; give each signal one"):
         parse_ranges(["s=1:5", "s=0:9"])
-    with pytest.raises(UsageError, match=r"--range t=... names no signal of this run"):
-        scorer("s=a", ranges=["t=1:5"])
+    with pytest.raises(
+        UsageError, match=r"--range t=.* no signal of --metadata; those here: r, s$"
+    ):
+        scorer("s=a", "r=b", ranges=["t=1:5"])
+    with pytest.raises(UsageError, match=r"--metadata; leave it out: a judge's scale is its rub"):
+        scorer("s=a", ranges=["t=1:5"], beside=["t"])

@@ -89,6 +89,10 @@ def test_random_picks_have_the_same_budget_in_tokens(make: Make) -> None:
     assert everything["captured_by_random"]["sd"] == pytest.approx(0, abs=1e-9)
     assert everything["stopped"] == "exhausted"
     assert everything["picked"] == 40
+    few = Plan(Budget(tokens=100_000), noise=0.5, grouping=Grouping("lang", at_most=1))
+    figures = make(few)  # of which full groups leave nearly all over
+    assert (figures["stopped"], figures["picked"]) == ("exhausted", 2)
+    assert figures["captured_by_random"]["mean"] < figures["captured"]
 
 
 def test_random_picks_start_from_what_is_given(make: Make) -> None:

@@ -13,7 +13,7 @@ from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.files import check_outputs, writing
 from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
-from gip_cli.printable import escaped, printable
+from gip_cli.printable import escaped, printable, rounded
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 
@@ -120,26 +120,26 @@ def _lines(
     """The table's lines: what is measured, and its value in every column."""
     first = next(iter(columns))
 
-    def line(name: str, show: str, *path: str) -> Line:
+    def line(name: str, show: Callable[[Any], str], *path: str) -> Line:
         values = []
         for column in columns:
             value: Any = column
             for member in path:
                 value = value[member]
-            values.append("-" if value is None else format(value, show))
+            values.append("-" if value is None else show(value))
         return shown(name), values
 
-    yield line("rows", ",d", "size")
-    yield line("captured energy", ".1%", "captured")
-    yield line("coverage, mean cosine", ".3f", "coverage_mean")
-    yield line("coverage, 10th percentile", ".3f", "coverage_p10")
-    yield line("nearest-neighbour cosine", ".3f", "nearest_cosine")
-    yield line(f"{unit}, mean", ",.1f", "length")
+    yield line("rows", "{:,d}".format, "size")
+    yield line("captured energy", "{:.1%}".format, "captured")
+    yield line("coverage, mean cosine", "{:.3f}".format, "coverage_mean")
+    yield line("coverage, 10th percentile", "{:.3f}".format, "coverage_p10")
+    yield line("nearest-neighbour cosine", "{:.3f}".format, "nearest_cosine")
+    yield line(f"{unit}, mean", "{:,.1f}".format, "length")
     for name in first["signals"]:
-        yield line(f"{name}, mean", ".3g", "signals", name)
+        yield line(f"{name}, mean", rounded, "signals", name)
     for field, shares in first["shares"].items():
         largest = sorted(shares, key=lambda label: -sum(c["shares"][field][label] for c in columns))
         for label in largest[:_GROUPS]:
-            yield line(f"{field} = {label}", ".1%", "shares", field, label)
+            yield line(f"{field} = {label}", "{:.1%}".format, "shares", field, label)
         if len(shares) > _GROUPS:
             yield f"{len(shares) - _GROUPS:,} smaller groups: see --json", []

@@ -17,6 +17,8 @@ from gip_cli.errors import StorageError, UsageError
 from gip_cli.storage import replaceable, replacing, storage_errors
 from gip_cli.streams import is_stdout, is_stream
 
+_OTHER_PACKED = (".bz2", ".xz", ".zst")
+
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
     """Refuse, before any work, what a command cannot or must not write.
@@ -25,7 +27,7 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
     ------
     UsageError
         Two outputs of one name, a file that is read, belongs to embeddings or is named like them,
-        a directory, or no such directory.
+        a name of a packed file that gip cannot make, a directory, or no such directory.
     StorageError
         A file that is write-protected.
     """
@@ -42,6 +44,10 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
             raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
         if path.endswith(".npy"):  # later runs would take it for the embeddings of NAME.jsonl
             raise UsageError("a name for embeddings alone", "choose another", path=path)
+        if path.endswith(_OTHER_PACKED):  # whoever unpacks it would find plain text
+            raise UsageError(
+                "gip packs by gzip alone", "name it .gz, or pack what goes to -o -", path=path
+            )
 
 
 @contextmanager

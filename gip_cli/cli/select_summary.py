@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gip_cli.candidates import Reason
-from gip_cli.printable import Tell, counted
+from gip_cli.printable import Tell, counted, rounded
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -204,4 +204,4 @@ def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
+    return "unknown" if value is None else rounded(value)

@@ -12,6 +12,7 @@ from gip_cli.rows import is_number
 
 REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
 NO_CONNECTION, ERROR_200 = "no connection", "error with status 200"
+TOO_SLOW = "a slow server wants fewer --max-concurrent-requests or a longer --timeout"
 NO_ENDPOINT = (404, 405, 501)  # what servers answer where they have nothing at the path
 
 _ROUNDING = 1e-6  # of an expected level that a server summed in float32

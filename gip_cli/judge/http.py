@@ -22,7 +22,7 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 
-from gip_cli.judge.answers import ERROR_200, NO_CONNECTION, TIMED_OUT, Unanswered
+from gip_cli.judge.answers import ERROR_200, NO_CONNECTION, TIMED_OUT, TOO_SLOW, Unanswered
 from gip_cli.printable import Tell, printable
 
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
@@ -145,7 +145,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
         except (TimeoutError, httpx2.ReadTimeout):
             self._tell(
                 f"no whole answer within {self._seconds:g} s yet",
-                "; a slow server wants fewer --max-concurrent-requests or a longer --timeout",
+                f"; {TOO_SLOW}",
             )
             raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
         except (httpx2.RequestError, MemoryError):

@@ -55,7 +55,7 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                 raise _foreign(path)
             if not line.endswith(b"\n"):
                 break  # torn
-            if line_number > 1:
+            if line_number > 1 and line != _HEADER:  # cat joins journals with their first lines
                 entry = read_entry(line, rubric, path, line_number)
                 ours = entry["model"] == model and entry["rubric"] == rubric.digest
                 if ours and entry["api"] in apis:

@@ -16,6 +16,8 @@ from gip_cli.interrupts import cancelling_tasks, put_off
 from gip_cli.judge.answers import (
     NO_CONNECTION,
     NO_ENDPOINT,
+    TIMED_OUT,
+    TOO_SLOW,
     Answer,
     Transport,
     Unanswered,
@@ -124,8 +126,8 @@ def judge(
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = tally.failures > len(run.failed)
         raise JudgeError(
-            f"{tally.failures:,} of {tally.rows:,} distinct rows ({tally.failure_rate:.1%}) have "
-            f"no score ({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
+            f"{tally.failures:,} of {tally.rows:,} distinct rows ({tally.failure_rate:.1%}) lack "
+            f"a score ({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
             f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
             f"kept in {journal.path}: "
             + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
@@ -244,9 +246,10 @@ class _Run:
 
     def _count(self, verdicts: dict[str, Verdict]) -> None:
         self._scored |= any(one.score is not None for one in verdicts.values())
-        cause = next((one.cause for one in verdicts.values() if one.cause), None)
-        if cause:
-            self.tally.causes[cause] += 1
+        causes = [(name, one.cause) for name, one in verdicts.items() if one.cause]
+        if causes:
+            name, cause = causes[0]  # where a row has its other scores, which one it lacks is news
+            self.tally.causes[cause if len(causes) == len(verdicts) else f"{name} {cause}"] += 1
 
     def _fail(self, key: bytes, failure: Unanswered) -> None:
         self.failed[key] = failure.cause
@@ -284,6 +287,8 @@ class _Run:
         kept = f"answers are kept in {self._journal.path}: run again to go on"
         if failure.wait:
             advice = "the server is busy: run again later, or set --requests-per-minute"
+        elif failure.cause == TIMED_OUT:
+            advice = TOO_SLOW
         elif failure.cause == NO_CONNECTION and not self._answers:
             advice = "is the server running, and --judge-url right?"
         elif failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:

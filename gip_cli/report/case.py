@@ -228,6 +228,11 @@ def _deviations(one: Picked, receipt: Receipt, store: Embeddings, pool: Pool) ->
             f"{one.name} was selected by other embeddings ({theirs}) than these "
             f"({store.settings.card.model}): its figures are not its receipt's."
         )
+    elif not receipt.was_of_texts_by(pool.renderer):
+        yield (
+            f"{one.name} was selected by embeddings of other texts of its rows (see --part and "
+            "--text-field of gip embed) than these: its figures are not its receipt's."
+        )
     if receipt.options.get("order") == "input":
         yield (
             f"{one.name} was written in input order: its ranks, its curve and the smaller "

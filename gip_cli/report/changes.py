@@ -8,7 +8,7 @@ import numpy as np
 
 from gip_cli.arrays import Array, Rows
 from gip_cli.measures import known_mean, mean_shift
-from gip_cli.printable import escaped, printable
+from gip_cli.printable import escaped, printable, rounded
 from gip_cli.report.case import Case
 
 _FEWEST_BINS, _MOST_BINS = 8, 24
@@ -142,8 +142,9 @@ def _worse(signal: dict[str, Any], lower: bool) -> str:
     shift = _moved(signal)
     if not (shift > 0 if lower else shift < 0):
         return ""
-    means = "{picks:.3g} against {pool:.3g}".format_map(signal["mean"])
-    return f"{printable(signal['name'])} is worse among the picks than in the pool: {means}."
+    picks, pool = (rounded(signal["mean"][of]) for of in ("picks", "pool"))
+    name = printable(signal["name"])
+    return f"{name} is worse among the picks than in the pool: {picks} against {pool}."
 
 
 def _dropped(group: dict[str, Any]) -> str:

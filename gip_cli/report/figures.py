@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gip_cli.errors import UsageError, install
+from gip_cli.printable import rounded
 from gip_cli.report.content import Data
 from gip_cli.storage import replacing, storage_errors
 
@@ -149,7 +150,7 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.yaxis.set_major_formatter(_percent)
     if (tail := one["tail"]) is not None:
-        about += f"; last bar: {tail:{',.0f' if tail >= 1000 else '.3g'}} and more"
+        about += f"; last bar: {rounded(tail)} and more"
     axes.set(xlabel=_literal(about))
     _legend_above(axes)
     _plain(axes)

@@ -115,6 +115,16 @@ def test_of_two_apis_the_last_ones_answers_are_used(tmp_path: Path) -> None:
         assert [key(number) in journal for number in range(3)] == [False, True, True]
 
 
+def test_journals_joined_by_cat_are_one(tmp_path: Path) -> None:
+    """Parts of a pool judged on two machines: what was paid for is not asked for again."""
+    write(tmp_path / "a", range(3))
+    write(tmp_path / "b", range(2, 5))
+    both = tmp_path / "both"
+    both.write_bytes((tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes())
+    with Journal(both, "m", RUBRIC, ["chat"]) as journal:
+        assert [journal.get(key(n)) for n in range(5)] == [answer(n).verdicts for n in range(5)]
+
+
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "j"
     write(path, range(2))

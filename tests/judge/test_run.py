@@ -326,9 +326,7 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             run(items(10))
         assert caught.value.exit_code == 5
         said = str(caught.value)
-        assert (
-            "2 of 10 distinct rows (20.0%) have no score (2 HTTP 400); the last: too long" in said
-        )
+        assert "2 of 10 distinct rows (20.0%) lack a score (2 HTTP 400); the last: too long" in said
         assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
@@ -367,6 +365,18 @@ def test_too_many_answers_without_a_score_are_told_how_to_be_asked_again(tmp_pat
         assert causes(run(items(3))) == [[None, None]] * 3
 
 
+def test_which_score_rows_lack_beside_others_is_told(tmp_path: Path) -> None:
+    def forgets(handler: Handler, asked: Asked) -> bool:
+        handler.json(completion('{"helpfulness": 3}' if asked.turns[0] < "question 2" else "Good."))
+        return True
+
+    with JudgeServer(forgets) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_failure_rate=0.0)
+        told = r"3 of 3 distinct rows \(100.0%\) lack a score \(2 accuracy unparsed, 1 unparsed\)"
+        with pytest.raises(JudgeError, match=told):
+            run(items(3))
+
+
 def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
     with JudgeServer() as server:
         url = server.url
@@ -377,6 +387,23 @@ def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
         run(items(1000))
     run.max_failure_rate = 1.0
     assert causes(run(items(30))) == [["no connection"] * 2] * 30
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_server_that_is_too_slow_is_told_as_that(answers: int, tmp_path: Path) -> None:
+    """With -q the last message is the only one."""
+
+    def sleeps(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 0" or not answers:
+            over.wait(10)
+        return False
+
+    over = threading.Event()
+    with JudgeServer(sleeps) as server:
+        run = Run(server.url, tmp_path / "j", timeout=0.5, max_retries=0, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=r"in a row .* timed out.*; a slow server wants fewer"):
+            run(items(21))
+        over.set()
 
 
 def test_a_server_that_answers_is_not_asked_after(tmp_path: Path) -> None:
