@@ -35,3 +35,11 @@ def exact(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``: what a person reads."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def agreeing(number: int, predicate: str) -> str:
+    """What is said of many, said of `number`: ``lacks a score`` of 1, ``lack a score`` else."""
+    verb, space, rest = predicate.partition(" ")
+    if number == 1:
+        verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
+    return verb + space + rest

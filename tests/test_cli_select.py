@@ -262,7 +262,7 @@ def test_a_row_without_a_token_count_is_refused_or_told(
     assert run.code == 3
     assert f"{path}:5: no number of tokens in field 'length'" in run.error
     said = select(path, out, *options, "--skip-bad", "--rejects", out.parent / "rejects")
-    assert "1 of 60 rows have no token count and cannot be picked" in said
+    assert "1 of 60 rows has no token count and cannot be picked" in said
     assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
         "no token count"
     ]
@@ -635,7 +635,7 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert "run gip embed FILE.jsonl -o FILE.npy and take it by -e" in run.error
     rejects = out.parent / "rejects.jsonl"
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
-    assert "1 of 61 rows have no embedding and cannot be picked" in said
+    assert "1 of 61 rows has no embedding and cannot be picked" in said
     assert read(rejects)[-1]["gip"] == {"reason": "no embedding", "nearest": None}
     without = out.read_bytes()
     select(pool, out, "-k", 5, "--no-signals")

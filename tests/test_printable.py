@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from gip_cli.printable import printable
+import pytest
+
+from gip_cli.printable import agreeing, printable
 
 
 def test_printable_has_no_control_character_and_no_surrogate() -> None:
     shown = printable("a\x1b]0;\x07\u202e\ud800\n\u2028é", 60)
     assert shown == "a\\x1b]0;\\x07\\u202e\\ud800\\n\\u2028é"
     assert printable("abc", 2) == "ab…"
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("lack a score", "lacks a score"),
+        ("have no number", "has no number"),
+        ("are given", "is given"),
+        ("capture", "captures"),
+    ],
+)
+def test_what_is_said_of_one_is_in_the_singular(many: str, one: str) -> None:
+    assert [agreeing(number, many) for number in (0, 1, 2)] == [many, one, many]

@@ -12,7 +12,7 @@ import typer
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.files import check_outputs, writing
 from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
-from gip_cli.printable import escaped, printable
+from gip_cli.printable import counted, escaped, printable
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 
@@ -141,4 +141,4 @@ def _lines(
         for label in largest[:_GROUPS]:
             yield line(f"{field} = {label}", ".1%", "shares", field, label)
         if len(shares) > _GROUPS:
-            yield f"{len(shares) - _GROUPS:,} smaller groups: see --json", []
+            yield f"{counted(len(shares) - _GROUPS, 'smaller group')}: see --json", []

@@ -12,6 +12,7 @@ from gip_cli.cli.console import note
 from gip_cli.cli.files import check_outputs, refuse_same, writing
 from gip_cli.cli.options import Embeddings, Format, Quiet, SkipBad, TextFields
 from gip_cli.errors import UsageError
+from gip_cli.printable import counted
 from gip_cli.report import Method
 
 
@@ -73,7 +74,7 @@ def report(
         data = content(case, map)
     html = page(data)
     if figures is not None:
-        note(f"{figures}: {len(write_figures(data, folder))} figures")
+        note(f"{figures}: {counted(len(write_figures(data, folder)), 'figure')}")
     with writing(output) as out:
         out.write(html)
     for one in data["selections"]:

@@ -18,7 +18,7 @@ from gip_cli.cli.options import Format, Input, Output, Quiet, SkipBad, TextField
 from gip_cli.errors import UsageError
 from gip_cli.formats import Renderer
 from gip_cli.judge import Rubric
-from gip_cli.printable import counted
+from gip_cli.printable import agreeing, counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 
@@ -123,7 +123,8 @@ def score(
     for scale in scorer.scales():
         note(scale)
     for name, missing in scorer.missing.items():
-        note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
+        without = f"{missing:,} of {counted(count, 'row')} {agreeing(missing, 'have no number')}"
+        note(f"{name}: {without} and cannot be picked by it")
     note(f"{counted(count, 'row')} scored")
     tell_skipped(bad)
 

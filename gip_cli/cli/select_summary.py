@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gip_cli.candidates import Reason
-from gip_cli.printable import Tell, counted
+from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -49,14 +49,14 @@ def summarise(figures: Figures, tell: Tell) -> None:
             "fewer would do"
         )
     if limit := figures["options"].get("tokens"):
-        tell(f"  {figures['tokens']['picked']:,} of {limit:,} tokens")
+        tell(f"  {figures['tokens']['picked']:,} of {counted(limit, 'token')}")
     if given := figures["given"]:
         rows = counted(given["rows"], "row")
         tell(f"  the {rows} given had captured {given['captured']:.1%} of it")
     if repeated := figures["repeated_texts"]:
         tell(
             f"  {repeated:,} of {counted(figures['picked'], 'pick')} "
-            f"{'repeats' if repeated == 1 else 'repeat'} the text of another; "
+            f"{agreeing(repeated, 'repeat')} the text of another; "
             "--dedup-threshold 0.99 keeps such out, a lower --noise most"
         )
     if figures["duplicates_avoided"] is not None:
@@ -80,14 +80,16 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     """What was asked for and could not be had."""
     options, rows = figures["options"], figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
-        tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+        closed = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
+        tell(f"{closed} and cannot be picked")
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
-        none = "no other row is" if figures["not_pickable"] else f"0 of {rows:,} rows are"
-        tell(f"{none} too close to an excluded one")
+        other = "other " * bool(figures["not_pickable"])
+        tell(f"no {other}row is too close to an excluded one")
     quotas, table = figures["quotas"], (figures["quotas"] or {}).get("table", ())
     if without := [row["rows"] for row in table if row["share"] == 0 and row["available"]]:
         tell(
-            f"{sum(without):,} of {rows:,} rows are in {counted(len(without), 'group')} to which "
+            f"{sum(without):,} of {counted(rows, 'row')} {agreeing(sum(without), 'are')} in "
+            f"{counted(len(without), 'group')} to which "
             f"{options['group_share']} gives no share and cannot be picked"
         )
     for file in figures["beside"].get("given", ()):
@@ -97,7 +99,7 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
     if given and (repeated := given["repeated"]):
         tell(
             f"{repeated:,} of {counted(given['rows'] + repeated, 'given row')} "
-            f"{'is' if repeated == 1 else 'are'} in another --given file, too: counted once"
+            f"{agreeing(repeated, 'are')} in another --given file, too: counted once"
         )
     if given and given["without_signals"]:
         tell(
@@ -128,7 +130,7 @@ def _tell_limits(figures: Figures, tell: Tell) -> None:
         cannot = [row for row in table if row["available"] < row["quota"]]
         _tell_short(cannot if cut else table, quotas["unit"], tell)
         if cut:
-            groups = f"{counted(cut, 'group')} {'has' if cut == 1 else 'have'}"
+            groups = f"{counted(cut, 'group')} {agreeing(cut, 'have')}"
             tell(f"{groups} fewer than --per-group {could[0]['quota']:,}: the budget ended first")
 
 
@@ -156,8 +158,8 @@ def _tell_none_of_it(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     if none := groups.count(0):
         budget = counted(sum(row["quota"] for row in table), unit.removesuffix("s"))
         tell(
-            f"{none:,} of {counted(len(groups), 'group')} {'gets' if none == 1 else 'get'} none of "
-            f"the {budget} (larger shares come first, alike ones by name): raise the budget"
+            f"{none:,} of {counted(len(groups), 'group')} {agreeing(none, 'get none')} of the "
+            f"{budget} (larger shares come first, alike ones by name): raise the budget"
         )
 
 
@@ -176,11 +178,12 @@ def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     if not short:
         return
     total = sum(row["shortfall"] for row in short)
-    groups = f"{counted(len(short), 'group')} {'is' if len(short) == 1 else 'are'}"
+    groups = f"{counted(len(short), 'group')} {agreeing(len(short), 'are')}"
     tell(f"{groups} {counted(total, unit.removesuffix('s'))} short:")
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
-        tell(f"  {row['group']}: {row['picked']:,} of {row['quota']:,} {unit}")
+        quota = counted(row["quota"], unit.removesuffix("s"))
+        tell(f"  {row['group']}: {row['picked']:,} of {quota}")
     if len(short) > _SHOWN:
         tell(f"  and {len(short) - _SHOWN:,} more (see the receipt)")
 
