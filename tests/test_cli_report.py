@@ -382,9 +382,11 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
-    blocked = gip(*reporting, "--figures", chosen)
-    assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
-    assert blocked.stderr.count(b"\n") == 1  # told before any work
+    (loop := tmp_path / "loop").symlink_to(loop)
+    for no_folder in (chosen, loop):
+        blocked = gip(*reporting, "--figures", no_folder)
+        assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
+        assert blocked.stderr.count(b"\n") == 1  # told before any work
 
 
 @pytest.mark.parametrize(

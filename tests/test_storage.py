@@ -185,6 +185,7 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
         (FileNotFoundError(), UsageError, "no such file or directory"),
         (IsADirectoryError(), UsageError, "a directory where a file was expected"),
         (NotADirectoryError(), UsageError, "not below a directory where a file was expected"),
+        (OSError(40, "Too many levels"), UsageError, "too many levels of symbolic links, .*"),
     ],
     ids=repr,
 )
@@ -209,6 +210,39 @@ def test_where_no_file_can_be_made(pool: Path) -> None:
     run = gip(*embed_given(pool, Path("/proc/self/fd")))
     assert run.returncode == 2
     assert error_of(run) == "/proc/self/fd/new.npy: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed loop.npy -o new.npy",
+        "embed pool.jsonl -o new.npy --vectors loop.npy",
+        "embed pool.jsonl -o new.npy --reuse loop.npy",
+        "score loop.npy --metadata s=up",
+        "score pool.jsonl -o new.jsonl --judge-model m --rubric loop.npy",
+        "score pool.jsonl -o new.jsonl --judge-model m --judge-url http://[::1] --journal loop.npy",
+        "select loop.npy -k 3",
+        "select pool.jsonl -k 3 -e loop.npy",
+        "select pool.jsonl -k 3 --given loop.npy",
+        "select pool.jsonl -k 3 --target loop.npy",
+        "select pool.jsonl -k 3 --exclude loop.npy",
+        "report loop.npy -s pool.jsonl -o new.html",
+        "report pool.jsonl -s loop.npy -o new.html",
+        "compare loop.npy --pool pool.jsonl",
+        "compare pool.jsonl --pool pool.jsonl -e loop.npy",
+    ],
+)
+def test_links_that_lead_to_each_other_are_no_path_that_can_be_used(
+    command: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "pool.jsonl", ["a row"], up=1)
+    (tmp_path / "loop.npy").symlink_to("back.npy")
+    (tmp_path / "back.npy").symlink_to("loop.npy")
+    before = names(tmp_path)
+    run = gip(*command.split(), cwd=tmp_path)
+    assert run.returncode == 2, run.stderr.decode()
+    assert "loop.npy: too many levels of symbolic links" in error_of(run)
+    assert names(tmp_path) == before
 
 
 def test_rows_without_permission(pool: Path, tmp_path: Path) -> None:
