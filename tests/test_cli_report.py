@@ -382,6 +382,8 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
+    full = gip("report", pool, *alone, "-o", "/dev/full", "--figures", tmp_path / "alone")
+    assert (full.returncode, b"figures" in full.stderr) == (6, False)
     (loop := tmp_path / "loop").symlink_to(loop)
     for no_folder in (chosen, loop):
         blocked = gip(*reporting, "--figures", no_folder)

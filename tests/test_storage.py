@@ -80,6 +80,24 @@ def test_a_full_disk(command: Command, pool: Path, tmp_path: Path) -> None:
     refused(command, pool, tmp_path / "out", 6, "file too large", preexec_fn=little)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "/dev/full"),
+        ("-o", "small.jsonl", "--rejects", "/dev/full"),
+        ("-o", "small.jsonl", "--receipt", "/dev/full"),
+    ],
+)
+def test_no_picks_are_told_that_no_disk_has_taken(
+    options: tuple[str, ...], made: Path, tmp_path: Path
+) -> None:
+    run = gip("select", made / "pool.jsonl", "-k", 3, *options, cwd=tmp_path)
+    assert run.returncode == 6
+    assert error_of(run) == "/dev/full: no space left on device"
+    assert b"picked" not in run.stderr
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_leaves_the_old_file(command: Command, pool: Path, tmp_path: Path) -> None:
     assert gip(*command(pool, tmp_path)).returncode == 0
@@ -256,6 +274,7 @@ def test_a_full_standard_output(pool: Path) -> None:
         run = gip("select", pool, "-k", 5, stdout=full, stderr=subprocess.PIPE)
     assert run.returncode == 6
     assert error_of(run) == "<stdout>: no space left on device"
+    assert b"picked" not in run.stderr
 
 
 @pytest.mark.parametrize("limit", [1_000, 20_000])  # less than is written at once, and more

@@ -73,12 +73,13 @@ def report(
     ) as case:
         data = content(case, map)
     html = page(data)
-    if figures is not None:
-        note(f"{figures}: {counted(len(write_figures(data, folder)), 'figure')}")
+    drawn = write_figures(data, folder) if figures is not None else []
     with writing(output) as out:
         out.write(html)
     for one in data["selections"]:
         for text in one["warnings"]:
             note(f"{one['name']}: {text}")
+    if drawn:
+        note(f"{figures}: {counted(len(drawn), 'figure')}")
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")

@@ -103,13 +103,13 @@ def run(
                 beside=beside,
                 options=options_said(budget, query, groups, rows, output, candidates.signals_used),
             )
-            summarise(figures, tell)
             for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
             little = _too_little(figures, output.min_captured)
             if output.check:
                 _check(solution, output, little)
             elif little:
+                summarise(figures, tell)
                 raise CheckFailed(little)
             else:
                 figures["time"] = {
@@ -120,6 +120,7 @@ def run(
             if output.json:
                 with writing("-") as stdout:
                     stdout.write(_json(figures))
+            summarise(figures, tell)  # last: what is picked may find no room
 
 
 def _solve(problem: Problem, *, keep_partial: bool) -> Selection:
