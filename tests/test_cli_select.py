@@ -661,17 +661,30 @@ def test_the_store_that_has_all_rows_is_used_and_of_several_none(gip: Gip, out: 
     assert run.error == f"{scored}: all rows are in {store} and {other}; say by -e which"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "why"),
+    [
+        (".npy", "not a whole .npy file of numbers; run"),
+        (".keys.npy", "missing; run gip embed again"),
+        (".tokens.npy", "missing; run gip embed again"),
+        (".json", "missing; embeddings are joined by key: make them with gip embed"),
+    ],
+)
 def test_a_store_that_cannot_be_looked_through_is_told_before_rows_are_embedded(
-    gip: Gip, out: Path
+    suffix: str, why: str, gip: Gip, out: Path
 ) -> None:
     rows = make_rows()
     scored = write_rows(out.parent / "scored.jsonl", rows)
     store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
-    store.write_bytes(store.read_bytes()[:999])
+    part = store.with_suffix(suffix)
+    if part == store:
+        store.write_bytes(store.read_bytes()[:999])
+    else:
+        part.unlink()
     ends = ("--format", "text", "--text-field", "x")  # before a model is loaded
     run = gip("select", scored, "-k", 1, *ends)
-    told = f"gip: not looked through for the rows: {store}: not a whole .npy file of numbers; run"
-    assert run.stderr.startswith(told)
+    assert run.stderr.startswith(f"gip: not looked through for the rows: {part}: {why}")
+    assert run.stderr.count("looked") == 1
     embed(write_rows(out.parent / "whole.jsonl", rows), D)
     assert "looked" not in gip("select", scored, "-k", 1, "-o", out).stderr
 
