@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.arrays import Counts, Mask, Rows
-from gip_cli.embedding_commit import check_target, commit, unseen, writing_store
+from gip_cli.embedding_commit import (
+    LinkedStoreError,
+    check_target,
+    commit,
+    unseen,
+    writing_store,
+)
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings
 from gip_cli.embedding_journal import Journal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
@@ -150,7 +156,7 @@ def unwritable_but_current(
     """
     try:
         check_target(target)
-    except StorageError:
+    except (StorageError, LinkedStoreError):
         with suppress(MismatchError, UsageError):
             store = open_embeddings(target)
             store.check_rows()

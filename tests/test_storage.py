@@ -290,26 +290,37 @@ def test_no_room_for_temporary_files_names_their_place(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("protected", ["folder", "files"])
+@pytest.mark.parametrize(
+    ("protected", "code", "why"),
+    [
+        ("folder", 6, "permission denied"),
+        ("files", 6, "write-protected"),
+        ("links", 2, "a link, which the new file would replace"),
+    ],
+)
 def test_a_store_that_is_up_to_date_need_not_be_written(
-    protected: str, pool: Path, tmp_path: Path
+    protected: str, code: int, why: str, pool: Path, tmp_path: Path
 ) -> None:
-    """As a cache has it that is only read."""
+    """As a cache has it that is only read, or keeps files as links to elsewhere."""
     out = tmp_path / "out"
     out.mkdir()
     assert gip(*embed_given(pool, out)).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    for path in [out] if protected == "folder" else out.iterdir():
+    if protected == "links":
+        out.rename(tmp_path / "blobs")
+        out.mkdir()
+        for blob in (tmp_path / "blobs").iterdir():
+            (out / blob.name).symlink_to(blob)
+    before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
+    for path in {"folder": [out], "files": out.iterdir(), "links": []}[protected]:
         path.chmod(0o555)
     run = gip(*embed_given(pool, out), preexec_fn=powerless)
     assert run.returncode == 0
     said = f"{out}/new.npy: up to date; it cannot be written, and need not be\n".encode()
     assert said in run.stderr
-    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
-    why = {"folder": "permission denied", "files": "write-protected"}[protected]
-    refused(embed_half, pool, out, 6, why, preexec_fn=powerless)
+    assert {path: path.lstat().st_mtime_ns for path in out.iterdir()} == before
+    refused(embed_half, pool, out, code, why, preexec_fn=powerless)
     write_rows(pool, [f"row {n}" for n in range(ROWS)][::-1])
-    refused(embed_given, pool, out, 6, why, preexec_fn=powerless)
+    refused(embed_given, pool, out, code, why, preexec_fn=powerless)
 
 
 def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path) -> None:

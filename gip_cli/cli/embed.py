@@ -158,7 +158,7 @@ def embed(
 
 def _check_output(output: str, read: list[str]) -> None:
     """Refuse a store of which a file is read; raises UsageError, and as `check_target`."""
-    from gip_cli.embedding_commit import check_target
+    from gip_cli.embedding_commit import LinkedStoreError, check_target
     from gip_cli.embedding_files import Paths
 
     paths = Paths.of(output)
@@ -170,6 +170,6 @@ def _check_output(output: str, read: list[str]) -> None:
             )
     try:
         check_target(output)
-    except StorageError:
+    except (StorageError, LinkedStoreError):
         if not paths.current(paths.json).exists():
             raise  # else it may be up to date, which only reading it and the rows can tell
