@@ -107,13 +107,14 @@ def run(
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     greedy = Greedy(Drafter(levels, host.sweep, problem.max_cosine), whole, host)
-    pool, squares = prepare(problem, host)
+    pool = Pool(problem.source, problem.noise, problem.price, np.empty((objective.states, m)))
+    if problem.has_small_noise:  # float64 rows would be rounded, and what is left of them be that
+        greedy.use_float64(pool)
+    squares = prepare(pool, problem, host)
     zero = np.flatnonzero(squares == 0)
     greedy.spread = float(np.max(squares / pool.noise))
     if problem.starts_in_float32:
         greedy.largest = greedy.spread
-    if problem.has_small_noise:
-        greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
 
     def outcome(stopped: Stopped) -> Selection:
@@ -175,21 +176,16 @@ def blocks(
             yield last.block, closures.duplicates
 
 
-def prepare(problem: Problem, host: Sweeper) -> tuple[Pool, Array]:
-    """The pool in the state before the first pick, and its embeddings' squared norms (m,)."""
-    m = problem.source.shape[0]
-    state, squares = np.empty((problem.objective.states, m)), np.empty(m)
-    pool = Pool(problem.source, problem.noise, problem.price, state)
-
+def prepare(pool: Pool, problem: Problem, host: Sweeper) -> Array:
+    """Work out the pool's states before the first pick; its embeddings' squared norms (m,)."""
+    squares = np.empty(len(pool))
     precision: Precision = np.float32 if problem.starts_in_float32 else np.float64
-    if problem.has_small_noise:
-        host.equip(np.float64)  # float64 rows would be rounded, and what is left of them be that
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         X = X.astype(precision, copy=False)
         squares[rows] = np.einsum("ij,ij->i", X, X)
-        state[:, rows] = problem.objective.state(X)
+        pool.state[:, rows] = problem.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)
-    return pool, squares
+    return squares
