@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,11 @@ def difference(old: bytes, new: bytes) -> str | None:
         min(len(before), len(after)) + 1,
     )
     return f"{what}; the first difference is at line {first}"
+
+
+def first_difference(old: Iterable[bytes], new: Iterable[bytes]) -> str | None:
+    """Where lines differ from others, in one clause; None if they do not."""
+    for line, (before, after) in enumerate(zip_longest(old, new), 1):
+        if before != after:
+            return f"the first difference is at line {line}"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import shutil
@@ -757,6 +758,41 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     assert run.code == 1
     assert f"{out}: stale: the same rows in another order; " in run.error
     assert run.error.endswith(f"; run without --check; also {little}")
+
+
+def test_check_compares_rejects_and_receipt_too_where_they_are_named(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    rejects, receipt = out.with_name("rejects.jsonl.gz"), out.with_name("receipt.json")
+    options = ("-k", 8, "--rejects", rejects, "--receipt", receipt)
+    select(pool, out, *options)
+    whole = {path: path.read_bytes() for path in (rejects, receipt)}
+    said = select(pool, out, *options, "--check")
+    assert said == f"gip: {out} and {rejects} and {receipt}: up to date, 8 rows\n"
+    value = orjson.loads(whole[receipt])
+    other = value | {"numpy": "1", "time": None, "captured": value["captured"] * (1 + 1e-9)}
+    receipt.write_bytes(orjson.dumps(other))
+    select(pool, out, *options, "--check")
+    lines = gzip.decompress(whole[rejects]).splitlines(keepends=True)
+    for path, there, why in [
+        (rejects, gzip.compress(b"".join(lines[:-1])), "the first difference is at line 52"),
+        (rejects, gzip.compress(b"".join([*lines, b"\n"])), "the first difference is at line 53"),
+        (rejects, whole[rejects][:-9], "a damaged gzip stream"),
+        (receipt, orjson.dumps(value | {"captured": 0.9}), "captured differs"),
+        (receipt, orjson.dumps(value | {"given": {}}), "given differs"),
+        (receipt, orjson.dumps(value | {"more": []}), "more differs"),
+        (receipt, b"[" * 999 + b"]" * 999, "not a receipt"),
+        (receipt, whole[receipt][:-9], "not a receipt"),
+        (receipt, b"8", "not a receipt"),
+    ]:
+        path.write_bytes(there)
+        run = gip("select", pool, "-o", out, *options, "--check")
+        assert (run.code, run.error) == (1, f"{path}: stale: {why}; run without --check")
+        path.write_bytes(whole[path])
+    receipt.unlink()
+    run = gip("select", pool, "-o", out, *options, "--check")
+    assert (run.code, run.error) == (1, f"{receipt}: missing; run without --check")
+    select(pool, out, "-k", 8, "--check")  # it is not asked for
 
 
 def test_a_result_below_the_least_is_not_written(
