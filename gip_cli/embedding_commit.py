@@ -31,6 +31,10 @@ from gip_cli.printable import Tell
 from gip_cli.storage import locked, replaceable, storage_errors
 
 
+class LinkedStoreError(UsageError):
+    """A link among a store's files, which writing the store would replace."""
+
+
 @contextmanager
 def writing_store(target: str | Path, note: Tell) -> Iterator[Paths]:
     """One writer a target, whose files are gip's own and whole."""
@@ -47,7 +51,9 @@ def check_target(target: str | Path) -> Paths:
     Raises
     ------
     UsageError
-        Not named ``NAME.npy``, no such directory, or a file there is a link or not a store's.
+        Not named ``NAME.npy``, no such directory, or a file there is not a store's.
+    LinkedStoreError
+        A file there is a link.
     MismatchError
         The store there was written by a newer gip.
     StorageError
@@ -58,7 +64,8 @@ def check_target(target: str | Path) -> Paths:
         replaceable(paths.npy)
         if link := next((path for path in paths.all if path.is_symlink()), None):
             what = "a link, which the new file would replace"
-            raise UsageError(what, "name the store that it leads to, or remove it", path=link)
+            remedy = "name the store that it leads to, or remove it"
+            raise LinkedStoreError(what, remedy, path=link)
         present = [path for path in paths.all if path.exists()]
         if not present or paths.hidden("commit").exists():
             return paths

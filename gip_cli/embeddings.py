@@ -140,8 +140,11 @@ def open_embeddings(path: str | Path) -> Embeddings:
 
 def _open(paths: Paths) -> Embeddings:
     with storage_errors(paths.npy):
-        if not paths.current(paths.npy).exists():
-            raise UsageError("no such embeddings", "make them with gip embed", path=paths.npy)
+        try:
+            paths.current(paths.npy).stat()
+        except FileNotFoundError:
+            remedy = "make them with gip embed"
+            raise UsageError("no such embeddings", remedy, path=paths.npy) from None
         description = read_description(paths.current(paths.json))
         vectors = read_array(paths.current(paths.npy), ("float32", "float16"), 2)
         keys = read_array(paths.current(paths.keys), ("uint8",), 2)

@@ -3,6 +3,7 @@
     GipError                 1  the base; never raised itself
     ├── CheckFailed          1  a check asked for (--check, --min-captured) did not hold
     ├── UsageError           2  options that make no sense, or a path that cannot be used
+    │   └── LinkedStoreError 2  (of gip_cli.embedding_commit) a store with links among its files
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
     │   ├── NoRowsError      3  a file without a row that can be used
     │   └── NotOfFormatError 3  (of gip_cli.formats) a row of another format than it is read by

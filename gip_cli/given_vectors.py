@@ -67,7 +67,7 @@ def write_given(
         keys = row_keys(rows, renderer)
         if len(keys) != len(given):
             raise MismatchError(
-                f"{len(given):,} vectors for {len(keys):,} rows of {rows.name}",
+                f"{counted(len(given), 'vector')} for {counted(len(keys), 'row')} of {rows.name}",
                 "give one vector for each row, in their order",
                 path=source,
             )

@@ -40,3 +40,11 @@ def counted(number: int, noun: str) -> str:
 def rounded(number: float) -> str:
     """Three digits, or from 1,000 on all before the point, as the report's page has them."""
     return f"{number:{',.0f' if 999.5 <= abs(number) < 1e12 else '.3g'}}"
+
+
+def agreeing(number: int, predicate: str) -> str:
+    """What is said of many, said of `number`: ``lacks a score`` of 1, ``lack a score`` else."""
+    verb, space, rest = predicate.partition(" ")
+    if number == 1:
+        verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
+    return verb + space + rest

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from math import isclose
 from typing import Any
 
 import numpy as np
+import orjson
 
 from gip_cli.arrays import Array, Rows
 from gip_cli.candidates import Candidates, Reason, count_reasons
@@ -26,6 +28,7 @@ from gip_cli.pursuit import Selection, effective_rank
 from gip_cli.solution import Solution
 
 CURVE_POINTS = 20
+_OF_THE_RUN = {"gip", "numpy", "time"}
 _IDLE = 1e-3  # share of the energy captured that is as good as nothing
 
 Figures = dict[str, Any]
@@ -189,3 +192,36 @@ def _against(values: Array, picks: Rows, draws: list[Rows]) -> Figures:
         "pool": known_mean(values),
         "random": known_mean(values[np.concatenate(draws)]),
     }
+
+
+def change(old: bytes, new: Figures) -> str | None:
+    """What a receipt's file says otherwise than figures, in one clause; None if nothing.
+
+    When, and by which versions, the selection was made does not matter, nor do roundings: those
+    of another processor are others.
+    """
+    try:
+        there = orjson.loads(old)
+        orjson.dumps(there)  # it reads deeper than it writes, and than can be walked
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return "not a receipt"
+    before, after = dict(_told(there)), dict(_told(new))
+    for place in {**before, **after}:
+        was, is_now = before.get(place, ""), after.get(place, "")
+        if isinstance(was, float) and isinstance(is_now, float):
+            same = isclose(was, is_now, rel_tol=1e-4, abs_tol=1e-6)
+        else:
+            same = was == is_now
+        if not same and place.split(".")[0] not in _OF_THE_RUN:
+            return f"{place} differs" if place else "not a receipt"
+    return None
+
+
+def _told(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value within a receipt's, and where it stands, by dots."""
+    members = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(members, dict) and members:
+        for name, member in members.items():
+            yield from _told(member, f"{place}.{name}".removeprefix("."))
+    else:
+        yield place, value

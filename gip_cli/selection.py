@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from gip_cli.candidates import Reason
 from gip_cli.pool import Pool
+from gip_cli.printable import agreeing, counted
 from gip_cli.pursuit import Selection
 from gip_cli.rows import Row
 from gip_cli.signals import OF_SELECT, attached, splice, strip
@@ -85,9 +87,20 @@ def difference(old: bytes, new: bytes) -> str | None:
     elif not out and not into:
         what = "the same rows in another order"
     else:
-        what = f"{into:,} of {len(after):,} lines are new, {out:,} of {len(before):,} are gone"
+        what = (
+            f"{into:,} of {counted(len(after), 'line')} {agreeing(into, 'are new')}, "
+            f"{out:,} of {len(before):,} {agreeing(out, 'are gone')}"
+        )
     first = next(
         (n for n, (a, b) in enumerate(zip(before, after, strict=False), 1) if a != b),
         min(len(before), len(after)) + 1,
     )
     return f"{what}; the first difference is at line {first}"
+
+
+def first_difference(old: Iterable[bytes], new: Iterable[bytes]) -> str | None:
+    """Where lines differ from others, in one clause; None if they do not."""
+    for line, (before, after) in enumerate(zip_longest(old, new), 1):
+        if before != after:
+            return f"the first difference is at line {line}"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -30,6 +31,9 @@ def storage_errors(name: str | Path) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader of our output has gone: the command line ends quietly
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            what = "too many levels of symbolic links, as a loop has"
+            raise UsageError(what, "name the file itself", path=name) from None
         raise StorageError((error.strerror or str(error)).lower(), path=name) from None
 
 

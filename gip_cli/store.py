@@ -17,14 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.arrays import Counts, Mask, Rows
-from gip_cli.embedding_commit import check_target, commit, unseen, writing_store
+from gip_cli.embedding_commit import (
+    LinkedStoreError,
+    check_target,
+    commit,
+    unseen,
+    writing_store,
+)
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings
 from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
-from gip_cli.printable import Tell, counted
+from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.rows import RowFile
 
 _WINDOW = 64  # batches sorted by length together, so that little padding is computed
@@ -99,8 +105,9 @@ def write_embeddings(
             found.append((at, store))
         with EmbeddingJournal(paths, settings) as journal:
             resumed = (join_keys(journal.keys, keys) >= 0) & ~known
-            if resumed.any():
-                note(f"going on where a run was interrupted: {resumed.sum():,} rows are done")
+            if count := int(np.count_nonzero(resumed)):
+                these = f"{counted(count, 'row')} {agreeing(count, 'are done')}"
+                note(f"going on where a run was interrupted: {these}")
             wanted = _first_of_each(keys, ~known)
             ahead = int(np.count_nonzero(wanted & ~resumed))
             if ahead > _QUICK:
@@ -149,7 +156,7 @@ def unwritable_but_current(
     """
     try:
         check_target(target)
-    except StorageError:
+    except (StorageError, LinkedStoreError):
         with suppress(MismatchError, UsageError):
             store = open_embeddings(target)
             store.check_rows()
@@ -188,7 +195,7 @@ def tell_gone(old: Embeddings, keys: Keys, name: str, note: Tell) -> None:
     """Say how many rows of the store that is there are not among those of the file `name`."""
     if gone := int(np.count_nonzero(join_keys(keys, old.keys) < 0)):
         of_all = f"{gone:,} of its {counted(len(old.keys), 'row')}"
-        note(f"{old.paths.npy}: {of_all} are not in {name} and will be gone")
+        note(f"{old.paths.npy}: {of_all} {agreeing(gone, 'are not')} in {name} and will be gone")
 
 
 @contextmanager

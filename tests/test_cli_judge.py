@@ -353,12 +353,13 @@ def test_a_row_that_the_server_refuses_as_it_is_keeps_no_run_from_the_journal_al
     out, rate = pool.with_name("scored.jsonl"), ("--max-failure-rate", 0.2, "--max-retries", 0)
     lasting = b"1 of these will not be asked about again, unless you delete the lines with "
     first = gip("score", pool, "-o", out, *judge(server), *rate)
-    assert f"(1 HTTP {status}); null is attached".encode() in first.stderr
+    told = f"1 of 7 distinct rows lacks a score (1 HTTP {status}); null is attached"
+    assert told.encode() in first.stderr
     assert (lasting in first.stderr) is (not again)
     before = out.read_bytes()
     second = gip("score", pool, "-o", out, *judge(server), *rate)
     assert f"{again} to ask, {7 - again} in".encode() in second.stderr
-    assert f"(1 HTTP {status}); null is attached".encode() in second.stderr
+    assert told.encode() in second.stderr
     assert out.read_bytes() == before
     assert len(server.requests) == 7 + again
 
@@ -409,7 +410,7 @@ def test_scored_rows_go_on_to_select(pool: Path, server: JudgeServer, tmp_path: 
     picked = done.stdout.decode().splitlines()
     assert len(picked) == 6
     assert set(picked) == set(pool.read_text().splitlines()) - {json.dumps(ROWS[3])}
-    assert b"1 of 7 rows lack a signal and cannot be picked" in done.stderr
+    assert b"1 of 7 rows lacks a signal and cannot be picked" in done.stderr
 
 
 def test_long_rows_are_cut_counted_and_told(tmp_path: Path, server: JudgeServer) -> None:

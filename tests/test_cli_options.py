@@ -108,7 +108,7 @@ def test_a_wrong_value_is_told_in_our_own_words(arguments: str, message: str) ->
         ("score POOL --judge-model m --price-per-mtok 1", "--price-per-mtok goes with --dry-run"),
         ("score POOL --judge-model m --require", "--require goes with --metadata"),
         ("select POOL -k 2 --no-signals --signal-weight 2", "exclude each other"),
-        ("select POOL -k 2 -o o --check --rejects r", "--check compares OUT alone"),
+        ("select POOL -k 2 -o o --check --rejects -", "--check compares files, - is none"),
         ("select POOL -k 2 --target-weight 2", "--target-weight goes with --target"),
     ],
 )

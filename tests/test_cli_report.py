@@ -397,9 +397,13 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
-    blocked = gip(*reporting, "--figures", chosen)
-    assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
-    assert blocked.stderr.count(b"\n") == 1  # told before any work
+    full = gip("report", pool, *alone, "-o", "/dev/full", "--figures", tmp_path / "alone")
+    assert (full.returncode, b"figures" in full.stderr) == (6, False)
+    (loop := tmp_path / "loop").symlink_to(loop)
+    for no_folder in (chosen, loop):
+        blocked = gip(*reporting, "--figures", no_folder)
+        assert (blocked.returncode, "not a directory" in error_of(blocked)) == (2, True)
+        assert blocked.stderr.count(b"\n") == 1  # told before any work
 
 
 @pytest.mark.parametrize(

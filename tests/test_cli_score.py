@@ -23,8 +23,8 @@ def test_the_sample_pool_scored_and_stripped_is_the_sample_pool(tmp_path: Path) 
     assert run.returncode == 0
     assert run.stderr.decode().splitlines() == [
         "gip: up: scale 0 to 120, as the rows span (--range sets another)",
-        "gip: rating: 3 of 204 rows have no number; they cannot be picked by it",
-        "gip: up: 2 of 204 rows have no number; they cannot be picked by it",
+        "gip: rating: 3 of 204 rows have no number and cannot be picked by it",
+        "gip: up: 2 of 204 rows have no number and cannot be picked by it",
         "gip: 204 rows scored",
     ]
     lines = out.read_bytes().splitlines()

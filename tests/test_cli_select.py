@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import shutil
@@ -262,7 +263,7 @@ def test_a_row_without_a_token_count_is_refused_or_told(
     assert run.code == 3
     assert f"{path}:5: no number of tokens in field 'length'" in run.error
     said = select(path, out, *options, "--skip-bad", "--rejects", out.parent / "rejects")
-    assert "1 of 60 rows have no token count and cannot be picked" in said
+    assert "1 of 60 rows has no token count and cannot be picked" in said
     assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
         "no token count"
     ]
@@ -635,7 +636,7 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     assert "run gip embed FILE.jsonl -o FILE.npy and take it by -e" in run.error
     rejects = out.parent / "rejects.jsonl"
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
-    assert "1 of 61 rows have no embedding and cannot be picked" in said
+    assert "1 of 61 rows has no embedding and cannot be picked" in said
     assert read(rejects)[-1]["gip"] == {"reason": "no embedding", "nearest": None}
     without = out.read_bytes()
     select(pool, out, "-k", 5, "--no-signals")
@@ -661,17 +662,30 @@ def test_the_store_that_has_all_rows_is_used_and_of_several_none(gip: Gip, out: 
     assert run.error == f"{scored}: all rows are in {store} and {other}; say by -e which"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "why"),
+    [
+        (".npy", "not a whole .npy file of numbers; run"),
+        (".keys.npy", "missing; run gip embed again"),
+        (".tokens.npy", "missing; run gip embed again"),
+        (".json", "missing; embeddings are joined by key: make them with gip embed"),
+    ],
+)
 def test_a_store_that_cannot_be_looked_through_is_told_before_rows_are_embedded(
-    gip: Gip, out: Path
+    suffix: str, why: str, gip: Gip, out: Path
 ) -> None:
     rows = make_rows()
     scored = write_rows(out.parent / "scored.jsonl", rows)
     store = embed(write_rows(out.parent / "pool.jsonl", rows), D)
-    store.write_bytes(store.read_bytes()[:999])
+    part = store.with_suffix(suffix)
+    if part == store:
+        store.write_bytes(store.read_bytes()[:999])
+    else:
+        part.unlink()
     ends = ("--format", "text", "--text-field", "x")  # before a model is loaded
     run = gip("select", scored, "-k", 1, *ends)
-    told = f"gip: not looked through for the rows: {store}: not a whole .npy file of numbers; run"
-    assert run.stderr.startswith(told)
+    assert run.stderr.startswith(f"gip: not looked through for the rows: {part}: {why}")
+    assert run.stderr.count("looked") == 1
     embed(write_rows(out.parent / "whole.jsonl", rows), D)
     assert "looked" not in gip("select", scored, "-k", 1, "-o", out).stderr
 
@@ -744,6 +758,41 @@ def test_check_says_whether_the_file_is_what_would_be_written(
     assert run.code == 1
     assert f"{out}: stale: the same rows in another order; " in run.error
     assert run.error.endswith(f"; run without --check; also {little}")
+
+
+def test_check_compares_rejects_and_receipt_too_where_they_are_named(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    rejects, receipt = out.with_name("rejects.jsonl.gz"), out.with_name("receipt.json")
+    options = ("-k", 8, "--rejects", rejects, "--receipt", receipt)
+    select(pool, out, *options)
+    whole = {path: path.read_bytes() for path in (rejects, receipt)}
+    said = select(pool, out, *options, "--check")
+    assert said == f"gip: {out} and {rejects} and {receipt}: up to date, 8 rows\n"
+    value = orjson.loads(whole[receipt])
+    other = value | {"numpy": "1", "time": None, "captured": value["captured"] * (1 + 1e-9)}
+    receipt.write_bytes(orjson.dumps(other))
+    select(pool, out, *options, "--check")
+    lines = gzip.decompress(whole[rejects]).splitlines(keepends=True)
+    for path, there, why in [
+        (rejects, gzip.compress(b"".join(lines[:-1])), "the first difference is at line 52"),
+        (rejects, gzip.compress(b"".join([*lines, b"\n"])), "the first difference is at line 53"),
+        (rejects, whole[rejects][:-9], "a damaged gzip stream"),
+        (receipt, orjson.dumps(value | {"captured": 0.9}), "captured differs"),
+        (receipt, orjson.dumps(value | {"given": {}}), "given differs"),
+        (receipt, orjson.dumps(value | {"more": []}), "more differs"),
+        (receipt, b"[" * 999 + b"]" * 999, "not a receipt"),
+        (receipt, whole[receipt][:-9], "not a receipt"),
+        (receipt, b"8", "not a receipt"),
+    ]:
+        path.write_bytes(there)
+        run = gip("select", pool, "-o", out, *options, "--check")
+        assert (run.code, run.error) == (1, f"{path}: stale: {why}; run without --check")
+        path.write_bytes(whole[path])
+    receipt.unlink()
+    run = gip("select", pool, "-o", out, *options, "--check")
+    assert (run.code, run.error) == (1, f"{receipt}: missing; run without --check")
+    select(pool, out, "-k", 8, "--check")  # it is not asked for
 
 
 def test_a_result_below_the_least_is_not_written(

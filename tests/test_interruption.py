@@ -139,7 +139,6 @@ def test_picks_that_are_all_made_are_kept_if_asked_unless_interrupted_twice(
         while words not in process.stderr.readline():  # type: ignore[union-attr]
             assert process.poll() is None
 
-    hear("picked 9 of")
     while not list(tmp_path.glob("*.tmp")):
         assert process.poll() is None
     process.send_signal(number)

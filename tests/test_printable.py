@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gip_cli.printable import printable, rounded
+from gip_cli.printable import agreeing, printable, rounded
 
 
 def test_printable_has_no_control_character_and_no_surrogate() -> None:
@@ -20,3 +20,16 @@ def test_printable_has_no_control_character_and_no_surrogate() -> None:
 )  # fmt: skip
 def test_rounded_has_three_digits_or_all_before_the_point(number: float, shown: str) -> None:
     assert rounded(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("lack a score", "lacks a score"),
+        ("have no number", "has no number"),
+        ("are given", "is given"),
+        ("capture", "captures"),
+    ],
+)
+def test_what_is_said_of_one_is_in_the_singular(many: str, one: str) -> None:
+    assert [agreeing(number, many) for number in (0, 1, 2)] == [many, one, many]

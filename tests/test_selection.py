@@ -111,12 +111,12 @@ def test_rows_not_picked_keep_their_signals_only_if_asked(keep: bool, problem: P
     [
         (b"a\nb\n", b"a\nb\n", None),
         (b"a\nb\n", b"b\na\n", "the same rows in another order; the first difference is at line 1"),
-        (b"a\nb\n", b"a\nb\nc\n", "1 of 3 lines are new, 0 of 2 are gone; the first difference is"),
-        (b"a\nb\n", b"a\n", "0 of 1 lines are new, 1 of 2 are gone; the first difference"),
-        (b"a\na\n", b"a\nb\n", "1 of 2 lines are new, 1 of 2 are gone"),
+        (b"a\nb\n", b"a\nb\nc\n", "1 of 3 lines is new, 0 of 2 are gone; the first difference is"),
+        (b"a\nb\n", b"a\n", "0 of 1 line are new, 1 of 2 is gone; the first difference"),
+        (b"a\na\n", b"a\nb\n", "1 of 2 lines is new, 1 of 2 is gone"),
         (b"a\nb\r\n", b"a\nb\n", "other line ends; the first difference is at line 2"),
         (b"a\nb", b"a\nb\n", "other line ends; the first difference is at line 2"),
-        (b"", b"a\n", "1 of 1 lines are new, 0 of 0 are gone; the first difference is at line 1"),
+        (b"", b"a\n", "1 of 1 line is new, 0 of 0 are gone; the first difference is at line 1"),
     ],
 )  # fmt: skip
 def test_a_difference_is_told_in_rows(old: bytes, new: bytes, what: str | None) -> None:

@@ -80,6 +80,24 @@ def test_a_full_disk(command: Command, pool: Path, tmp_path: Path) -> None:
     refused(command, pool, tmp_path / "out", 6, "file too large", preexec_fn=little)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "/dev/full"),
+        ("-o", "small.jsonl", "--rejects", "/dev/full"),
+        ("-o", "small.jsonl", "--receipt", "/dev/full"),
+    ],
+)
+def test_no_picks_are_told_that_no_disk_has_taken(
+    options: tuple[str, ...], made: Path, tmp_path: Path
+) -> None:
+    run = gip("select", made / "pool.jsonl", "-k", 3, *options, cwd=tmp_path)
+    assert run.returncode == 6
+    assert error_of(run) == "/dev/full: no space left on device"
+    assert b"picked" not in run.stderr
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_leaves_the_old_file(command: Command, pool: Path, tmp_path: Path) -> None:
     assert gip(*command(pool, tmp_path)).returncode == 0
@@ -185,6 +203,7 @@ def test_a_write_protected_target(command: Command, pool: Path, tmp_path: Path) 
         (FileNotFoundError(), UsageError, "no such file or directory"),
         (IsADirectoryError(), UsageError, "a directory where a file was expected"),
         (NotADirectoryError(), UsageError, "not below a directory where a file was expected"),
+        (OSError(40, "Too many levels"), UsageError, "too many levels of symbolic links, .*"),
     ],
     ids=repr,
 )
@@ -211,6 +230,39 @@ def test_where_no_file_can_be_made(pool: Path) -> None:
     assert error_of(run) == "/proc/self/fd/new.npy: no such file or directory"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed loop.npy -o new.npy",
+        "embed pool.jsonl -o new.npy --vectors loop.npy",
+        "embed pool.jsonl -o new.npy --reuse loop.npy",
+        "score loop.npy --metadata s=up",
+        "score pool.jsonl -o new.jsonl --judge-model m --rubric loop.npy",
+        "score pool.jsonl -o new.jsonl --judge-model m --judge-url http://[::1] --journal loop.npy",
+        "select loop.npy -k 3",
+        "select pool.jsonl -k 3 -e loop.npy",
+        "select pool.jsonl -k 3 --given loop.npy",
+        "select pool.jsonl -k 3 --target loop.npy",
+        "select pool.jsonl -k 3 --exclude loop.npy",
+        "report loop.npy -s pool.jsonl -o new.html",
+        "report pool.jsonl -s loop.npy -o new.html",
+        "compare loop.npy --pool pool.jsonl",
+        "compare pool.jsonl --pool pool.jsonl -e loop.npy",
+    ],
+)
+def test_links_that_lead_to_each_other_are_no_path_that_can_be_used(
+    command: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "pool.jsonl", ["a row"], up=1)
+    (tmp_path / "loop.npy").symlink_to("back.npy")
+    (tmp_path / "back.npy").symlink_to("loop.npy")
+    before = names(tmp_path)
+    run = gip(*command.split(), cwd=tmp_path)
+    assert run.returncode == 2, run.stderr.decode()
+    assert "loop.npy: too many levels of symbolic links" in error_of(run)
+    assert names(tmp_path) == before
+
+
 def test_rows_without_permission(pool: Path, tmp_path: Path) -> None:
     pool.chmod(0o000)
     for command in COMMANDS:
@@ -222,6 +274,7 @@ def test_a_full_standard_output(pool: Path) -> None:
         run = gip("select", pool, "-k", 5, stdout=full, stderr=subprocess.PIPE)
     assert run.returncode == 6
     assert error_of(run) == "<stdout>: no space left on device"
+    assert b"picked" not in run.stderr
 
 
 @pytest.mark.parametrize("limit", [1_000, 20_000])  # less than is written at once, and more
@@ -237,26 +290,37 @@ def test_no_room_for_temporary_files_names_their_place(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("protected", ["folder", "files"])
+@pytest.mark.parametrize(
+    ("protected", "code", "why"),
+    [
+        ("folder", 6, "permission denied"),
+        ("files", 6, "write-protected"),
+        ("links", 2, "a link, which the new file would replace"),
+    ],
+)
 def test_a_store_that_is_up_to_date_need_not_be_written(
-    protected: str, pool: Path, tmp_path: Path
+    protected: str, code: int, why: str, pool: Path, tmp_path: Path
 ) -> None:
-    """As a cache has it that is only read."""
+    """As a cache has it that is only read, or keeps files as links to elsewhere."""
     out = tmp_path / "out"
     out.mkdir()
     assert gip(*embed_given(pool, out)).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    for path in [out] if protected == "folder" else out.iterdir():
+    if protected == "links":
+        out.rename(tmp_path / "blobs")
+        out.mkdir()
+        for blob in (tmp_path / "blobs").iterdir():
+            (out / blob.name).symlink_to(blob)
+    before = {path: path.lstat().st_mtime_ns for path in out.iterdir()}
+    for path in {"folder": [out], "files": out.iterdir(), "links": []}[protected]:
         path.chmod(0o555)
     run = gip(*embed_given(pool, out), preexec_fn=powerless)
     assert run.returncode == 0
     said = f"{out}/new.npy: up to date; it cannot be written, and need not be\n".encode()
     assert said in run.stderr
-    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
-    why = {"folder": "permission denied", "files": "write-protected"}[protected]
-    refused(embed_half, pool, out, 6, why, preexec_fn=powerless)
+    assert {path: path.lstat().st_mtime_ns for path in out.iterdir()} == before
+    refused(embed_half, pool, out, code, why, preexec_fn=powerless)
     write_rows(pool, [f"row {n}" for n in range(ROWS)][::-1])
-    refused(embed_given, pool, out, 6, why, preexec_fn=powerless)
+    refused(embed_given, pool, out, code, why, preexec_fn=powerless)
 
 
 def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path) -> None:

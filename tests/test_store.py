@@ -315,6 +315,7 @@ def test_a_link_among_the_files_of_a_store_is_not_replaced(name: str, tmp_path: 
     link.rename(tmp_path / "elsewhere")
     link.symlink_to("elsewhere")
     check(tmp_path / "pool.npy", TEXTS)
+    assert embed(pool, tmp_path / "pool.npy").reused == 300  # nothing is to be written
     before = files_of(tmp_path)
     with pytest.raises(UsageError, match=f"{name}: a link, which the new file would replace; name"):
         embed(write_rows(pool, [*TEXTS, "one more"]), tmp_path / "pool.npy")

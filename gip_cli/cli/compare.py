@@ -13,7 +13,7 @@ from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.files import check_outputs, writing
 from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
-from gip_cli.printable import escaped, printable, rounded
+from gip_cli.printable import counted, escaped, printable, rounded
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
 
@@ -142,4 +142,4 @@ def _lines(
         for label in largest[:_GROUPS]:
             yield line(f"{field} = {label}", "{:.1%}".format, "shares", field, label)
         if len(shares) > _GROUPS:
-            yield f"{len(shares) - _GROUPS:,} smaller groups: see --json", []
+            yield f"{counted(len(shares) - _GROUPS, 'smaller group')}: see --json", []

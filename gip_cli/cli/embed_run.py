@@ -9,7 +9,7 @@ from pathlib import Path
 from gip_cli.cli.console import Update, note, progress, tell_skipped
 from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, PartOptions, StoreOptions
 from gip_cli.cli.files import same_file
-from gip_cli.embedding_commit import check_target
+from gip_cli.embedding_commit import LinkedStoreError, check_target
 from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import DEFAULT_MODEL, load_encoder
@@ -124,6 +124,6 @@ def _check_output(output: str, read: list[str]) -> None:
             )
     try:
         check_target(output)
-    except StorageError:
+    except (StorageError, LinkedStoreError):
         if not paths.current(paths.json).exists():
             raise  # else it may be up to date, which only reading it and the rows can tell

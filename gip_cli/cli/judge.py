@@ -25,7 +25,7 @@ from gip_cli.judge.answers import Transport
 from gip_cli.judge.journal import look
 from gip_cli.judge.run import Connect, told
 from gip_cli.judge.scorer import JudgeScorer
-from gip_cli.printable import counted
+from gip_cli.printable import agreeing, counted
 from gip_cli.rows import Row, RowFile
 
 
@@ -197,8 +197,8 @@ def _tell(outcome: Outcome, journal: Path) -> None:
         )
     if tally.failures:
         note(
-            f"judge: {tally.failures:,} of {tally.rows:,} distinct rows lack a score "
-            f"({told(tally.causes)}); null is attached"
+            f"judge: {tally.failures:,} of {counted(tally.rows, 'distinct row')} "
+            f"{agreeing(tally.failures, 'lack a score')} ({told(tally.causes)}); null is attached"
         )
     if outcome.lasting:
         note(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,7 +138,7 @@ class JudgeOptions:
             return None
         else:
             raise UsageError("no place for the judge's answers", "name one with --journal PATH")
-        new = not stream and path.resolve() == Path(output).resolve()
+        new = not stream and os.path.realpath(path) == os.path.realpath(output)
         if new or same_file(output, str(path)):
             raise UsageError("journal and output are the same file", "choose another", path=path)
         return path

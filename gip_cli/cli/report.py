@@ -13,6 +13,7 @@ from gip_cli.cli.files import check_outputs, refuse_same, writing
 from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
+from gip_cli.printable import counted
 from gip_cli.report import Method
 
 
@@ -73,12 +74,13 @@ def report(
     ) as case:
         data = content(case, map)
     html = page(data)
-    if figures is not None:
-        note(f"{figures}: {len(write_figures(data, folder))} figures")
+    drawn = write_figures(data, folder) if figures is not None else []
     with writing(output) as out:
         out.write(html)
     for one in data["selections"]:
         for warning in one["warnings"]:
             note(f"{one['name']}: {warning}")
+    if drawn:
+        note(f"{figures}: {counted(len(drawn), 'figure')}")
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")

@@ -17,7 +17,7 @@ from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Input, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.judge import Rubric
-from gip_cli.printable import counted
+from gip_cli.printable import agreeing, counted
 from gip_cli.rows import BadRows, Row, RowFile, one_line
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def score(
     for scale in scorer.scales():
         note(scale)
     for name, missing in scorer.missing.items():
-        note(f"{name}: {missing:,} of {count:,} rows have no number; they cannot be picked by it")
+        without = f"{missing:,} of {counted(count, 'row')} {agreeing(missing, 'have no number')}"
+        note(f"{name}: {without} and cannot be picked by it")
     note(f"{counted(count, 'row')} scored")
     tell_skipped(bad)
 

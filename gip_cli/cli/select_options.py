@@ -15,7 +15,7 @@ import typer
 
 from gip_cli.cli.options import TextOptions
 from gip_cli.errors import UsageError
-from gip_cli.streams import is_stdout, receipt_places
+from gip_cli.streams import is_stdout, is_stream, receipt_places
 
 if TYPE_CHECKING:
     from gip_cli.groups import Grouping
@@ -208,7 +208,7 @@ class OutputOptions:
     ] = None
     json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
     check: Annotated[
-        bool, _output("--check", help="Write nothing; exit 1 if OUT would change.")
+        bool, _output("--check", help="Write nothing; exit 1 if a file would change.")
     ] = False
     min_captured: Annotated[
         float | None, _output(metavar="F", help="Exit 1, write nothing, if less is captured.")
@@ -221,8 +221,9 @@ class OutputOptions:
         to_stdout = is_stdout(self.output)
         if to_stdout and self.check:
             raise UsageError("--check needs a file to compare with", "pass -o FILE")
-        if self.check and (self.rejects or self.receipt):
-            raise UsageError("--check compares OUT alone", "leave out --rejects and --receipt")
+        for option, path in (("--rejects", self.rejects), ("--receipt", self.receipt)):
+            if self.check and path and is_stream(path):
+                raise UsageError(f"--check compares files, {path} is none", f"leave out {option}")
         if self.output.endswith(".receipt.json"):
             raise UsageError(
                 "a receipt's name is no selection's", "choose another", path=self.output

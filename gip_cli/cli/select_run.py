@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import time
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
-from pathlib import Path
-
-import orjson
 
 from gip_cli.candidates import gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
-from gip_cli.cli.select_options import OutputOptions
+from gip_cli.cli.select_files import as_json, compare_files, write_files
 from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.interrupts import put_off
-from gip_cli.pool import TOLD
 from gip_cli.printable import counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
 from gip_cli.receipt import Figures
 from gip_cli.receipt import receipt as make_receipt
 from gip_cli.rows import BadRows, RowFile
-from gip_cli.selection import difference, picked_lines, rejected_lines
 from gip_cli.solution import Solution
-from gip_cli.storage import storage_errors
 
 
 def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
@@ -78,10 +70,24 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
                 beside=beside,
                 options=options.said(candidates.signals_used),
             )
-            summarise(figures, tell)
             for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
-            _deliver(solution, figures, output, started)
+            little = _too_little(figures, output.min_captured)
+            if output.check:
+                compare_files(solution, figures, output, little)
+            elif little:
+                summarise(figures, tell)
+                raise CheckFailed(little)
+            else:
+                figures["time"] = {
+                    "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "seconds": round(time.monotonic() - started, 3),
+                }
+                write_files(solution, figures, output)
+            if output.json:
+                with writing("-") as stdout:
+                    stdout.write(as_json(figures))
+            summarise(figures, tell)  # last: what is picked may find no room
 
 
 def _check_files(input: str, options: SelectOptions) -> None:
@@ -149,74 +155,3 @@ def _too_little(figures: Figures, least: float | None) -> str:
             )
         return f"captured {figures['captured']:.4f}, less than --min-captured {least:g}; {remedy}"
     return ""
-
-
-def _deliver(solution: Solution, figures: Figures, output: OutputOptions, started: float) -> None:
-    """Write the files or, with --check, compare; raises CheckFailed where a check does not hold."""
-    little = _too_little(figures, output.min_captured)
-    if output.check:
-        _check(solution, output, little)
-    elif little:
-        raise CheckFailed(little)
-    else:
-        figures["time"] = {
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        _write(solution, figures, output)
-    if output.json:
-        with writing("-") as stdout:
-            stdout.write(_json(figures))
-
-
-def _check(solution: Solution, output: OutputOptions, little: str) -> None:
-    """Tell whether OUT would change; with `little`, the check that failed before, if any."""
-    also = f"; also {little}" if little else ""
-    with storage_errors(output.output):
-        if not Path(output.output).exists():
-            raise CheckFailed("missing", f"run without --check{also}", path=output.output)
-        old = Path(output.output).read_bytes()
-    with suppress(gzip.BadGzipFile, EOFError, zlib.error):  # damaged, or not gzipped: as it is
-        old = gzip.decompress(old)
-    new = b"".join(_lines(solution, output))
-    if what := difference(old, new):
-        raise CheckFailed(f"stale: {what}", f"run without --check{also}", path=output.output)
-    note(f"{output.output}: up to date, {counted(len(solution.selection.indices), 'row')}")
-    if little:
-        raise CheckFailed(little)
-
-
-def _lines(solution: Solution, output: OutputOptions) -> Iterator[bytes]:
-    return picked_lines(
-        solution.problem.candidates.pool,
-        solution.selection,
-        by_rank=output.order == "rank",
-        annotate=output.annotate,
-        keep_signals=output.keep_signals,
-    )
-
-
-def _write(solution: Solution, figures: Figures, output: OutputOptions) -> None:
-    """Write all files or none: each is whole before the first takes its place, OUT the last."""
-    with ExitStack() as stack:
-        out = stack.enter_context(writing(output.output))
-        out.writelines(_lines(solution, output))
-        out.flush()  # a full disk is met while the old files are all in place
-        if output.rejects:
-            rejects = stack.enter_context(writing(output.rejects))
-            lines = rejected_lines(solution, keep_signals=output.keep_signals)
-            total = figures["input"]["rows"] - figures["picked"]
-            # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
-            bar = progress("writing", "rows", threaded=False)
-            with nullcontext() if rejects.isatty() else bar as update:
-                for done, line in enumerate(lines):
-                    rejects.write(line)
-                    if update and not done % TOLD:
-                        update(done, total)
-            rejects.flush()
-        if output.receipt_path:
-            stack.enter_context(writing(output.receipt_path)).write(_json(figures))
-
-
-def _json(figures: Figures) -> bytes:
-    return orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n"

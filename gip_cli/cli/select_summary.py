@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gip_cli.candidates import Reason
-from gip_cli.printable import Tell, counted, rounded
+from gip_cli.printable import Tell, agreeing, counted, rounded
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -51,14 +51,14 @@ def summarise(figures: Figures, tell: Tell) -> None:
             "fewer would do"
         )
     if limit := figures["options"].get("tokens"):
-        tell(f"  {figures['tokens']['picked']:,} of {limit:,} tokens")
+        tell(f"  {figures['tokens']['picked']:,} of {counted(limit, 'token')}")
     if given := figures["given"]:
         rows = counted(given["rows"], "row")
         tell(f"  the {rows} given had captured {given['captured']:.1%} of it")
     if repeated := figures["repeated_texts"]:
         tell(
             f"  {repeated:,} of {counted(figures['picked'], 'pick')} "
-            f"{'repeats' if repeated == 1 else 'repeat'} the text of another; "
+            f"{agreeing(repeated, 'repeat')} the text of another; "
             "--dedup-threshold 0.99 keeps such out, a lower --noise most"
         )
     if figures["duplicates_avoided"] is not None:
@@ -82,14 +82,16 @@ def _tell_closed(figures: Figures, tell: Tell) -> None:
     """Rows that could not be picked."""
     rows = figures["input"]["rows"]
     for reason, count in figures["not_pickable"].items():
-        tell(f"{count:,} of {rows:,} rows {_CLOSED[reason]} and cannot be picked")
+        these = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
+        tell(f"{these} and cannot be picked")
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
-        none = "no other row is" if figures["not_pickable"] else f"0 of {rows:,} rows are"
-        tell(f"{none} too close to an excluded one")
+        other = "other " * bool(figures["not_pickable"])
+        tell(f"no {other}row is too close to an excluded one")
     closed = (row for row in _table(figures) if row["share"] == 0 and row["available"])
     if without := [row["rows"] for row in closed]:
         tell(
-            f"{sum(without):,} of {rows:,} rows are in {counted(len(without), 'group')} to which "
+            f"{sum(without):,} of {counted(rows, 'row')} {agreeing(sum(without), 'are')} in "
+            f"{counted(len(without), 'group')} to which "
             f"{figures['options']['group_share']} gives no share and cannot be picked"
         )
 
@@ -103,7 +105,7 @@ def _tell_given(figures: Figures, tell: Tell) -> None:
     if given and (repeated := given["repeated"]):
         tell(
             f"{repeated:,} of {counted(given['rows'] + repeated, 'given row')} "
-            f"{'is' if repeated == 1 else 'are'} in another --given file, too: counted once"
+            f"{agreeing(repeated, 'are')} in another --given file, too: counted once"
         )
     if given and given["without_signals"]:
         tell(
@@ -140,7 +142,7 @@ def _tell_unmet(figures: Figures, tell: Tell) -> None:
         cannot = [row for row in table if row["available"] < row["quota"]]
         _tell_short(cannot if cut else table, unit, tell)
         if cut:
-            groups = f"{counted(cut, 'group')} {'has' if cut == 1 else 'have'}"
+            groups = f"{counted(cut, 'group')} {agreeing(cut, 'have')}"
             tell(f"{groups} fewer than --per-group {could[0]['quota']:,}: the budget ended first")
 
 
@@ -174,8 +176,8 @@ def _tell_none_of_it(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     if none := groups.count(0):
         budget = counted(sum(row["quota"] for row in table), unit.removesuffix("s"))
         tell(
-            f"{none:,} of {counted(len(groups), 'group')} {'gets' if none == 1 else 'get'} none of "
-            f"the {budget} (larger shares come first, alike ones by name): raise the budget"
+            f"{none:,} of {counted(len(groups), 'group')} {agreeing(none, 'get none')} of the "
+            f"{budget} (larger shares come first, alike ones by name): raise the budget"
         )
 
 
@@ -194,11 +196,12 @@ def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     if not short:
         return
     total = sum(row["shortfall"] for row in short)
-    groups = f"{counted(len(short), 'group')} {'is' if len(short) == 1 else 'are'}"
+    groups = f"{counted(len(short), 'group')} {agreeing(len(short), 'are')}"
     tell(f"{groups} {counted(total, unit.removesuffix('s'))} short:")
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
-        tell(f"  {row['group']}: {row['picked']:,} of {row['quota']:,} {unit}")
+        quota = counted(row["quota"], unit.removesuffix("s"))
+        tell(f"  {row['group']}: {row['picked']:,} of {quota}")
     if len(short) > _SHOWN:
         tell(f"  and {len(short) - _SHOWN:,} more (see the receipt)")
 

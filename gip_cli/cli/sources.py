@@ -10,6 +10,7 @@ from pathlib import Path
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.options import TextOptions
 from gip_cli.companions import sibling
+from gip_cli.embedding_files import store_with
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, MismatchError, UsageError
 from gip_cli.formats import NotOfFormatError, Renderer
@@ -79,9 +80,15 @@ def _holder(rows: RowFile, folder: Path, text: TextOptions, tell: Tell) -> Path 
 
     keys: dict[Renderer, Keys] = {}
     holders, damaged = [], []
-    for path in sorted(folder.glob("*.keys.npy")):
+    named = {
+        Path(f"{str(path).removesuffix('.keys.npy')}.npy") for path in folder.glob("*.keys.npy")
+    }
+    for path in folder.glob("*.json"):  # of a store whose keys are missing, too
+        if path.with_suffix(".npy").exists() and (whole := store_with(path)):
+            named.add(whole)
+    for path in sorted(named):
         try:
-            store = open_embeddings(f"{str(path).removesuffix('.keys.npy')}.npy")
+            store = open_embeddings(path)
         except GipError as error:
             damaged.append(error)
             continue

@@ -27,6 +27,7 @@ from gip_cli.judge.answers import (
 from gip_cli.judge.item import JudgeItem
 from gip_cli.judge.journal import Journal
 from gip_cli.judge.rubric import Rubric
+from gip_cli.printable import agreeing, counted
 
 _GIVE_UP_AFTER = 20  # failures with no answer between them: the server is gone, not the row odd
 _NO_KEY = (401, 402)  # refused, or without credit: no later row will fare better
@@ -126,8 +127,9 @@ def judge(
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = tally.failures > len(run.failed)
         raise JudgeError(
-            f"{tally.failures:,} of {tally.rows:,} distinct rows ({tally.failure_rate:.1%}) lack "
-            f"a score ({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
+            f"{tally.failures:,} of {counted(tally.rows, 'distinct row')} "
+            f"({tally.failure_rate:.1%}) {agreeing(tally.failures, 'lack a score')} "
+            f"({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
             f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
             f"kept in {journal.path}: "
             + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
@@ -265,10 +267,10 @@ class _Run:
             raise JudgeError(
                 f"the judge's server answers {failure.cause}{said}", self._remedy(failure)
             )
-        counted = self._closed_in_a_row if self._patient else self._in_a_row
-        if counted >= self._many:
+        unanswered = self._closed_in_a_row if self._patient else self._in_a_row
+        if unanswered >= self._many:
             raise JudgeError(
-                f"{counted} requests in a row had no answer, the last: {failure.cause}{said}",
+                f"{unanswered} requests in a row had no answer, the last: {failure.cause}{said}",
                 self._remedy(failure),
             )
 

@@ -107,13 +107,16 @@ def run(
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
         levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
     greedy = Greedy(Drafter(levels, host.sweep, instance.max_cosine), whole, host)
-    pool, squares = prepare(instance, host)
+    pool = RowStates(
+        instance.source, instance.noise, instance.price, np.empty((objective.states, m))
+    )
+    if instance.has_small_noise:  # float64 rows would be rounded, and what is left of them be that
+        greedy.use_float64(pool)
+    squares = prepare(pool, instance, host)
     zero = np.flatnonzero(squares == 0)
     greedy.spread = float(np.max(squares / pool.noise))
     if instance.starts_in_float32:
         greedy.largest = greedy.spread
-    if instance.has_small_noise:
-        greedy.use_float64(pool)
     greedy.seconds["prepare"] = perf_counter() - began
 
     def outcome(stopped: Stopped) -> Selection:
@@ -175,21 +178,16 @@ def blocks(
             yield last.block, closures.duplicates
 
 
-def prepare(instance: Instance, host: Sweeper) -> tuple[RowStates, Array]:
-    """The pool in the state before the first pick, and its embeddings' squared norms (m,)."""
-    m = instance.source.shape[0]
-    state, squares = np.empty((instance.objective.states, m)), np.empty(m)
-    pool = RowStates(instance.source, instance.noise, instance.price, state)
-
+def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
+    """Work out the pool's states before the first pick; its embeddings' squared norms (m,)."""
+    squares = np.empty(len(pool))
     precision: Precision = np.float32 if instance.starts_in_float32 else np.float64
-    if instance.has_small_noise:
-        host.equip(np.float64)  # float64 rows would be rounded, and what is left of them be that
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         X = X.astype(precision, copy=False)
         squares[rows] = np.einsum("ij,ij->i", X, X)
-        state[:, rows] = instance.objective.state(X)
+        pool.state[:, rows] = instance.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)
-    return pool, squares
+    return squares

@@ -27,7 +27,7 @@ from gip_cli.measures import (
 )
 from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
-from gip_cli.printable import counted
+from gip_cli.printable import agreeing, counted
 from gip_cli.pursuit import default_noise
 from gip_cli.pursuit.check import least_noise
 from gip_cli.report.selections import Picked, Receipt
@@ -214,9 +214,10 @@ def _notes(
         )
     if case.given is not None:
         [alone] = side_by_side(case.captured, [case.pickable[:0]])
+        count = len(case.given)
         yield (
-            f"Captured energy counts the {counted(len(case.given), 'row')} given before, which "
-            f"alone capture {alone:.1%}; a row among both counts once."
+            f"Captured energy counts the {counted(count, 'row')} given before, which alone "
+            f"{agreeing(count, 'capture')} {alone:.1%}; a row among both counts once."
         )
 
 

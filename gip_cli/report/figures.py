@@ -6,6 +6,7 @@ Drawn by matplotlib, which needs no browser: Plotly's own export starts a Chrome
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def canvas_type() -> type[Canvas]:
 def figure_folder(path: str | Path) -> Path:
     """A folder for figures, made if it is missing; raises UsageError where it is a file."""
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         raise UsageError("not a directory", "choose another for --figures", path=folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ function drawMap(node, data, selection, webgl) {
     { type: "scatter", mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: dot + 14, symbol: "circle-open", color: theme.colour("ink"), line: { width: 3 } } },
   ];
   const hidden = { showgrid: false, showticklabels: false, ticks: "" };
-  const about = `Map of ${counted(x.length, "row")}, ${count(rows.length)} of them picks. The table of rows below lists the same.`;
+  const about = `Map of ${counted(x.length, "row")}, among them ${counted(rows.length, "pick")}. The table of rows below lists the same.`;
   return draw(node, traces.map((trace) => ({ hoverinfo: "none", ...trace })), {
     dragmode: selection.drag ?? "zoom", showlegend: false, hovermode: "closest", margin: { l: 0, r: 0, t: 50, b: 0 },
     xaxis: hidden, yaxis: hidden,
