@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not typing's: while that loads, Ctrl-C would end in a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from gip_cli.pursuit import Rules, Selection, select
 
 __all__ = ["Rules", "Selection", "select"]

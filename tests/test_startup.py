@@ -52,6 +52,10 @@ def test_score_by_metadata_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_the_package_itself_loads_not_even_numpy() -> None:
+    # Nor anything, until `gip` no longer answers Ctrl-C with a traceback.
+    program = "import sys; before = {*sys.modules}; import gip_cli; new = {*sys.modules} - before"
+    program += "; assert new == {'gip_cli', '__future__'}, new"
+    subprocess.run([sys.executable, "-S", "-c", program], check=True, cwd=ROOT)
     program = "import sys, gip_cli; assert dir(gip_cli) == ['Rules', 'Selection', 'select']"
     program += "; assert 'numpy' not in sys.modules; gip_cli.select"
     subprocess.run([sys.executable, "-c", program], check=True)
