@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gip_cli.errors import InputError, NoRowsError, UsageError
 from gip_cli.printable import printable
 from gip_cli.rows import Row, RowFile
-from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value
+from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value, format_of
 
 KEY_BYTES = 16
 
@@ -125,10 +125,8 @@ class Renderer:
         if format is not None:
             return cls(format, (), part)
         for row in rows:
-            keys = row.value.keys()
-            for name, known in FORMATS.items():
-                if any(keys >= set(mark) for mark in known.marks):
-                    return cls(name, (), part)
+            if name := format_of(row.value):
+                return cls(name, (), part)
             shown = members_shown(row.value)
             what = f"no known format (keys: {shown})"
             rows.bad.refuse(

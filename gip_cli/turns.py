@@ -24,10 +24,12 @@ def _string(value: Value, key: str) -> str:
 
 
 def _alpaca(value: Value) -> list[Turn]:
+    dolly = "response" in value and "output" not in value
+    beside, answered = ("context", "response") if dolly else ("input", "output")
     instruction = _string(value, "instruction")
-    extra = _string(value, "input") if value.get("input") is not None else ""
+    extra = _string(value, beside) if value.get(beside) is not None else ""
     prompt = f"{instruction}\n{extra}" if extra else instruction
-    return [("user", prompt), ("assistant", _string(value, "output"))]
+    return [("user", prompt), ("assistant", _string(value, answered))]
 
 
 _QA_KEYS = (("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
@@ -50,6 +52,17 @@ def _side(value: Value, key: str, role: str) -> list[Turn]:
 
 def _text(value: Value) -> list[Turn]:
     return [("text", _string(value, "text"))]
+
+
+def _sharegpt(value: Value) -> list[Turn]:
+    """By ShareGPT's names or, as in LMSYS's and others' files, by OpenAI's."""
+    key = "conversations"
+    if key not in value and "conversation" in value:
+        key = "conversation"
+    turns = value.get(key)
+    first = turns[0] if isinstance(turns, list) and turns else None
+    openai = isinstance(first, dict) and "role" in first and "from" not in first
+    return _conversation(value, key, *(("role", "content") if openai else ("from", "value")))
 
 
 # The names that ShareGPT files use, and OpenAI's, are made one set.
@@ -126,20 +139,35 @@ def _type(part: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """How a row of it is known, and read; `turns` raises NotThisFormat where it cannot be."""
+    """How a row of it is known, and read; `turns` raises NotThisFormat where it cannot be.
 
-    marks: tuple[tuple[str, ...], ...]  # a row with all keys of one of these has the format
+    A row has the format with all keys of one of its `marks` or, if no other format's marks are
+    there, of one of `others`.
+    """
+
+    marks: tuple[tuple[str, ...], ...]
     turns: Callable[[Value], list[Turn]]
+    others: tuple[tuple[str, ...], ...] = ()
 
 
 FORMATS = {
     "messages": Format(
         (("messages",),), lambda value: _conversation(value, "messages", "role", "content")
     ),
-    "sharegpt": Format(
-        (("conversations",),), lambda value: _conversation(value, "conversations", "from", "value")
-    ),
-    "alpaca": Format((("instruction", "output"),), _alpaca),
+    "sharegpt": Format((("conversations",),), _sharegpt, (("conversation",),)),
+    "alpaca": Format((("instruction", "output"),), _alpaca, (("instruction", "response"),)),
     "qa": Format(_QA_KEYS, _qa),
     "text": Format((("text",),), _text),
 }
+
+
+def format_of(value: Value) -> str | None:
+    """The format that a row has by its keys; None if none that is known."""
+    keys = value.keys()
+    for name, known in FORMATS.items():
+        if any(keys >= set(mark) for mark in known.marks):
+            return name
+    for name, known in FORMATS.items():
+        if any(keys >= set(mark) for mark in known.others):
+            return name
+    return None

@@ -98,6 +98,20 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("sharegpt", sharegpt(("human", "q"), ("gpt", "a")), "q\na", "q", "a"),
     ("sharegpt", sharegpt(("system", "s"), ("user", "q"), ("bot", "a")), "s\nq\na", "s\nq", "a"),
     ("sharegpt", sharegpt(("human", "q"), ("model", "a")), "q\na", "q", "a"),
+    # The names of other files of the kind: LMSYS's and WildChat's, Dolly's.
+    ("sharegpt", {"conversations": messages(("user", "q"), ("assistant", "a"))["messages"]},
+     "q\na", "q", "a"),
+    ("sharegpt", {"conversation": messages(("user", "q"), ("assistant", "a"))["messages"]},
+     "q\na", "q", "a"),
+    ("sharegpt", {"conversation": "of 3", **sharegpt(("human", "q"), ("gpt", "a"))},
+     "q\na", "q", "a"),
+    ("alpaca", {"instruction": "q", "context": "c", "response": "a"}, "q\nc\na", "q\nc", "a"),
+    ("alpaca", {"instruction": "q", "context": "", "response": "a"}, "q\na", "q", "a"),
+    ("alpaca", {"instruction": "q", "output": "a", "response": "r", "context": "c"},
+     "q\na", "q", "a"),
+    # Which tell a format where no other does.
+    ("qa", {"instruction": "i", "prompt": "q", "response": "a"}, "q\na", "q", "a"),
+    ("alpaca", {"instruction": "q", "output": "a", "conversation": 3}, "q\na", "q", "a"),
     # A call is what the assistant says: its name, and its arguments as they stand.
     ("messages", called(None, tool_calls=[function("f", '{"x": 1}')]),
      'q\nf({"x": 1})', "q", 'f({"x": 1})'),
@@ -224,6 +238,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("messages", {"messages": [{"role": "user", "tool_calls": []}]}, "lacks 'role' or 'content'"),
     ("sharegpt", {"system": 3, **sharegpt(("human", "q"))}, "'system' holds neither text nor"),
     ("sharegpt", {"conversations": None}, "'conversations' is not a list"),
+    ("sharegpt", {"conversations": [{"from": "human", "content": "q"}]}, "lacks 'from' or 'value'"),
+    ("sharegpt", {"conversation": [{"input": "q", "output": "a"}]}, "lacks 'from' or 'value'"),
     ("sharegpt", messages(("user", "q")), "no 'conversations'"),
     ("messages", sharegpt(("human", "q")), "no 'messages'"),
 ]  # fmt: skip
