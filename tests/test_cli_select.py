@@ -319,15 +319,15 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
 
     said = select(pool, out, "--group-field", "lang", "--per-group", 12, "-k", 20)
     picked = {entry["group"]: entry["picked"] for entry in receipt_of(out)["quotas"]["table"]}
-    few = sum(picked[lang] < 12 for lang in ("en", "fr"))  # there are 10 rows in German
-    groups = "1 group has" if few == 1 else f"{few} groups have"
+    few = [lang for lang in ("en", "fr") if picked[lang] < 12]  # there are 10 rows in German
+    groups = f"1 group ({few[0]}) has" if len(few) == 1 else "2 groups (en, fr) have"
     assert f"gip: {groups} fewer than --per-group 12: the budget ended first\n" in said
     assert f"de: {picked['de']} of 12 rows" in said
 
     shares = out.parent / "shares.json"
     shares.write_text('{"de": 1, "fr": 3}')
     said = select(pool, out, "-k", 12, "--group-field", "lang", "--group-share", shares)
-    assert f"29 of 60 rows are in 1 group to which {shares} gives no share" in said
+    assert f"29 of 60 rows are in 1 group (en) to which {shares} gives no share" in said
     langs = [one["lang"] for one in read(out)]
     assert (langs.count("de"), langs.count("fr"), langs.count("en")) == (3, 9, 0)
 
@@ -374,8 +374,8 @@ def test_shares_in_a_file_that_leave_groups_without_rows_are_told(
     """Those that it does not name or gives 0, and those whose share is too small."""
     shares = out.parent / "shares.json"
     for given, without in (
-        ('{"de": 1}', "49 of 60 rows are in 2 groups"),
-        ('{"de": 9, "fr": 1, "en": 0}', "29 of 60 rows are in 1 group"),
+        ('{"de": 1}', "49 of 60 rows are in 2 groups (en, fr)"),
+        ('{"de": 9, "fr": 1, "en": 0}', "29 of 60 rows are in 1 group (en)"),
     ):
         shares.write_text(given)
         said = select(pool, out, "-k", 3, "--group-field", "lang", "--group-share", shares)

@@ -11,7 +11,7 @@ from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
 
 _TOLD_IDLE = 0.05  # share of the picks that may add next to nothing without a word
-_SHOWN = 5  # groups named before the rest is only counted
+_SHOWN, _NAMED = 5, 3  # groups named before the rest is only counted: a line each, or in one
 
 _CLOSED = {
     Reason.NO_EMBEDDING.words: "have no embedding",
@@ -88,11 +88,11 @@ def _tell_closed(figures: Figures, tell: Tell) -> None:
         other = "other " * bool(figures["not_pickable"])
         tell(f"no {other}row is too close to an excluded one")
     closed = (row for row in _table(figures) if row["share"] == 0 and row["available"])
-    if without := [row["rows"] for row in closed]:
+    if without := list(closed):
+        count = sum(row["rows"] for row in without)
         tell(
-            f"{sum(without):,} of {counted(rows, 'row')} {agreeing(sum(without), 'are')} in "
-            f"{counted(len(without), 'group')} to which "
-            f"{figures['options']['group_share']} gives no share and cannot be picked"
+            f"{count:,} of {counted(rows, 'row')} {agreeing(count, 'are')} in {_groups(without)} "
+            f"to which {figures['options']['group_share']} gives no share and cannot be picked"
         )
 
 
@@ -138,12 +138,19 @@ def _tell_unmet(figures: Figures, tell: Tell) -> None:
         unit = figures["quotas"]["unit"]
         _tell_none_of_it(table, unit, tell)
         could = [row for row in table if row["available"] >= row["quota"]]
-        cut = _cut_off(figures) and sum(row["shortfall"] > 0 for row in could)
+        cut = [row for row in could if row["shortfall"] > 0] if _cut_off(figures) else []
         cannot = [row for row in table if row["available"] < row["quota"]]
         _tell_short(cannot if cut else table, unit, tell)
         if cut:
-            groups = f"{counted(cut, 'group')} {agreeing(cut, 'have')}"
+            groups = f"{_groups(cut)} {agreeing(len(cut), 'have')}"
             tell(f"{groups} fewer than --per-group {could[0]['quota']:,}: the budget ended first")
+
+
+def _groups(table: Sequence[Figures]) -> str:
+    """How many groups, and the first few by name."""
+    names = ", ".join(str(row["group"]) for row in table[:_NAMED])
+    more = f" and {len(table) - _NAMED:,} more" if len(table) > _NAMED else ""
+    return f"{counted(len(table), 'group')} ({names}{more})"
 
 
 def _table(figures: Figures) -> Sequence[Figures]:
