@@ -127,11 +127,13 @@ class Renderer:
         for row in rows:
             if name := format_of(row.value):
                 return cls(name, (), part)
-            shown = members_shown(row.value)
-            what = f"no known format (keys: {shown})"
-            rows.bad.refuse(
-                NotOfFormatError(what, "pass --text-field", path=row.source, line=row.line)
+            what, remedy = (
+                f"no known format (keys: {members_shown(row.value)})",
+                "pass --text-field",
             )
+            if key := _holder(row.value):
+                remedy = f"the rows are in {key!r}: jq -c '.{key}[]' takes them out"
+            rows.bad.refuse(NotOfFormatError(what, remedy, path=row.source, line=row.line))
         raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
@@ -209,6 +211,15 @@ class Renderer:
                 raise NotThisFormat(f"field {field!r} is {what}")
             texts.append(("text", member))
         return texts
+
+
+def _holder(value: Value) -> str | None:
+    """The member that is a list of rows of a known format, with a name that jq takes as it is."""
+    for key, member in value.items():
+        first = member[0] if isinstance(member, list) and member else None
+        if isinstance(first, dict) and format_of(first) and key.isascii() and key.isidentifier():
+            return key
+    return None
 
 
 def key_of(text: str) -> bytes:

@@ -156,15 +156,18 @@ def unwritable_but_current(
     """
     try:
         check_target(target)
-    except (StorageError, LinkedStoreError):
+    except (StorageError, LinkedStoreError) as error:
+        lends = False
         with suppress(MismatchError, UsageError):
             store = open_embeddings(target)
             store.check_rows()
-            if store.settings == settings and np.array_equal(
-                store.keys, row_keys(rows, settings.renderer)
-            ):
+            lends = store.settings == settings
+            if lends and np.array_equal(store.keys, row_keys(rows, settings.renderer)):
                 note(f"{store.paths.npy}: up to date; it cannot be written, and need not be")
                 return store
+        if isinstance(error, StorageError) and lends and settings.card.model != GIVEN:
+            remedy = f"choose another -o, and --reuse {store.paths.npy} beside it"
+            raise StorageError(error.fault, remedy) from None
         raise
     return None
 

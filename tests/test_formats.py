@@ -267,6 +267,20 @@ def test_a_part_that_a_row_lacks_is_not_embedded_as_nothing(tmp_path: Path) -> N
     assert "pool:2: a row without a response; pass --part both" in str(bad.first)
 
 
+@pytest.mark.parametrize(("key", "taken"), [("data", True), ("d a", False), ("é", False)])
+def test_rows_within_one_object_are_told_how_to_be_taken_out(
+    key: str, taken: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "pool").write_text(json.dumps({"n": [], key: [{"instruction": "q", "output": ""}]}))
+    with (
+        RowFile(tmp_path / "pool", BadRows(), reread=True) as rows,
+        pytest.raises(InputError) as error,
+    ):
+        Renderer.sniff(rows)
+    remedy = "the rows are in 'data': jq -c '.data[]' takes them out"
+    assert str(error.value).endswith(remedy if taken else "; pass --text-field")
+
+
 def test_a_file_of_unknown_rows_names_their_keys_in_safe_letters(tmp_path: Path) -> None:
     (tmp_path / "pool").write_text('{"q\\u001b[31m": 1, "a": 2}\n{"text": "t"}')
     with RowFile(tmp_path / "pool", BadRows(), reread=True) as rows:

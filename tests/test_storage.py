@@ -371,7 +371,8 @@ def test_a_models_store_that_is_up_to_date_need_not_be_written(pool: Path, tmp_p
     target = tmp_path / "out" / "new.npy"
     target.parent.mkdir()
     command = [sys.executable, "-c", STORE, pool, target, "-1"]
-    for texts, told in ((ROWS, b""), (ROWS, b""), (9, f"{target}: permission denied\n".encode())):
+    refusal = f"{target}: permission denied; choose another -o, and --reuse {target} beside it\n"
+    for texts, told in ((ROWS, b""), (ROWS, b""), (9, refusal.encode())):
         write_rows(pool, [f"row {n}" for n in range(texts)])
         run = subprocess.run(command, capture_output=True, preexec_fn=powerless)
         assert (run.returncode, run.stdout) == (6 if told else 0, told), run.stderr
