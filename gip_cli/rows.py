@@ -23,6 +23,7 @@ from gip_cli.streams import Stream
 _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
+_NO_NUMBERS = ("NaN", "Infinity")  # but Python writes them
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)"
 _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
@@ -159,6 +160,9 @@ class RowFile(Stream):
             elif _goes_on(raw):
                 what = "an object over several lines"
                 remedy = "write one a line: jq -c . FILE"
+            elif error.doc.startswith(_NO_NUMBERS, error.pos):
+                what = f"not JSON: NaN and Infinity are no numbers of it, at {at}"
+                remedy = "write null there, or pass --skip-bad"
             elif line == 1 and error.pos == 0:
                 remedy = "convert the file to JSONL, one object a line, or pass --skip-bad"
         else:
