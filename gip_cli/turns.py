@@ -33,12 +33,17 @@ def _alpaca(value: Value) -> list[Turn]:
 
 
 _QA_KEYS = (("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
+_OTHER_QA_KEYS = (("question", "response"), ("query", "response"))  # OpenOrca's, MetaMathQA's
 
 
 def _qa(value: Value) -> list[Turn]:
-    for asked, answered in _QA_KEYS:
+    for keys in (*_QA_KEYS, *_OTHER_QA_KEYS):
+        asked, answered = keys
         if asked in value and answered in value:
-            return [*_side(value, asked, "user"), *_side(value, answered, "assistant")]
+            said = value.get("system_prompt") if keys in _OTHER_QA_KEYS else None
+            system = _content(said, "'system_prompt'")
+            turns = [*_side(value, asked, "user"), *_side(value, answered, "assistant")]
+            return [("system", system), *turns] if system else turns
     raise NotThisFormat("no question/answer, prompt/completion or prompt/response")
 
 
@@ -156,7 +161,7 @@ FORMATS = {
     ),
     "sharegpt": Format((("conversations",),), _sharegpt, (("conversation",),)),
     "alpaca": Format((("instruction", "output"),), _alpaca, (("instruction", "response"),)),
-    "qa": Format(_QA_KEYS, _qa),
+    "qa": Format(_QA_KEYS, _qa, _OTHER_QA_KEYS),
     "text": Format((("text",),), _text),
 }
 

@@ -98,7 +98,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("sharegpt", sharegpt(("human", "q"), ("gpt", "a")), "q\na", "q", "a"),
     ("sharegpt", sharegpt(("system", "s"), ("user", "q"), ("bot", "a")), "s\nq\na", "s\nq", "a"),
     ("sharegpt", sharegpt(("human", "q"), ("model", "a")), "q\na", "q", "a"),
-    # The names of other files of the kind: LMSYS's and WildChat's, Dolly's.
+    # As LMSYS, WildChat, Dolly, OpenOrca and MetaMathQA have them.
     ("sharegpt", {"conversations": messages(("user", "q"), ("assistant", "a"))["messages"]},
      "q\na", "q", "a"),
     ("sharegpt", {"conversation": messages(("user", "q"), ("assistant", "a"))["messages"]},
@@ -109,6 +109,10 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("alpaca", {"instruction": "q", "context": "", "response": "a"}, "q\na", "q", "a"),
     ("alpaca", {"instruction": "q", "output": "a", "response": "r", "context": "c"},
      "q\na", "q", "a"),
+    ("qa", {"system_prompt": "s", "question": "q", "response": "a"}, "s\nq\na", "s\nq", "a"),
+    ("qa", {"system_prompt": "", "question": "q", "response": "a"}, "q\na", "q", "a"),
+    ("qa", {"query": "q", "response": "a", "type": "t"}, "q\na", "q", "a"),
+    ("qa", {"system_prompt": "s", "question": "q", "answer": "a"}, "q\na", "q", "a"),
     # Which tell a format where no other does.
     ("qa", {"instruction": "i", "prompt": "q", "response": "a"}, "q\na", "q", "a"),
     ("alpaca", {"instruction": "q", "output": "a", "conversation": 3}, "q\na", "q", "a"),
@@ -215,7 +219,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "i", "input": ["x"], "output": "o"}, "'input' is not a string"),
     ("alpaca", {"instruction": "i", "output": None}, "'output' is not a string"),
     ("alpaca", {"instruction": "", "input": " \n", "output": "\t"}, "a row without text"),
-    ("qa", {"question": "q", "response": "a"}, "no question/answer"),
+    ("qa", {"question": "q", "completion": "a"}, "no question/answer"),
     ("qa", {"prompt": "q", "completion": 3}, "'completion' is not a string"),
     ("qa", {"prompt": [], "completion": "a"}, "'prompt' is empty"),
     ("qa", {"prompt": ["q"], "completion": "a"}, "turn 1 of 'prompt' lacks 'role' or 'content'"),
