@@ -44,6 +44,13 @@ def test_embeddings_are_never_overwritten(command: str, name: str, pool: Path) -
     assert contents(pool.parent) == before
 
 
+def test_a_name_that_the_system_refuses_is_told_as_it_was_given(pool: Path) -> None:
+    name = "Small" * 60
+    for check in (), ("--check",):
+        run = gip("select", pool, "-k", 3, "-o", name, *check, cwd=pool.parent)
+        assert (run.returncode, error_of(run)) == (6, f"{name}: file name too long")
+
+
 def test_nothing_else_is_named_like_embeddings(pool: Path) -> None:
     """`select` would take it for those of NAME.jsonl."""
     before = contents(pool.parent)

@@ -18,12 +18,17 @@ import numpy as np
 import orjson
 import pytest
 
+from gip_cli.cli.select_files import compare_files
+from gip_cli.cli.select_options import OutputOptions
+from gip_cli.errors import InputError
 from gip_cli.formats import Renderer
+from gip_cli.plan import Budget, Plan
 from gip_cli.rows import BadRows, RowFile
+from gip_cli.solution import Solution
 from gip_cli.store import write_embeddings
 from tests import toys
 from tests.pools import unit
-from tests.selecting import VectorEncoder, embed, row, write_rows
+from tests.selecting import VectorEncoder, embed, in_memory, pose, row, write_rows
 from tests.toys import GIP
 
 D = 6
@@ -793,6 +798,18 @@ def test_check_compares_rejects_and_receipt_too_where_they_are_named(
     run = gip("select", pool, "-o", out, *options, "--check")
     assert (run.code, run.error) == (1, f"{receipt}: missing; run without --check")
     select(pool, out, "-k", 8, "--check")  # it is not asked for
+
+
+def test_a_pool_that_is_written_to_amid_a_check_is_told_as_that(tmp_path: Path, out: Path) -> None:
+    """It was `OUT: stale: a damaged gzip stream`, of a file that is not even packed."""
+    path = write_rows(tmp_path / "pool.jsonl", make_rows())
+    out.touch()
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), Plan(Budget(rows=3)))
+        solution = Solution(problem, problem.solve())
+        path.write_bytes(path.read_bytes() * 2)
+        with pytest.raises(InputError, match=r"pool\.jsonl: changed while it was read; run again"):
+            compare_files(solution, {}, OutputOptions(str(out), check=True), "")
 
 
 def test_a_result_below_the_least_is_not_written(

@@ -113,7 +113,7 @@ def run(arguments: list[str] | None = None) -> int:
             return 141
         raise
     except OSError as error:
-        return fail(f"{error.filename or 'system'}: {error.strerror or error}".lower(), 6)
+        return fail(f"{error.filename or 'system'}: {(error.strerror or str(error)).lower()}", 6)
     except MemoryError:
         return fail("out of memory", 6)
     return code

@@ -41,6 +41,8 @@ def compare_files(solution: Solution, figures: Figures, output: OutputOptions, l
             try:
                 what = changed(old)
             except InputError:
+                if not old.packed:  # then it is the pool that cannot be read again
+                    raise
                 what = "a damaged gzip stream"
         if what:
             raise CheckFailed(f"stale: {what}", remedy, path=path)

@@ -25,6 +25,7 @@ from gip_cli.printable import Tell
 from gip_cli.storage import storage_errors, writable
 
 _HEADER = b'{"gip": "judge journal", "version": 1}\n'
+_MARK = b'"judge journal"'  # in it, however another tool writes it
 _SYNC_SECONDS = 5.0
 
 
@@ -55,7 +56,8 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                 raise _foreign(path)
             if not line.endswith(b"\n"):
                 break  # torn
-            if line_number > 1 and line != _HEADER:  # cat joins journals with their first lines
+            # cat and jq join journals with their first lines.
+            if line_number > 1 and not (_MARK in line and _begins(line)):
                 entry = read_entry(line, rubric, path, line_number)
                 ours = entry["model"] == model and entry["rubric"] == rubric.digest
                 if ours and entry["api"] in apis:

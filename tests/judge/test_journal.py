@@ -120,9 +120,13 @@ def test_journals_joined_by_cat_are_one(tmp_path: Path) -> None:
     write(tmp_path / "a", range(3))
     write(tmp_path / "b", range(2, 5))
     both = tmp_path / "both"
-    both.write_bytes((tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes())
-    with Journal(both, "m", RUBRIC, ["chat"]) as journal:
-        assert [journal.get(key(n)) for n in range(5)] == [answer(n).verdicts for n in range(5)]
+    joined = (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes()
+    values = map(json.loads, joined.splitlines())
+    by_jq = b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in values)
+    for there in joined, joined.replace(b"\n", b"\r\n"), by_jq:
+        both.write_bytes(there)
+        with Journal(both, "m", RUBRIC, ["chat"]) as journal:
+            assert [journal.get(key(n)) for n in range(5)] == [answer(n).verdicts for n in range(5)]
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
