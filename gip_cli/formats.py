@@ -127,10 +127,8 @@ class Renderer:
         for row in rows:
             if name := format_of(row.value):
                 return cls(name, (), part)
-            what, remedy = (
-                f"no known format (keys: {members_shown(row.value)})",
-                "pass --text-field",
-            )
+            what = f"no known format (keys: {members_shown(row.value)})"
+            remedy = "pass --text-field"
             if key := _holder(row.value):
                 remedy = f"the rows are in {key!r}: jq -c '.{key}[]' takes them out"
             rows.bad.refuse(NotOfFormatError(what, remedy, path=row.source, line=row.line))

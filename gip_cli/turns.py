@@ -168,11 +168,6 @@ FORMATS = {
 
 def format_of(value: Value) -> str | None:
     """The format that a row has by its keys; None if none that is known."""
-    keys = value.keys()
-    for name, known in FORMATS.items():
-        if any(keys >= set(mark) for mark in known.marks):
-            return name
-    for name, known in FORMATS.items():
-        if any(keys >= set(mark) for mark in known.others):
-            return name
-    return None
+    marks = [(name, mark) for name, known in FORMATS.items() for mark in known.marks]
+    marks += [(name, mark) for name, known in FORMATS.items() for mark in known.others]
+    return next((name for name, mark in marks if value.keys() >= set(mark)), None)

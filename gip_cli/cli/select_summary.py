@@ -87,8 +87,7 @@ def _tell_closed(figures: Figures, tell: Tell) -> None:
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
         other = "other " * bool(figures["not_pickable"])
         tell(f"no {other}row is too close to an excluded one")
-    closed = (row for row in _table(figures) if row["share"] == 0 and row["available"])
-    if without := list(closed):
+    if without := [row for row in _table(figures) if row["share"] == 0 and row["available"]]:
         count = sum(row["rows"] for row in without)
         tell(
             f"{count:,} of {counted(rows, 'row')} {agreeing(count, 'are')} in {_groups(without)} "

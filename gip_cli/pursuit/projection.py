@@ -10,9 +10,7 @@ from gip_cli.pursuit.objective import Array, Columns, Floats, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
 
-# Columns of a matrix at a time, or an eighth of them: fewer spare more of the product, but slow it
-# down (of 4,096 columns by half).
-FOLD = 96
+FOLD = 96  # columns of a matrix at a time, at least
 
 
 class Projection:
@@ -92,9 +90,17 @@ class Projection:
         return LocalProjection(gram, noise + state[0], state[1], picks)
 
 
+def fold(d: int) -> int:
+    """Columns of a (d, d) matrix at a time: fewer spare more of the product, but slow it down.
+
+    Of 4,096 by 96 it took 1.4 times as long as by eighths.
+    """
+    return max(FOLD, d // 8)
+
+
 def folded(A: Array) -> Array:
     """A symmetric matrix whose blocks left of the diagonal are added to those above it."""
-    folded, step = A.copy(), max(FOLD, len(A) // 8)
+    folded, step = A.copy(), fold(len(A))
     for start in range(step, len(A), step):
         folded[:start, start : start + step] *= 2
     return folded
@@ -103,7 +109,7 @@ def folded(A: Array) -> Array:
 def quadratic(X: Floats, folded: Array) -> Floats:
     """(c,) x^T A x of rows X (c, d), in X's precision, without a third of the product X A."""
     A = folded.astype(X.dtype, copy=False)
-    total, step = np.zeros(len(X), X.dtype), max(FOLD, len(A) // 8)
+    total, step = np.zeros(len(X), X.dtype), fold(len(A))
     for start in range(0, len(A), step):
         end = start + step
         total += np.einsum("ij,ij->i", X[:, :end] @ A[:end, start:end], X[:, start:end])
