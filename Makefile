@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH := .venv/bench
 
-.PHONY: install demo test test-slow test-llm test-oldest fuzz check format bench bench-large bench-cuda clean
+.PHONY: install demo test test-slow test-llm test-oldest fuzz check format bench bench-large bench-cuda bench-finetune clean
 
 install: $(INSTALLED)
 
@@ -70,6 +70,11 @@ bench-large: $(BENCH)
 
 bench-cuda: $(BENCH)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks.cuda
+
+# Wants a GPU, for ten minutes or more; what has run is kept, and not run again.
+bench-finetune: $(INSTALLED)
+	$(BIN)/pip install --quiet -c .ci/constraints.txt --group llm
+	$(BIN)/python -m tests.benchmarks.finetune.run --workers 6
 
 $(BENCH): $(INSTALLED)
 	$(BIN)/pip install --quiet -c .ci/constraints.txt --group bench
