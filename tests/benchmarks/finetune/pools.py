@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,10 @@ def make() -> None:
 
     scored, ratings = corrupt(pool, rng)
     folder = write_task("scored", scored, held_out)
-    gip("score", folder / "pool.jsonl", folder / "scored.jsonl")(
-        "--metadata", "rating=rating", "--range", "rating=1:5"
-    )
+    scale = ("--metadata", "rating=rating", "--range", "rating=1:5")
+    gip("score", folder / "pool.jsonl", folder / "scored.jsonl", *scale)
     for k in twentieth:
-        gip("select", folder / "scored.jsonl", folder / f"gip.{k}.0.jsonl")("-k", str(k))
+        gip("select", folder / "scored.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k))
         # Ties are many, as ratings have one decimal: broken at random.
         top = np.lexsort((rng.random(len(scored)), -ratings))[:k]
         write(folder / f"top-k.{k}.0.jsonl", [scored[j] for j in top])
@@ -58,18 +56,17 @@ def make() -> None:
     examples, wanted = gsm8k[1000:1100], read("gsm8k_test.jsonl")[:HELD_OUT]
     folder = write_task("targeted", mixed, wanted)
     write(folder / "examples.jsonl", examples)
-    gip("embed", folder / "examples.jsonl", folder / "examples.npy")()
+    gip("embed", folder / "examples.jsonl", folder / "examples.npy")
+    task = ("--target", str(folder / "examples.jsonl"), "--self-weight", "0")
     for k in (500, 1000):
-        gip("select", folder / "pool.jsonl", folder / f"gip.{k}.0.jsonl")(
-            "-k", str(k), "--target", str(folder / "examples.jsonl"), "--self-weight", "0"
-        )
+        gip("select", folder / "pool.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k), *task)
         near = np.load(folder / "pool.npy") @ np.load(folder / "examples.npy").mean(axis=0)
         write(folder / f"nearest.{k}.0.jsonl", [mixed[j] for j in np.argsort(-near)[:k]])
         write_random(folder, mixed, k, rng)
 
     folder = write_task("unscored", pool, held_out)
     for k in twentieth:
-        gip("select", folder / "pool.jsonl", folder / f"gip.{k}.0.jsonl")("-k", str(k))
+        gip("select", folder / "pool.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k))
         write_random(folder, pool, k, rng)
     PARTIAL.rename(FOLDER)
 
@@ -117,7 +114,7 @@ def write_task(name: str, pool: list[Row], held_out: list[Row]) -> Path:
     write(folder / "held_out.jsonl", held_out)
     others = [path for path in PARTIAL.glob("*/pool.npy") if path.parent != folder]
     reuse = [word for path in others for word in ("--reuse", str(path))]
-    gip("embed", folder / "pool.jsonl", folder / "pool.npy")(*reuse)
+    gip("embed", folder / "pool.jsonl", folder / "pool.npy", *reuse)
     write(folder / f"all.{len(pool)}.0.jsonl", pool)
     return folder
 
@@ -132,16 +129,11 @@ def write(path: Path, rows: list[Row]) -> None:
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def gip(command: str, rows: Path, target: Path) -> Callable[..., None]:
-    """`gip COMMAND ROWS -o TARGET`, to be called with its further options."""
-
-    def run(*options: str) -> None:
-        line = [str(Path(sys.executable).with_name("gip")), command, str(rows)]
-        if command == "select":
-            line += ["-e", str(rows.with_name("pool.npy"))]
-        subprocess.run([*line, "-o", str(target), *options], check=True)
-
-    return run
+def gip(command: str, rows: Path, target: Path, *options: str) -> None:
+    line = [str(Path(sys.executable).with_name("gip")), command, str(rows), "-o", str(target)]
+    if command == "select":
+        line += ["-e", str(rows.with_name("pool.npy"))]
+    subprocess.run([*line, *options], check=True)
 
 
 if __name__ == "__main__":
