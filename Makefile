@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH := .venv/bench
+WORKERS ?= 6
 
 .PHONY: install demo test test-slow test-llm test-oldest fuzz check format bench bench-large bench-cuda bench-finetune clean
 
@@ -71,10 +72,11 @@ bench-large: $(BENCH)
 bench-cuda: $(BENCH)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks.cuda
 
-# Wants a GPU, for ten minutes or more; what has run is kept, and not run again.
+# Needs a GPU and the rows that it names. What has run is kept in build/bench/finetune, and not run
+# again: delete that folder to measure anew.
 bench-finetune: $(INSTALLED)
 	$(BIN)/pip install --quiet -c .ci/constraints.txt --group llm
-	$(BIN)/python -m tests.benchmarks.finetune.run --workers 6
+	$(BIN)/python -m tests.benchmarks.finetune.run --workers $(WORKERS)
 
 $(BENCH): $(INSTALLED)
 	$(BIN)/pip install --quiet -c .ci/constraints.txt --group bench

@@ -2,8 +2,8 @@
 
 Three tasks, each a folder with `pool.jsonl`, `held_out.jsonl` and `METHOD.K.DRAW.jsonl`:
 
-- `scored`: Alpaca, of which 30 % have another row's response, with a rating that knows it, but
-  not well: 4 or 2, and noise of one.
+- `scored`: Alpaca, of which 30 % have another row's response, with a rating that knows it: 4 or
+  2, and noise of one, from 1 to 5. Of rows rated 5, an eighth of all, next to none are such.
 - `targeted`: Alpaca with 1,000 rows of GSM8K among it; wanted is GSM8K, of which 100 rows are the
   examples.
 - `unscored`: Alpaca as it is, and nothing else to go by.
@@ -38,13 +38,13 @@ def make() -> None:
     alpaca = [alpaca[j] for j in rng.permutation(len(alpaca))]
     gsm8k = [gsm8k[j] for j in rng.permutation(len(gsm8k))]
     pool, held_out = alpaca[HELD_OUT:], alpaca[:HELD_OUT]
-    twentieth = [round(len(pool) * share) for share in (0.05, 0.1, 0.25)]
+    sizes = [round(len(pool) * share) for share in (0.05, 0.1, 0.25)]
 
     scored, ratings = corrupt(pool, rng)
     folder = write_task("scored", scored, held_out)
     scale = ("--metadata", "rating=rating", "--range", "rating=1:5")
     gip("score", folder / "pool.jsonl", folder / "scored.jsonl", *scale)
-    for k in twentieth:
+    for k in sizes:
         gip("select", folder / "scored.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k))
         # Ties are many, as ratings have one decimal: broken at random.
         top = np.lexsort((rng.random(len(scored)), -ratings))[:k]
@@ -65,7 +65,7 @@ def make() -> None:
         write_random(folder, mixed, k, rng)
 
     folder = write_task("unscored", pool, held_out)
-    for k in twentieth:
+    for k in sizes:
         gip("select", folder / "pool.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k))
         write_random(folder, pool, k, rng)
     PARTIAL.rename(FOLDER)
@@ -75,7 +75,7 @@ def read(name: str) -> list[Row]:
     """The rows of a shared file, all with Alpaca's keys."""
     path = SHARED / name
     if not path.exists():
-        sys.exit(f"{path} is missing: the fine-tuning benchmark needs real rows")
+        sys.exit(f"{path} is missing: rows of Alpaca and of GSM8K, as JSONL, are needed there")
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     return [
         {
@@ -90,7 +90,8 @@ def read(name: str) -> list[Row]:
 def corrupt(rows: list[Row], rng: np.random.Generator) -> tuple[list[Row], np.ndarray]:
     """(rows, some with another's response; (m,) ratings from 1 to 5, which know it roughly).
 
-    Responses are exchanged among rows of like length, so that length does not tell them.
+    Responses go to the next longer, so that length does not tell them; the longest goes to the
+    shortest. Of 2,649 three are the same as the row's own.
     """
     bad = rng.choice(len(rows), round(CORRUPTED * len(rows)), replace=False)
     bad = bad[np.argsort([len(rows[j]["output"]) for j in bad], kind="stable")]
@@ -129,8 +130,9 @@ def write(path: Path, rows: list[Row]) -> None:
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def gip(command: str, rows: Path, target: Path, *options: str) -> None:
-    line = [str(Path(sys.executable).with_name("gip")), command, str(rows), "-o", str(target)]
+def gip(command: str, rows: Path, out: Path, *options: str) -> None:
+    """Run `gip COMMAND ROWS -o OUT`, `select` with the embeddings of the task's pool."""
+    line = [str(Path(sys.executable).with_name("gip")), command, str(rows), "-o", str(out)]
     if command == "select":
         line += ["-e", str(rows.with_name("pool.npy"))]
     subprocess.run([*line, *options], check=True)

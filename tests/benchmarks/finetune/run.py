@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +22,7 @@ from tests.benchmarks.finetune.train import EPOCHS, Trainer
 from tests.benchmarks.runner import THREADS, machine
 from tests.judge.smollm2 import cached
 
-SEEDS = {"all": 2}  # of the order of rows; of all else three
-RESULTS = pools.BUILD / "finetune.jsonl"
+RESULTS = pools.FOLDER / "runs.jsonl"  # beside the subsets that they are of, and gone with them
 trainer: Trainer  # a worker's own
 
 
@@ -45,7 +46,7 @@ def runs() -> list[Run]:
     found = []
     for path in pools.FOLDER.glob("*/*.*.*.jsonl"):
         method, k, draw, _ = path.name.split(".")
-        seeds = [int(draw)] if method == "random" else range(SEEDS.get(method, pools.DRAWS))
+        seeds = [int(draw)] if method == "random" else range(2 if method == "all" else pools.DRAWS)
         found += [Run(path.parent.name, method, int(k), int(draw), seed) for seed in seeds]
     return sorted(found, key=lambda run: (run.seed, -run.k, run.task, run.method))
 
@@ -54,7 +55,7 @@ def work(run: Run) -> dict[str, Any]:
     rows, held_out = (
         trainer.examples(path) for path in (run.rows, run.rows.with_name("held_out.jsonl"))
     )
-    return vars(run) | trainer.run(rows, held_out, run.seed)
+    return vars(run) | trainer.run(rows, held_out, run.seed) | {"machine": machine()}
 
 
 def begin(model: Path, device: str, threads: int) -> None:
@@ -64,37 +65,44 @@ def begin(model: Path, device: str, threads: int) -> None:
 
 
 def main(
-    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    device: str = "cuda",
     workers: Annotated[int, typer.Option(help="Models trained side by side.")] = 1,
 ) -> None:
-    """Fine-tune on every subset that has no line in build/bench/finetune.jsonl yet."""
+    """Fine-tune on every subset that has no line in build/bench/finetune/runs.jsonl yet."""
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("there is no GPU; --device cpu takes days")
     pools.make()
-    done = results()
+    done = lines()
     left = [run for run in runs() if not any(vars(run).items() <= line.items() for line in done)]
-    threads = max(1, THREADS // workers)
+    setting = cached(), device, max(1, THREADS // workers)
     console = Console(width=110)
-    context = multiprocessing.get_context("spawn")
     with (
-        context.Pool(workers, begin, (cached(), device, threads)) as pool,
+        ProcessPoolExecutor(workers, get_context("spawn"), begin, setting) as pool,
         RESULTS.open("ab") as file,
     ):
-        for result in pool.imap_unordered(work, left):
-            file.write(orjson.dumps(result) + b"\n")
-            file.flush()
-            console.print(str(result), style="dim", highlight=False)
-    console.print(table(results()))
-    console.print(f"{machine()}; {EPOCHS} epochs. One line a run: {RESULTS}")
+        tasks = [pool.submit(work, run) for run in left]
+        try:
+            for task in as_completed(tasks):
+                file.write(orjson.dumps(task.result()) + b"\n")
+                file.flush()
+                console.print(str(task.result()), style="dim", highlight=False)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    console.print(table(lines()))
+    console.print(f"{EPOCHS} epochs at most. One line a run, with its machine: {RESULTS}")
 
 
-def results() -> list[dict[str, Any]]:
-    lines = RESULTS.read_bytes().splitlines() if RESULTS.exists() else []
-    return [orjson.loads(line) for line in lines]
+def lines() -> list[dict[str, Any]]:
+    """What has run."""
+    return [*map(orjson.loads, RESULTS.read_bytes().splitlines())] if RESULTS.exists() else []
 
 
 def table(results: list[dict[str, Any]]) -> Table:
     """One line a task, method and size: means over its runs, and the deviation of losses."""
     shown = Table("task", "method", "rows", box=None)
-    for column in ("runs", "loss", "sd", "of all rows' tokens", "response tokens", "epoch"):
+    columns = ("runs", "before", "loss", "sd", "of all rows' tokens", "response tokens", "epoch")
+    for column in columns:
         shown.add_column(column, justify="right")
     cases: dict[tuple[str, int, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
@@ -102,7 +110,7 @@ def table(results: list[dict[str, Any]]) -> Table:
     for (task, k, method), found in sorted(cases.items()):
         mean = {
             name: float(np.mean([result[name] for result in found]))
-            for name in ("loss", "tokens", "response_tokens", "epoch")
+            for name in ("before", "loss", "tokens", "response_tokens", "epoch")
         }
         whole = [r["tokens"] for r in results if r["task"] == task and r["method"] == "all"]
         losses = [result["loss"] for result in found]
@@ -111,6 +119,7 @@ def table(results: list[dict[str, Any]]) -> Table:
             method,
             f"{k:,}",
             str(len(found)),
+            f"{mean['before']:.4f}",
             f"{mean['loss']:.4f}",
             f"{np.std(losses, ddof=1):.4f}" if len(losses) > 1 else "",
             f"{mean['tokens'] / whole[0]:.1%}" if whole else "",

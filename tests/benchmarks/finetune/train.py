@@ -34,9 +34,9 @@ class Trainer:
         """The rows of an Alpaca file as conversations of this model."""
         found = []
         for row in map(orjson.loads, path.read_bytes().splitlines()):
-            asked = "\n".join(filter(None, [row["instruction"], row["input"]]))
+            task = "\n".join(filter(None, [row["instruction"], row["input"]]))
             turns = [
-                {"role": "user", "content": asked},
+                {"role": "user", "content": task},
                 {"role": "assistant", "content": row["output"]},
             ]
             prompt, whole = (
@@ -45,17 +45,17 @@ class Trainer:
                 )
                 for n in (1, 2)
             )
-            tokens = self.tokenizer(whole, add_special_tokens=False)["input_ids"]
-            n = len(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
-            if n < LONGEST:
-                found.append((tokens[:LONGEST], n))
+            asked, tokens = self.tokenizer([prompt, whole], add_special_tokens=False)["input_ids"]
+            assert tokens[: len(asked)] == asked and len(asked) < LONGEST, path
+            found.append((tokens[:LONGEST], len(asked)))
         return found
 
     def run(self, rows: list[Example], held_out: list[Example], seed: int) -> dict[str, float]:
-        """`loss`: nats a response token of the second half of `held_out`.
+        """Train on rows, and measure on rows held out, in nats a response token.
 
-        After the epoch that the first half finds best, of which 0 is `before` any. Also what it
-        cost: tokens trained on, and seconds (measuring left out).
+        `loss` is that of the second half of `held_out`, after the epoch (0: none) at which the
+        first half's, `chosen_by`, is least; `before` it is at epoch 0. `tokens` are those trained
+        on in all epochs, `response_tokens` a row's on average, `seconds` without measuring.
         """
         self.model.load_state_dict(self.start)
         optimizer = torch.optim.AdamW(
@@ -117,7 +117,8 @@ class Trainer:
             array.to(self.device) for array in (tokens, is_there, is_response)
         )
         with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
-            states = self.model.model(tokens, attention_mask=is_there).last_hidden_state
+            found = self.model.model(tokens, attention_mask=is_there, use_cache=False)
+            states = found.last_hidden_state
             # Scores of 49,152 tokens are made where a response is, and nowhere else.
             scores = self.model.lm_head(states[:, :-1][is_response[:, 1:]])
         answers = tokens[:, 1:][is_response[:, 1:]]
