@@ -31,11 +31,11 @@ class Information:
     def __init__(self, K: Array, team: Team) -> None:
         self.K, self.team = K, team
         # The second knows Q^T z; there is none where Q spans R^d.
-        self.posteriors = [Posterior.prior(len(K), team)]
+        self.posteriors = [Posterior(len(K), team)]
         energy, directions = np.linalg.eigh(K)
         told = directions[:, energy > len(K) * np.finfo(float).eps * energy[-1]]
         if told.shape[1] < len(K):
-            self.posteriors.append(Posterior(np.eye(len(K)) - told @ told.T, team))
+            self.posteriors.append(Posterior(len(K), team, np.eye(len(K)) - told @ told.T))
         self.groups = self.states = len(self.posteriors)
         self.cancels = self.states == 2
         self.products: tuple[tuple[int, int], ...] = ((0, 0), (1, 1))[: self.states]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Floats
 from gip_cli.pursuit.team import Team
+
+LOW_RANK = 2  # dimensions a pick, at least: with fewer, products with U cost more than with Sigma
 
 
 class Posterior:
@@ -15,25 +19,31 @@ class Posterior:
     as f with noise s2 / w^2. Everywhere below `X` therefore holds plain embeddings and `noise`
     the variance s2 / w^2 of each row: weights never touch the pool.
 
+    While picks are few beside the dimensions, Sigma is kept as I less what they subtract: of
+    thousands of dimensions a (d, d) matrix takes longer to read than what a block needs of it.
+
     Attributes
     ----------
-    Sigma : (d, d)
-        Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1. Never written to.
+    Sigma : (d, d) or None
+        Posterior covariance, (I + F_S^T diag(1 / noise) F_S)^-1; None while it is I - U^T U. Never
+        written to.
+    U : (r, d)
+        What the picks have subtracted of I, a vector each; none beside Sigma. Never written to.
     team : Team
-    is_prior : bool
-        Whether nothing has been observed yet, so that Sigma is I.
     """
 
-    def __init__(self, Sigma: Array, team: Team, is_prior: bool = False) -> None:
-        self.Sigma, self.team, self.is_prior = Sigma, team, is_prior
+    def __init__(self, d: int, team: Team, Sigma: Array | None = None) -> None:
+        self.Sigma, self.U, self.team = Sigma, np.empty((0, d)), team
 
-    @classmethod
-    def prior(cls, d: int, team: Team) -> Posterior:
-        return cls(np.eye(d), team, is_prior=True)
-
-    def smoothed(self, X: Floats) -> Floats:
-        """(c, d) X Sigma, in X's precision."""
-        return X if self.is_prior else X @ self.Sigma.astype(X.dtype, copy=False)
+    def smoothed(self, X: Floats, product: Callable[..., Floats] = np.matmul) -> Floats:
+        """(c, d) X Sigma, in X's precision; `product` multiplies two matrices."""
+        if self.Sigma is not None:
+            return product(X, self.Sigma.astype(X.dtype, copy=False))
+        if not len(self.U):
+            return X
+        U = self.U.astype(X.dtype, copy=False)
+        smoothed: Floats = X - product(product(X, U.T), U)
+        return smoothed
 
     def variances(self, X: Floats) -> Floats:
         """(c,) v = f^T Sigma f of rows X (c, d), in X's precision."""
@@ -62,15 +72,27 @@ class Posterior:
         spread : (b,)
             Predictive variances noise_t + v_t, each as it was just before its pick.
         """
-        XS = self.team.product(X, self.Sigma)
+        XS = self.smoothed(X, self.team.product)
         L = np.linalg.cholesky(XS @ X.T + np.diag(noise))
         U: Array = np.linalg.inv(L) @ XS
-        before, after = self.Sigma, np.empty_like(self.Sigma)
+        if self.Sigma is None and len(self.U) + len(U) <= len(XS.T) // LOW_RANK:
+            self.U = np.concatenate([self.U, U])
+        else:
+            self.Sigma = self.reduced(U)
+            self.U = self.U[:0].copy()
+        return U, np.square(np.diagonal(L))
+
+    def reduced(self, U: Array) -> Array:
+        """(d, d) Sigma less U^T U."""
+        if self.Sigma is None:
+            before, U = np.eye(U.shape[1]), np.concatenate([self.U, U])
+        else:
+            before = self.Sigma
+        after = np.empty_like(before)
 
         def work(half: slice) -> None:
             np.matmul(U.T[half], U, out=after[half])
             np.subtract(before[half], after[half], out=after[half])
 
         self.team.halve(work, len(after), len(U) * after.nbytes)
-        self.Sigma, self.is_prior = after, False
-        return U, np.square(np.diagonal(L))
+        return after

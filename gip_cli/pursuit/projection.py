@@ -29,7 +29,7 @@ class Projection:
     def __init__(self, K: Array, team: Team) -> None:
         self.K, self.folded, self.team = K, folded(K), team
         self.K32 = K.astype(np.float32)
-        self.posterior = Posterior.prior(len(K), team)
+        self.posterior = Posterior(len(K), team)
 
     def copy(self) -> Projection:
         other = copy(self)
@@ -50,7 +50,7 @@ class Projection:
         theta = np.diagonal(S).copy()
         vectors = np.empty((2, *U.shape))
         vectors[0] = U
-        self.team.product(2 * UK, self.posterior.Sigma, out=vectors[1])
+        vectors[1] = self.posterior.smoothed(2 * UK, self.team.product)
         vectors[1] += (2 * np.triu(S) - np.diag(theta)) @ U
         return Columns(vectors, theta, theta)
 

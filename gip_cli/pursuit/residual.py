@@ -39,7 +39,7 @@ class Residual:
     groups, cancels = 2, False
 
     def __init__(self, K: Array, q: int, signed: bool, team: Team) -> None:
-        self.K, self.posterior = K, Posterior.prior(len(K), team)
+        self.K, self.posterior = K, Posterior(len(K), team)
         if q:
             self.R = np.vstack([np.zeros((len(K), q)), np.eye(q)])
         else:
