@@ -132,7 +132,8 @@ class Renderer:
             if key := _holder(row.value):
                 remedy = f"the rows are in {key!r}: jq -c '.{key}[]' takes them out"
             rows.bad.refuse(NotOfFormatError(what, remedy, path=row.source, line=row.line))
-        raise NoRowsError("no row of a known format", "pass --text-field", path=rows.name)
+        what = rows.bad.beside("no row of a known format")
+        raise NoRowsError(what, "pass --text-field", path=rows.name)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
         """Every row with its text; rows without one are refused through ``rows.bad``.

@@ -66,12 +66,13 @@ def write_given(
     with writing_store(target, note) as paths:
         keys = row_keys(rows, renderer)
         if len(keys) != len(given):
+            many, few = counted(len(given), "vector"), counted(len(keys), "row")
             raise MismatchError(
-                f"{counted(len(given), 'vector')} for {counted(len(keys), 'row')} of {rows.name}",
-                "give one vector for each row, in their order",
+                rows.bad.beside(f"{many} for {few} of {rows.name}"),
+                "give one vector for each row that is not skipped, in their order",
                 path=source,
             )
-        _check_repeated(given, keys, renderer, source, rows.name)
+        _check_repeated(given, keys, rows, renderer, source)
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
                 tell_gone(open_embeddings(paths.npy), keys, rows.name, note)
@@ -81,7 +82,7 @@ def write_given(
 
 
 def _check_repeated(
-    vectors: Vectors, keys: Keys, renderer: Renderer, source: Path, name: str
+    vectors: Vectors, keys: Keys, rows: RowFile, renderer: Renderer, source: Path
 ) -> None:
     """Refuse rows of one key and two vectors: joined by key, one of them would be lost."""
     first = join_keys(keys, keys)
@@ -92,9 +93,10 @@ def _check_repeated(
         if (off := apart > _ROUNDING).any():
             row = at[np.argmax(off)]
             embedded = "text" if renderer.part is Part.both else renderer.part
+            lines = [rendered.row.line for rendered in renderer.read(rows)]
             raise MismatchError(
-                f"rows {first[row] + 1} and {row + 1} of {name} have the same {embedded} but "
-                "different vectors",
+                f"lines {lines[first[row]]} and {lines[row]} of {rows.name} have the same "
+                f"{embedded} but different vectors",
                 "embed what tells them apart (--text-field, --part), or give them one vector",
                 path=source,
             )

@@ -18,6 +18,7 @@ from typing import Any, cast
 import orjson
 
 from gip_cli.errors import InputError, NoRowsError
+from gip_cli.printable import counted
 from gip_cli.streams import Stream
 
 _BLANK = b" \t\r\n"
@@ -74,6 +75,12 @@ class BadRows:
         self.count += 1
         self.first = self.first or error
 
+    def beside(self, what: str) -> str:
+        """What is wrong with a whole file, and with the rows of it that were skipped, if any."""
+        if not self.first:
+            return what
+        return f"{what} ({counted(self.count, 'bad row')} skipped; the first: {self.first.fault})"
+
 
 class RowFile(Stream):
     """A file of rows, or standard input (``-``): JSONL or a JSON array, gzipped or not.
@@ -114,7 +121,7 @@ class RowFile(Stream):
         self.check_unchanged()
         if not found:
             raise NoRowsError(
-                "no rows" if not self.bad.count else "no usable rows",
+                self.bad.beside("no usable rows") if self.bad.count else "no rows",
                 "expected JSON objects, one a line",
                 path=self.name,
             )

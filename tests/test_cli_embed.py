@@ -127,10 +127,27 @@ def test_given_vectors_of_one_text_must_be_one_vector(tmp_path: Path) -> None:
     run = gip(*embed)
     assert run.returncode == 4
     assert error_of(run) == (
-        f"{tmp_path / 'mine.npy'}: rows 1 and 3 of {pool} have the same text but different "
+        f"{tmp_path / 'mine.npy'}: lines 1 and 3 of {pool} have the same text but different "
         "vectors; embed what tells them apart (--text-field, --part), or give them one vector"
     )
     assert (tmp_path / "pool.npy").read_bytes() == before
+
+
+def test_given_vectors_count_neither_blank_nor_skipped_lines_which_is_told(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('\n{"text": "a"}\n\n{"q": "no text"}\n{"text": "b"}\n{"text": "a"}\n')
+    embed = ["embed", pool, "-o", tmp_path / "pool.npy", "--vectors", tmp_path / "mine.npy"]
+    np.save(tmp_path / "mine.npy", np.eye(4))
+    said = error_of(gip(*embed, "--skip-bad"))
+    assert f"4 vectors for 3 rows of {pool} (1 bad row skipped; the first: {pool}:4: " in said
+    assert said.endswith("give one vector for each row that is not skipped, in their order")
+    np.save(tmp_path / "mine.npy", np.eye(3))
+    assert f"lines 2 and 6 of {pool} have the same text" in error_of(gip(*embed, "--skip-bad"))
+    pool.write_text('{"q": "no text"}\n')
+    assert (
+        f"{pool}: no row of a known format (1 bad row skipped; the first: {pool}:1: no known "
+        "format (keys: q)); pass --text-field"
+    ) in error_of(gip(*embed, "--skip-bad"))
 
 
 def test_given_vectors_may_be_of_any_size(tmp_path: Path) -> None:

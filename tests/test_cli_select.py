@@ -643,6 +643,10 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
     assert "1 of 61 rows has no embedding and cannot be picked" in said
     assert read(rejects)[-1]["gip"] == {"reason": "no embedding", "nearest": None}
+    said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--check")
+    assert said == (
+        f"gip: 1 of 61 rows has no embedding and cannot be picked\ngip: {out}: up to date, 5 rows\n"
+    )
     without = out.read_bytes()
     select(pool, out, "-k", 5, "--no-signals")
     assert out.read_bytes() == without  # such a row has no part in the query

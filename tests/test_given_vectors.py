@@ -71,7 +71,7 @@ def test_every_repeat_of_a_text_is_compared_with_its_first_row(far: int, tmp_pat
     vectors = np.array([VECTORS[0], VECTORS[1], *[VECTORS[0]] * 6])
     give(tmp_path, texts, vectors)
     vectors[2 + far] += [0, 0, 0.1]
-    with pytest.raises(MismatchError, match=rf"mine\.npy: rows 1 and {far + 3} of .*pool\.jsonl"):
+    with pytest.raises(MismatchError, match=rf"mine\.npy: lines 1 and {far + 3} of .*pool\.jsonl"):
         give(tmp_path, texts, vectors)
 
 

@@ -136,6 +136,21 @@ def test_groups_are_largest_first_and_missed_where_three_picks_could_be_expected
         assert group["random"][:2] == pytest.approx(shares)
 
 
+def test_a_group_that_cannot_be_picked_is_not_missed(tmp_path: Path) -> None:
+    """Random picks are of the rows that could be picked: they have none of it, either."""
+    good = {"signals": {"good": 1}}
+    rows = [row((1, at), kind="in", gip=good) for at in range(40)]
+    rows += [row((1, at), kind="out", gip={"signals": {"good": None}}) for at in range(40, 80)]
+    picks = [*range(20)]
+    told = changes(
+        case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"]), np.array(picks)
+    )
+    (group,) = told["groups"]
+    assert (group["pool"], group["random"]) == ([0.5, 0.5], [1, 0])
+    assert (group["dropped"], group["absent"]) == ([], 1)
+    assert not any("No pick" in warning for warning in told["warnings"])
+
+
 def test_of_many_groups_without_a_pick_five_are_named(tmp_path: Path) -> None:
     rows = [row((1, at), kind="abcdefg"[at % 7]) for at in range(168)]
     path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 168, 7)

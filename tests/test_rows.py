@@ -178,7 +178,8 @@ def test_a_first_line_in_brackets_is_a_bad_row_and_no_array(first: bytes, tmp_pa
 
 def test_a_file_of_nothing_but_bad_rows_is_no_pool(tmp_path: Path) -> None:
     (tmp_path / "pool").write_bytes(b"1\n2\n")
-    with pytest.raises(InputError, match="no usable rows"):
+    why = r"no usable rows \(2 bad rows skipped; the first: .*pool:1: .*\); expected JSON objects"
+    with pytest.raises(InputError, match=why):
         read(tmp_path / "pool", skip=True)
 
 

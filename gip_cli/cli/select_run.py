@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 
-from gip_cli.candidates import gather_candidates
+from gip_cli.candidates import Reason, gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
 from gip_cli.cli.select_files import as_json, compare_files, write_files
 from gip_cli.cli.select_plan import SelectOptions
-from gip_cli.cli.select_summary import progress_of, summarise
+from gip_cli.cli.select_summary import progress_of, summarise, tell_closed
 from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
@@ -73,7 +73,8 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
             for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
             little = _too_little(figures, output.min_captured)
-            if output.check:
+            if output.check:  # what --skip-bad passed over is told there, too
+                tell_closed(figures, note, [Reason.NO_EMBEDDING.words])
                 compare_files(solution, figures, output, little)
             elif little:
                 summarise(figures, tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gip_cli.candidates import Reason
 from gip_cli.printable import Tell, agreeing, counted, rounded
@@ -78,12 +78,19 @@ def summarise(figures: Figures, tell: Tell) -> None:
         )
 
 
+def tell_closed(figures: Figures, tell: Tell, reasons: Iterable[str]) -> None:
+    """How many rows could not be picked, for each of these reasons."""
+    rows = figures["input"]["rows"]
+    for reason in reasons:
+        if count := figures["not_pickable"].get(reason):
+            these = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
+            tell(f"{these} and cannot be picked")
+
+
 def _tell_closed(figures: Figures, tell: Tell) -> None:
     """Rows that could not be picked."""
     rows = figures["input"]["rows"]
-    for reason, count in figures["not_pickable"].items():
-        these = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
-        tell(f"{these} and cannot be picked")
+    tell_closed(figures, tell, figures["not_pickable"])
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
         other = "other " * bool(figures["not_pickable"])
         tell(f"no {other}row is too close to an excluded one")

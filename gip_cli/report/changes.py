@@ -106,7 +106,8 @@ def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, 
     pool = pool[order]
     picks = groups.shares(rows)[order]
     random = groups.shares(np.concatenate(draws))[order]
-    dropped = order[(picks == 0) & (pool * len(rows) >= _EXPECTED)]
+    expected = groups.shares(case.pickable)[order] * len(rows)  # random picks of each
+    dropped = order[(picks == 0) & (expected >= _EXPECTED)]
     names = [*map(escaped, groups.names)]
     return {
         "field": escaped(field),
