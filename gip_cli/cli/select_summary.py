@@ -37,7 +37,7 @@ def progress_of(problem: Problem, at: Progress) -> tuple[float, float, str]:
 
 def summarise(figures: Figures, tell: Tell) -> None:
     """The outcome in a few lines: what could not be met first, then picks against the rest."""
-    _tell_closed(figures, tell)
+    _tell_not_pickable(figures, tell)
     _tell_given(figures, tell)
     _tell_unmet(figures, tell)
     tell(
@@ -87,7 +87,7 @@ def tell_closed(figures: Figures, tell: Tell, reasons: Iterable[str]) -> None:
             tell(f"{these} and cannot be picked")
 
 
-def _tell_closed(figures: Figures, tell: Tell) -> None:
+def _tell_not_pickable(figures: Figures, tell: Tell) -> None:
     """Rows that could not be picked."""
     rows = figures["input"]["rows"]
     tell_closed(figures, tell, figures["not_pickable"])
