@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gip_cli.errors import UsageError
+from gip_cli.interrupts import put_off
 
 # How the help calls a file or folder: only their names may be of any bytes.
 _FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
@@ -66,4 +67,6 @@ class Command(TyperCommand):
                 raise UsageError(f"{name} is not UTF-8", "write it in UTF-8")
             if isinstance(value, int) and abs(value) > _LARGEST:
                 raise UsageError(f"{name} {value} is too large", f"the largest is {_LARGEST}")
+        with put_off():  # amid numpy's first import a signal becomes a traceback of its own making
+            import numpy  # noqa: F401
         return super().invoke(ctx)
