@@ -75,11 +75,16 @@ class BadRows:
         self.count += 1
         self.first = self.first or error
 
+    @property
+    def told(self) -> str:
+        """How many rows were skipped, and the first reason; empty if none was."""
+        if not self.first:
+            return ""
+        return f"{counted(self.count, 'bad row')} skipped; the first: {self.first.fault}"
+
     def beside(self, what: str) -> str:
         """What is wrong with a whole file, and with the rows of it that were skipped, if any."""
-        if not self.first:
-            return what
-        return f"{what} ({counted(self.count, 'bad row')} skipped; the first: {self.first.fault})"
+        return f"{what} ({self.told})" if self.first else what
 
 
 class RowFile(Stream):

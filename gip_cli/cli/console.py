@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Protocol
 
-from gip_cli.printable import counted, escaped
+from gip_cli.printable import escaped
 from gip_cli.rows import BadRows
 
 
@@ -38,7 +38,7 @@ def note(text: str) -> None:
 def tell_skipped(bad: BadRows) -> None:
     """Say how many rows were skipped, and the first reason."""
     if bad.first:
-        note(f"{counted(bad.count, 'bad row')} skipped; the first: {bad.first.fault}")
+        note(bad.told)
 
 
 def _say(text: str) -> None:

@@ -75,11 +75,11 @@ class Posterior:
         XS = self.smoothed(X, self.team.product)
         L = np.linalg.cholesky(XS @ X.T + np.diag(noise))
         U: Array = np.linalg.inv(L) @ XS
-        if self.Sigma is None and len(self.U) + len(U) <= len(XS.T) // LOW_RANK:
+        d = X.shape[1]
+        if self.Sigma is None and len(self.U) + len(U) <= d // LOW_RANK:
             self.U = np.concatenate([self.U, U])
         else:
-            self.Sigma = self.reduced(U)
-            self.U = self.U[:0].copy()
+            self.Sigma, self.U = self.reduced(U), np.empty((0, d))
         return U, np.square(np.diagonal(L))
 
     def reduced(self, U: Array) -> Array:

@@ -48,11 +48,9 @@ class Projection:
         UK = self.team.product(U, self.K)
         S = UK @ U.T
         theta = np.diagonal(S).copy()
-        vectors = np.empty((2, *U.shape))
-        vectors[0] = U
-        vectors[1] = self.posterior.smoothed(2 * UK, self.team.product)
-        vectors[1] += (2 * np.triu(S) - np.diag(theta)) @ U
-        return Columns(vectors, theta, theta)
+        right = self.posterior.smoothed(2 * UK, self.team.product)
+        right += (2 * np.triu(S) - np.diag(theta)) @ U
+        return Columns(np.stack([U, right]), theta, theta)
 
     def state(self, X: Floats) -> Floats:
         Z = self.posterior.smoothed(X)

@@ -7,6 +7,8 @@ Three tasks, each a folder with `pool.jsonl`, `held_out.jsonl` and `METHOD.K.DRA
 - `targeted`: Alpaca with 1,000 rows of GSM8K among it; wanted is GSM8K, of which 100 rows are the
   examples.
 - `unscored`: Alpaca as it is, and nothing else to go by.
+
+`python -m tests.benchmarks.finetune.pools` makes them alone, which takes no GPU.
 """
 
 from __future__ import annotations
@@ -40,14 +42,14 @@ def make() -> None:
     pool, held_out = alpaca[HELD_OUT:], alpaca[:HELD_OUT]
     sizes = [round(len(pool) * share) for share in (0.05, 0.1, 0.25)]
 
-    scored, ratings = corrupt(pool, rng)
+    scored = corrupt(pool, rng)
     folder = write_task("scored", scored, held_out)
     scale = ("--metadata", "rating=rating", "--range", "rating=1:5")
     gip("score", folder / "pool.jsonl", folder / "scored.jsonl", *scale)
     for k in sizes:
         gip("select", folder / "scored.jsonl", folder / f"gip.{k}.0.jsonl", "-k", str(k))
         # Ties are many, as ratings have one decimal: broken at random.
-        top = np.lexsort((rng.random(len(scored)), -ratings))[:k]
+        top = np.lexsort((rng.random(len(scored)), [-row["rating"] for row in scored]))[:k]
         write(folder / f"top-k.{k}.0.jsonl", [scored[j] for j in top])
         write_random(folder, scored, k, rng)
 
@@ -87,8 +89,8 @@ def read(name: str) -> list[Row]:
     ]
 
 
-def corrupt(rows: list[Row], rng: np.random.Generator) -> tuple[list[Row], np.ndarray]:
-    """(rows, some with another's response; (m,) ratings from 1 to 5, which know it roughly).
+def corrupt(rows: list[Row], rng: np.random.Generator) -> list[Row]:
+    """The rows, some with another's response, and ratings from 1 to 5, which know it roughly.
 
     Responses go to the next longer, so that length does not tell them; the longest goes to the
     shortest. Of 2,649 three are the same as the row's own.
@@ -104,7 +106,7 @@ def corrupt(rows: list[Row], rng: np.random.Generator) -> tuple[list[Row], np.nd
     return [
         row | {"output": output, "rating": float(rating), "corrupted": bool(q < 3)}
         for row, output, rating, q in zip(rows, outputs, ratings, quality, strict=True)
-    ], ratings
+    ]
 
 
 def write_task(name: str, pool: list[Row], held_out: list[Row]) -> Path:
