@@ -65,12 +65,16 @@ class Team:
 
         self.run(take)
 
-    def product(self, A: NDArray[Any], B: NDArray[Any]) -> NDArray[Any]:
+    def product(
+        self, A: NDArray[Any], B: NDArray[Any], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """(n, p) A B, by halves of A's rows."""
-        out = np.empty((len(A), B.shape[1]), A.dtype)
+        if out is None:
+            out = np.empty((len(A), B.shape[1]), A.dtype)
+        into = out
 
         def work(half: slice) -> None:
-            np.matmul(A[half], B, out=out[half])
+            np.matmul(A[half], B, out=into[half])
 
         self.halve(work, len(A), A.shape[1] * out.nbytes)
         return out
