@@ -121,6 +121,7 @@ class SweepPlan:
         self.objective, self.contest, self.bar = objective, contest, bar
         self.stretches = -(-b // STRETCH)
         padded = self.stretches * STRETCH
+        # A vector's coordinates lie side by side: BLAS is faster so where vectors are few.
         matrix = np.zeros((groups, padded, D), dtype)
         matrix[:, :b] = block.vectors
         self.matrix = matrix.reshape(groups * padded, D).T
