@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -540,3 +542,13 @@ def test_help_and_metadata_never_load_the_judges_packages(pool: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stderr.decode().splitlines()[-1] == "[]"
+
+
+def test_more_connections_than_files_may_be_open_are_refused(pool: Path) -> None:
+    few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (128, 128))
+    judge = ("--judge-url", "http://127.0.0.1:1/v1", "--judge-model", "m", "--dry-run")
+    for count, code in ((200, 2), (96, 0)):
+        run = toys.gip("score", pool, *judge, "--max-concurrent-requests", count, preexec_fn=few)
+        assert run.returncode == code
+        told = f"--max-concurrent-requests {count}: of 128 files that may be open at once"
+        assert (told in run.stderr.decode()) == bool(code)

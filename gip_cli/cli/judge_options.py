@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from gip_cli.errors import UsageError
 from gip_cli.judge import Api
 from gip_cli.judge.server import DEFAULT_KEY_VARIABLE
 from gip_cli.streams import is_stream
+
+_OTHER_FILES = 32  # that are open beside connections, generously counted
 
 _judge = partial(typer.Option, rich_help_panel="LLM judge")
 _limits = partial(typer.Option, rich_help_panel="LLM judge: cost and limits")
@@ -99,7 +102,7 @@ class JudgeOptions:
         _limits(
             metavar="PATH",
             help="Keeps every answer, so that none is asked for twice; default: OUT's sibling "
-            ".judge.jsonl, or INPUT's.",
+            ".judge.jsonl, or INPUT's; needed between pipes.",
         ),
     ] = None
     max_failure_rate: Annotated[
@@ -121,6 +124,13 @@ class JudgeOptions:
         named = remote or self.local is not None
         if not named and self != JudgeOptions():
             raise UsageError("no judge is named", "pass --judge-model or --judge-local")
+        most, _ = getrlimit(RLIMIT_NOFILE)
+        if remote and most != RLIM_INFINITY and self.max_concurrent + _OTHER_FILES > most:
+            raise UsageError(
+                f"--max-concurrent-requests {self.max_concurrent}: of {most:,} files that may be "
+                f"open at once (ulimit -n) gip needs {_OTHER_FILES} for the rest",
+                "ask for fewer, or allow more files",
+            )
         if self.price is not None and not self.dry_run:
             raise UsageError("--price-per-mtok goes with --dry-run")
         return named

@@ -164,9 +164,11 @@ def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:
 def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     """The object in `text` that holds grades, wherever it stands; None if there is not just one.
 
-    The same object twice is one answer; two that differ are none. Where the model was `cut` off,
-    what goes on after the object might have changed its mind. A reply is searched from its last
-    openings on, and no further than `_MOST_READ`: one of megabytes must not hold up the others.
+    The same object twice is one answer; two that differ are none. One that cannot be read is no
+    matter before the answer, as the prompt's example is; around it or after it there is no answer.
+    Where the model was `cut` off, what goes on after the object might have changed its mind. A
+    reply is searched from its last openings on, and no further than `_MOST_READ`: one of megabytes
+    must not hold up the others.
     """
     names = {one.name for one in rubric.attributes}
     said = text.rpartition("</think>")[2]  # some templates open the tag in the prompt
@@ -175,21 +177,26 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     start = openings[0] if openings else 0  # where an error is, is counted from the start
     text = text[start:]
     found: list[dict[str, Any]] = []
-    end = last = read = 0
+    end = last = read = unread = 0  # `unread`: how far what cannot be read goes on
     for at in openings:
         if at - start < end:
             continue
         try:
             value, end = _OBJECT.raw_decode(text, at - start)
         except (ValueError, RecursionError) as error:
-            read += getattr(error, "pos", len(text)) - (at - start)
+            broken = getattr(error, "pos", len(text))
+            unread = max(unread, broken)
+            read += broken - (at - start)
             if read > _MOST_READ:
                 return None
         else:
             if held := _outermost(value, names):
+                if at - start < unread:
+                    return None
                 found += held
                 last = start + end
-    if cut and said[last:].strip():
+    opening = rf"""\{{\s*["']?(?:{"|".join(map(re.escape, names))})\b"""
+    if re.search(opening, text[max(last - start, 0) :]) or (cut and said[last:].strip()):
         return None
     return found[0] if found and all(value == found[0] for value in found) else None
 

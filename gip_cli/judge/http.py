@@ -15,7 +15,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Protocol
 
 import httpx2
@@ -65,8 +65,8 @@ def _json_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _spellings(secret: str) -> re.Pattern[str]:
-    r"""`secret` as it is, in base64, and as JSON or a URL may write either, once or oftener.
+def _spellings(secret: str) -> str:
+    r"""A pattern: `secret` as it is, in base64, and as JSON or a URL may write either, or oftener.
 
     JSON has ``\/`` and ``\u002F`` for a slash, a URL ``%2F``. What of base64 depends on the
     bytes beside the secret, as a user's name, is left out.
@@ -78,12 +78,16 @@ def _spellings(secret: str) -> re.Pattern[str]:
         inner = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
         texts |= {inner, inner.translate(_URL_SAFE)}
     chars = ("".join(map(_char_spellings, text)) for text in sorted(texts, key=len, reverse=True))
-    return re.compile("|".join(chars))
+    return "|".join(chars)
 
 
 def _char_spellings(char: str) -> str:
     code = f"{ord(char):02x}"
     return rf"(?:\\{{0,8}}{re.escape(char)}|\\{{1,8}}u00(?i:{code})|%(?:25)*(?i:{code}))"
+
+
+def _server_of(url: httpx2.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _message(body: object) -> object:
@@ -138,9 +142,14 @@ class _Client(openai.DefaultAsyncHttpxClient):
             await self._limiter.acquire()
         try:
             async with asyncio.timeout(self._seconds):
-                response = await _read(await super().send(request, stream=True, **options))
+                answered = await super().send(request, stream=True, **options)
+                redirects = [one.status_code for one in answered.history]
+                response = await _read(answered)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            self._tell("no connection yet", f" ({str(error) or 'no answer in time'})")
+            what, there = "no connection yet", error.request.url
+            if there.netloc != request.url.netloc:
+                what = f"redirected to {_server_of(there)}, and {what}"
+            self._tell(what, f" ({str(error) or 'no answer in time'})")
             raise
         except (TimeoutError, httpx2.ReadTimeout):
             self._tell(
@@ -155,9 +164,10 @@ class _Client(openai.DefaultAsyncHttpxClient):
             raise httpx2.DecodingError(str(cause), request=request) from error
         if response.request.method != request.method:  # so do clients from a 301, 302 or 303 on
             self._tell(
-                f"redirected to {response.url.scheme}://{response.url.netloc.decode('ascii')}",
+                f"redirected to {_server_of(response.url)}",
                 ", and a redirected question is not asked there; give that as --judge-url",
             )
+            response.status_code = redirects[0]  # whatever is said there is no answer
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             value = _json_object(response.text)
@@ -185,6 +195,8 @@ class Http:
         None sends a placeholder, which local servers do not look at.
     timeout : float
         Seconds for one attempt, from the request to the answer's last byte.
+    secrets : iterable of str
+        What else no file and no message may hold.
     requests_per_minute : float or None
         Attempts are spaced evenly, so that no window of a minute ever holds more.
     trouble : callable
@@ -197,19 +209,21 @@ class Http:
         base_url: str,
         key: str | None,
         *,
+        secrets: Iterable[str] = (),
         timeout: float,
         max_retries: int,
         requests_per_minute: float | None,
         trouble: Tell,
     ) -> None:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
-        self._secret = _spellings(key) if key and len(key) >= _SHORTEST_SECRET else None
+        hidden = [one for one in (key, *secrets) if one and len(one) >= _SHORTEST_SECRET]
+        self._secret = re.compile("|".join(map(_spellings, hidden))) if hidden else None
         self.client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,
             timeout=httpx2.Timeout(timeout, connect=min(timeout / 2, _CONNECT)),
             max_retries=max_retries,
-            http_client=_Client(timeout, limiter, trouble),
+            http_client=_Client(timeout, limiter, lambda what: trouble(self._without_secret(what))),
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

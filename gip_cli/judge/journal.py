@@ -33,13 +33,15 @@ _SYNC_SECONDS = 5.0
 class Known:
     """The answers of one api in a journal: where each key's begins, and where the whole ends.
 
-    `scored` tells whether one of them holds a score.
+    `scored` tells whether one of them holds a score, `unended` whether the last lacks its newline,
+    as editors and ``$(...)`` leave it.
     """
 
     api: str | None
     at: dict[bytes, int]
     end: int
     scored: bool
+    unended: bool
 
     def __contains__(self, key: object) -> bool:
         return key in self.at
@@ -48,13 +50,13 @@ class Known:
 def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
     """What the journal at `path` knows, without touching it; raises as `Journal` does."""
     by_api: dict[str, dict[bytes, int]] = {}
-    api, end, with_scores = None, 0, set()
+    api, end, with_scores, unended = None, 0, set(), False
     _refuse_special(path)
     with storage_errors(path), path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
             if line_number == 1 and not _begins(line):
                 raise _foreign(path)
-            if not line.endswith(b"\n"):
+            if not (line.endswith(b"\n") or _is_whole(line)):
                 break  # torn
             # cat and jq join journals with their first lines.
             if line_number > 1 and not (_MARK in line and _begins(line)):
@@ -66,7 +68,15 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
                     if any(one["score"] is not None for one in entry["scores"].values()):
                         with_scores.add(api)
             end += len(line)
-    return Known(api, by_api.get(api or "", {}), end, api in with_scores)
+            unended = not line.endswith(b"\n")
+    return Known(api, by_api.get(api or "", {}), end, api in with_scores, unended)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line without its newline is an object all the same; cut anywhere it is none."""
+    with suppress(ValueError, RecursionError):
+        return isinstance(json.loads(line), dict)
+    return False
 
 
 def _begins(line: bytes) -> bool:
@@ -133,7 +143,7 @@ class Journal:
         self._apis = apis
         self._notice = notice
         self._synced = time.monotonic()
-        self._known = Known(None, {}, -1, False)
+        self._known = Known(None, {}, -1, False, False)
         with ExitStack() as self._opened:
             with storage_errors(self.path):
                 there = self.path.exists()
@@ -171,6 +181,9 @@ class Journal:
         self._opened.callback(self._sync)
         if not self._known.end:
             self._write(_HEADER)
+        elif self._known.unended:
+            self._write(b"\n")
+            self._known.unended = False
         return self._known.at != before
 
     @property

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gip_cli.errors import UsageError, install
 from gip_cli.judge.answers import NO_ENDPOINT, Answer, Transport, Unanswered
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+_LIKE_A_SECRET = 12  # characters of a header's value: shorter ones can be part of any text
 _OPENAI = "https://api.openai.com/v1"
 _NAME = re.compile(
     r"[A-Z]{1,32}|(?=[A-Z0-9]*_)[A-Z_][A-Z0-9_]{0,31}"
@@ -132,6 +133,13 @@ class Server:
             )
         return None
 
+    def _secrets(self) -> list[str]:
+        """What is sent beside the key: the address's password, and the environment's headers."""
+        lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+        values = (line.partition(":")[2].strip() for line in lines)
+        password = unquote(urlsplit(self._url).password or "")
+        return [password, *(value for value in values if len(value) >= _LIKE_A_SECRET)]
+
     def check(self) -> None:
         """Raise UsageError now for what would keep `connect` from asking."""
         try:
@@ -173,6 +181,7 @@ class Server:
         http = Http(
             self._url,
             self.key(),
+            secrets=self._secrets(),
             timeout=self.timeout,
             max_retries=self.max_retries,
             requests_per_minute=self.requests_per_minute,

@@ -107,7 +107,33 @@ def test_chat_cut_off_by_its_limit_counts_only_if_the_answer_is_the_end(
 ) -> None:
     read = chat.verdicts(RUBRIC, {"content": content}, "length")
     assert [one.score for one in read.values()] == ([4, 1] if counts else [None, None])
-    assert chat.verdicts(RUBRIC, {"content": content})["accuracy"].score == 1
+    whole = content.count("{") == content.count("}")
+    assert chat.verdicts(RUBRIC, {"content": content})["accuracy"].score == (1 if whole else None)
+
+
+LOW, HIGH = (f'{{"helpfulness": {n}, "accuracy": {n}}}' for n in (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("content", "score"),
+    [
+        (f'As asked, {{"helpfulness": <1-5>, "accuracy": <1-5>}}: {HIGH}', 4),
+        (f'{{"thoughts": oops, "of": 3}} {HIGH}', 4),
+        (f'{LOW} No: {{"helpfulness": 4, "accuracy": 4/5}}', None),
+        (f'{LOW} -> {{"helpfulness": 4, "accuracy": 4,}}', None),
+        (f"{LOW} Finally: {{'helpfulness': 4, 'accuracy': 4}}", None),
+        (f'{{"helpfulness": 2, "helpfulness": 5, "x": {LOW}}}', None),
+        (f'{{"helpfulness": 4, "accuracy": 4, "prior": {LOW}, oops}}', None),
+        (f'{{"draft": {LOW}, "final": {{"helpfulness": 4, "accu', None),
+        (f'{{"draft": {LOW}, "final": ', None),
+    ],
+    ids=range(9),
+)
+def test_chat_grades_that_are_taken_back_by_what_cannot_be_read_are_none(
+    content: str, score: float | None
+) -> None:
+    read = chat.verdicts(RUBRIC, {"content": content})
+    assert [one.score for one in read.values()] == [score, score]
 
 
 @pytest.mark.parametrize(

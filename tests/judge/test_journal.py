@@ -75,7 +75,8 @@ def test_cut_off_at_any_byte_it_keeps_every_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "j"
     write(path, range(3))
     whole = path.read_bytes()
-    ends = [end for end in range(len(whole) + 1) if whole[:end].endswith(b"\n")]
+    # Of a line that lacks its newline alone nothing is missing.
+    ends = [end for end in range(len(whole)) if whole[end : end + 1] == b"\n"]
     for size in range(len(whole) + 1):
         path.write_bytes(whole[:size])
         kept = max(sum(end <= size for end in ends) - 1, 0)

@@ -714,6 +714,29 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
                 run([item])
 
 
+def test_what_is_sent_beside_the_key_is_kept_nowhere_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gate: let-me-in-0123\nX-Team: blue")
+    choices = [{"message": {"content": '{"helpfulness": 3, "accuracy": 4}'}}]
+
+    def echo(handler: Handler, asked: Asked) -> bool:
+        handler.json({"headers": asked.headers, "choices": choices})
+        return True
+
+    with JudgeServer(echo) as server:
+        url = server.url.replace("//", "//user:pass%40word@")
+        run = Run(url, tmp_path / "j", Api.chat)
+        assert scores(run(items(1))) == [[3.0, 4.0]]
+        sent = {name.lower(): value for name, value in server.requests[0].headers.items()}
+    assert sent["x-gate"] == "let-me-in-0123"
+    assert sent["authorization"] == f"Basic {b64encode(b'user:pass@word').decode()}"
+    kept = json.loads(run.path.read_text().splitlines()[1])["raw"]["headers"]
+    kept = {name.lower(): value for name, value in kept.items()}
+    assert (kept["x-gate"], kept["x-team"]) == ("[key]", "blue")
+    assert "[key]" in kept["authorization"]
+
+
 def test_the_middle_of_a_key_is_not_shown_amid_other_base64(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
