@@ -138,9 +138,14 @@ def finish_commit(paths: Paths) -> None:
     """Move the files of a commit to their places, also where an earlier run was cut off."""
     folder = paths.hidden("commit")
     if folder.exists():
-        for path in paths.all:
-            if (folder / path.name).exists():
+        left = [path for path in paths.all if (folder / path.name).exists()]
+        for path in left:
+            try:
                 (folder / path.name).replace(path)
+            except BaseException:
+                if path == paths.npy:  # all are left: the old store is whole, and stays
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
         folder.rmdir()
 
 

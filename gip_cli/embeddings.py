@@ -7,7 +7,9 @@ embeddings by key, never by position.
 
 from __future__ import annotations
 
+import os
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -42,6 +44,21 @@ class Embeddings:
     keys: Keys
     tokens: Counts
     digest: str
+    file: os.stat_result | None = None  # of the vectors, as they were when it was opened
+
+    def check_unchanged(self) -> None:
+        """Raise MismatchError if the vectors were written over where they lie, as by ``cp``.
+
+        A new file in their place, as gip and rsync put it there, leaves those that were opened.
+        """
+        with suppress(OSError):
+            was, now = self.file, self.paths.npy.stat()
+            if was is None or (now.st_dev, now.st_ino) != (was.st_dev, was.st_ino):
+                return
+            if (now.st_size, now.st_mtime_ns) != (was.st_size, was.st_mtime_ns):
+                raise MismatchError(
+                    "was written over while it was read", "run again", path=self.paths.npy
+                )
 
     def check_rows(self) -> int:
         """Refuse rows that are not finite or not unit; the number of zero rows.
@@ -145,6 +162,7 @@ def _open(paths: Paths) -> Embeddings:
         except FileNotFoundError:
             remedy = "make them with gip embed"
             raise UsageError("no such embeddings", remedy, path=paths.npy) from None
+        file = paths.current(paths.npy).stat()
         description = read_description(paths.current(paths.json))
         vectors = read_array(paths.current(paths.npy), ("float32", "float16"), 2)
         keys = read_array(paths.current(paths.keys), ("uint8",), 2)
@@ -164,7 +182,7 @@ def _open(paths: Paths) -> Embeddings:
             path=paths.npy,
         )
     return Embeddings(
-        paths, settings, vectors, np.asarray(keys), np.asarray(tokens), description.keys
+        paths, settings, vectors, np.asarray(keys), np.asarray(tokens), description.keys, file
     )
 
 

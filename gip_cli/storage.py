@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import filelock
 
@@ -34,7 +34,8 @@ def storage_errors(name: str | Path) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             what = "too many levels of symbolic links, as a loop has"
             raise UsageError(what, "name the file itself", path=name) from None
-        raise StorageError((error.strerror or str(error)).lower(), path=name) from None
+        remedy = "if it is mounted by itself, mount its folder" * (error.errno == errno.EBUSY)
+        raise StorageError((error.strerror or str(error)).lower(), remedy, path=name) from None
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -87,9 +88,36 @@ def _written_directly(path: Path) -> bool:
     return descriptor(path) is not None or (path.exists() and not path.is_file())
 
 
+class Replacements:
+    """Files that take their places together, when the block ends well: all are whole before.
+
+    The one opened first takes its place first; where it cannot, all old files stay.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[tuple[str | Path, Path, Path]] = []
+
+    def add(self, path: str | Path, temporary: Path, target: Path) -> None:
+        """Let `temporary` take the place of `target`, which was named `path`."""
+        self._files.append((path, temporary, target))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                for path, temporary, target in self._files:
+                    with storage_errors(path):
+                        temporary.replace(target)
+        finally:
+            for file in self._files:
+                file[1].unlink(missing_ok=True)
+
+
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` when the block ends well.
+def replacing(path: str | Path, together: Replacements | None = None) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` when the block ends well, or `together`.
 
     It is written beside `path`, flushed to disk and renamed: a reader sees the old file or
     the whole new one. On an error nothing is left. What is not a regular file (a pipe), or is
@@ -113,6 +141,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         # Not the target's name in full, which may be as long as names can be. It is known before
         # the file is there, so that no signal comes between making it and knowing what to remove.
         temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
+        if together is not None:
+            together.add(path, temporary, target)
         try:
             with temporary.open("xb", buffering=1 << 20) as stream:
                 yield stream
@@ -120,7 +150,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
                 os.fsync(stream.fileno())
             if target.exists():
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            temporary.replace(target)
+            if together is None:
+                temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -171,3 +172,24 @@ def test_what_is_not_there_is_a_wrong_use(tmp_path: Path) -> None:
         open_embeddings(tmp_path / "pool.npy")
     with pytest.raises(UsageError, match=r"embeddings are named NAME.npy"):
         Paths.of(tmp_path / "pool.npz")
+
+
+def test_vectors_written_over_in_place_are_told_and_replaced_ones_are_those_opened(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "pool.npy"
+    embed(write_rows(tmp_path / "pool.jsonl", ["a", "b"]), store)
+    opened = open_embeddings(store)
+    opened.check_unchanged()
+    data = store.read_bytes()
+    store.write_bytes(data[:-4] + bytes(4))
+    os.utime(store, ns=(0, 0))
+    with pytest.raises(MismatchError, match="was written over while it was read; run again"):
+        opened.check_unchanged()
+    opened = open_embeddings(store)
+    other = store.with_name("new")
+    other.write_bytes(data)
+    other.replace(store)
+    opened.check_unchanged()
+    store.unlink()
+    opened.check_unchanged()

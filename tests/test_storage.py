@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import stat
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from gip_cli.errors import GipError, StorageError, UsageError
-from gip_cli.storage import replacing, storage_errors
+from gip_cli.storage import Replacements, replacing, storage_errors
 from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
 
 ROWS = 1200
@@ -391,3 +392,28 @@ def test_a_replaced_file_keeps_its_permissions_and_a_link_its_place(
     assert (tmp_path / "scored.jsonl").is_symlink()
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     assert target.read_bytes().count(b"\n") == ROWS
+
+
+def test_files_that_belong_together_take_their_places_together_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "out.jsonl", tmp_path / "receipt.json"
+    second.write_bytes(b"old")
+    with Replacements() as together:
+        for path in (first, second):
+            with replacing(path, together) as file:
+                file.write(path.name.encode())
+        assert (first.exists(), second.read_bytes()) == (False, b"old")
+    assert (first.read_bytes(), second.read_bytes()) == (b"out.jsonl", b"receipt.json")
+    second.write_bytes(b"old")
+    with (
+        pytest.raises(UsageError, match=re.escape(f"{first}: a directory")),
+        Replacements() as them,
+    ):
+        for path in (first, second):
+            with replacing(path, them) as file:
+                file.write(b"new")
+        first.unlink()
+        first.mkdir()
+    assert second.read_bytes() == b"old"
+    assert sorted(names(tmp_path)) == ["out.jsonl", "receipt.json"]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gip_cli.errors import StorageError, UsageError
-from gip_cli.storage import replaceable, replacing, storage_errors
+from gip_cli.storage import Replacements, replaceable, replacing, storage_errors
 from gip_cli.streams import is_stdout, is_stream
 
-_OTHER_PACKED = (".bz2", ".xz", ".zst")
+_OTHER_PACKED = (".bz2", ".xz", ".zst", ".zip")
 
 
 def check_outputs(*written: str, read: Iterable[str]) -> None:
@@ -44,23 +44,23 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
             raise UsageError(f"belongs to the embeddings {store}", "choose another", path=path)
         if path.endswith(".npy"):  # later runs would take it for the embeddings of NAME.jsonl
             raise UsageError("a name for embeddings alone", "choose another", path=path)
-        if path.endswith(_OTHER_PACKED):  # whoever unpacks it would find plain text
+        if path.lower().endswith(_OTHER_PACKED):  # whoever unpacks it would find plain text
             raise UsageError(
                 "gip packs by gzip alone", "name it .gz, or pack what goes to -o -", path=path
             )
 
 
 @contextmanager
-def writing(output: str) -> Iterator[BinaryIO]:
-    """Standard output, or a file replaced as a whole; gzipped where its name ends so."""
-    if output.endswith(".gz"):
+def writing(output: str, together: Replacements | None = None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that is replaced, as by `replacing`; gzipped if named so."""
+    if output.lower().endswith(".gz"):
         with (
-            replacing(output) as file,
+            replacing(output, together) as file,
             gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
         ):
             yield cast("BinaryIO", packed)
     elif not is_stdout(output):
-        with replacing(output) as file:
+        with replacing(output, together) as file:
             yield file
     elif sys.stdout is None:
         raise StorageError("standard output is closed", "send it to a file")

@@ -17,6 +17,7 @@ from gip_cli.printable import counted
 from gip_cli.receipt import Figures, change
 from gip_cli.selection import difference, first_difference, picked_lines, rejected_lines
 from gip_cli.solution import Solution
+from gip_cli.storage import Replacements
 from gip_cli.streams import Stream
 
 
@@ -63,13 +64,12 @@ def _lines(solution: Solution, output: OutputOptions) -> Iterator[bytes]:
 
 
 def write_files(solution: Solution, figures: Figures, output: OutputOptions) -> None:
-    """Write all files or none: each is whole before the first takes its place, OUT the last."""
-    with ExitStack() as stack:
-        out = stack.enter_context(writing(output.output))
+    """Write all files or none: each is whole before the first, OUT, takes its place."""
+    with Replacements() as together, ExitStack() as stack:
+        out = stack.enter_context(writing(output.output, together))
         out.writelines(_lines(solution, output))
-        out.flush()  # a full disk is met while the old files are all in place
         if output.rejects:
-            rejects = stack.enter_context(writing(output.rejects))
+            rejects = stack.enter_context(writing(output.rejects, together))
             lines = rejected_lines(solution, keep_signals=output.keep_signals)
             total = figures["input"]["rows"] - figures["picked"]
             # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
@@ -79,9 +79,8 @@ def write_files(solution: Solution, figures: Figures, output: OutputOptions) -> 
                     rejects.write(line)
                     if update and not done % TOLD:
                         update(done, total)
-            rejects.flush()
         if output.receipt_path:
-            stack.enter_context(writing(output.receipt_path)).write(as_json(figures))
+            stack.enter_context(writing(output.receipt_path, together)).write(as_json(figures))
 
 
 def as_json(figures: Figures) -> bytes:
