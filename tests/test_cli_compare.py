@@ -286,7 +286,10 @@ def test_means_of_a_thousand_and_more_are_no_powers_of_ten(tmp_path: Path) -> No
     pool, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
     embed(pool, 2)
     run = gip("select", pool, "-k", 1, "-o", small)
-    assert "gip:   up: mean 1,199 (pool 1,198)\n" in run.stderr.decode()
+    assert (
+        "gip:   up: mean 1,199 (pool 1,198), on the scale that these rows span, 1195 to 1200\n"
+        in run.stderr.decode()
+    )
     (shown,) = re.findall(
         r"^up, mean\t(.*?)\t", gip("compare", small, "--pool", pool).stdout.decode(), re.M
     )
@@ -449,3 +452,16 @@ def test_rows_of_no_known_format_are_selected_and_compared_by_their_fields(tmp_p
     assert options["text_field"] == ["q", "a"]
     figures = json.loads(gip("compare", small, "--pool", path, *fields, "--json").stdout)
     assert figures["subsets"][str(small)]["size"] == 2
+
+
+def test_a_file_named_as_a_reference_is_has_a_column_of_its_own(pool: Path) -> None:
+    named = subset(pool, "random 2", 0, 1)
+    figures = compared(pool, named)
+    run = gip(
+        "compare", named.name, "--pool", pool, "-e", pool.with_suffix(".npy"), cwd=pool.parent
+    )
+    head, *lines = [line.split("\t") for line in run.stdout.decode().splitlines()]
+    assert head == ["", "random 2", "random 2", "top-k 2"]
+    (line,) = [line for line in lines if line[0] == "captured energy"]
+    columns = [figures["subsets"][str(named)], *figures["references"].values()]
+    assert line[1:] == [f"{one['captured']:.1%}" for one in columns]

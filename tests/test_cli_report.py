@@ -84,7 +84,7 @@ def test_warns_of_length_and_of_dropped_groups(pool: Path, tmp_path: Path) -> No
     run = gip("report", pool, "-s", chosen, "--group-field", "kind", "-o", tmp_path / "r.html")
     assert run.returncode == 0
     told = run.stderr.decode()
-    assert "The picks are longer than the pool: 25 tokens on average against 14." in told
+    assert "The picks are longer than the pool: 25 tokens on average against 13.9. " in told
     assert "No pick from kind: short, rare. Random picks would have some." in told
     (selection,) = data_of(tmp_path / "r.html")["selections"]
     (group,) = selection["changes"]["groups"]
@@ -508,3 +508,26 @@ def test_ten_thousand_rows_that_do_not_compress_stay_under_8_mb(tmp_path: Path) 
     report = tmp_path / "r.html"
     assert gip("report", pool, "-s", chosen, "-o", report).returncode == 0
     assert 4e6 < report.stat().st_size < 8e6
+
+
+def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
+    pool: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ci"
+    folder.mkdir()
+    (folder / "pool.jsonl").write_bytes(pool.read_bytes())
+    (folder / "aim.jsonl").write_bytes(b"".join(lines(pool)[:3]))
+    embed(folder / "pool.jsonl", 5)
+    (folder / "pool.npy").rename(folder / "other.npy")
+    for kind in ("keys.npy", "tokens.npy", "json"):
+        (folder / f"pool.{kind}").rename(folder / f"other.{kind}")
+    embed(folder / "pool.jsonl", 5)  # so that it has to be said which
+    named = ("-e", "other.npy", "--target", "aim.jsonl", "-k", 4, "-o", "small.jsonl")
+    assert gip("select", "pool.jsonl", *named, cwd=folder).returncode == 0
+    run = gip("report", "ci/pool.jsonl", "-s", "ci/small.jsonl", "-o", "r.html", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr.decode()
+    told = run.stderr.decode()
+    assert "gip: using ci/other.npy, which ci/small.receipt.json names\n" in told
+    (_, again) = data_of(tmp_path / "r.html")["selections"][0]["curve"]["commands"]
+    assert "-e ci/other.npy" in again
+    assert "--target ci/aim.jsonl" in again

@@ -28,6 +28,14 @@ def test_few_values_have_a_bar_each() -> None:
     assert drawn["shares"] == {"pool": [0.5, 0.25, 0.25], "picks": [0, 0, 1], "random": [0, 1, 0]}
 
 
+def test_few_values_of_which_one_is_far_off_have_bars_that_can_be_seen() -> None:
+    pool = np.repeat([0.0, 1.0, 2.0, 3.0, 5000.0], 100)
+    drawn = bars({"pool": pool, "picks": pool, "random": pool})
+    assert not drawn["distinct"]
+    assert drawn["width"] == pytest.approx(5000 / len(drawn["at"]))
+    assert [drawn["shares"]["pool"][at] for at in (0, -1)] == [0.8, 0.2]
+
+
 def test_many_values_share_bins_of_which_the_last_is_all_from_where_it_begins() -> None:
     pool = np.append(np.arange(1000.0), 1e9)
     drawn = bars({"pool": pool, "picks": np.array([-5.0, 2e9]), "random": pool})

@@ -98,3 +98,4 @@ def opened(
         for line in case.notes:
             note(line)
         yield case
+        store.check_unchanged()

@@ -68,13 +68,19 @@ def compare(
 
 def _cells(figures: dict[str, Any]) -> Iterator[list[str]]:
     """The table for other programs: names in full."""
-    columns = {**figures["subsets"], **figures["references"]}
-    yield ["", *map(escaped, columns)]
-    for name, values in _lines(columns.values(), figures["length_unit"], escaped):
+    names, columns = _columns(figures)
+    yield ["", *map(escaped, names)]
+    for name, values in _lines(columns, figures["length_unit"], escaped):
         yield [name, *values]
     for pair in figures["overlap"]:
-        names = f"{escaped(pair['a'])} and {escaped(pair['b'])}"
-        yield [f"overlap (Jaccard) of {names}", f"{pair['jaccard']:.3f}"]
+        both = f"{escaped(pair['a'])} and {escaped(pair['b'])}"
+        yield [f"overlap (Jaccard) of {both}", f"{pair['jaccard']:.3f}"]
+
+
+def _columns(figures: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Their names, and their figures: a file may be named as a reference is."""
+    both = figures["subsets"], figures["references"]
+    return [name for part in both for name in part], [one for part in both for one in part.values()]
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -83,10 +89,10 @@ def _show(figures: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    columns = {**figures["subsets"], **figures["references"]}
+    _, columns = _columns(figures)
     names = [(_end(name), "") for name in figures["subsets"]]
     names += [(_end(name), "dim") for name in figures["references"]]
-    lines = list(_lines(columns.values(), figures["length_unit"], printable))
+    lines = list(_lines(columns, figures["length_unit"], printable))
     widths = [max(len(line[at]) for _, line in lines if line) for at in range(len(names))]
     console = Console()
     fit = max(1, (console.width - _LABEL - 3) // (max(_NARROW, *widths) + 3))

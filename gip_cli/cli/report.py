@@ -13,14 +13,15 @@ from gip_cli.cli.files import check_outputs, refuse_same, writing
 from gip_cli.cli.option_groups import grouped
 from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
-from gip_cli.printable import counted
+from gip_cli.printable import agreeing, counted
 from gip_cli.report import Method
 
 
 @grouped
 def report(
     pool: Annotated[
-        str, typer.Argument(metavar="POOL", help="The rows that were selected from, with signals.")
+        str,
+        typer.Argument(metavar="POOL", help="The rows that were selected from, signals and all."),
     ],
     selection: Annotated[
         list[str],
@@ -81,6 +82,12 @@ def report(
         for warning in one["warnings"]:
             note(f"{one['name']}: {warning}")
     if drawn:
-        note(f"{figures}: {counted(len(drawn), 'figure')}")
+        others = len({*folder.glob("*.png")}.difference(drawn))
+        rest = (
+            f"; {others:,} more there {agreeing(others, 'are')} not of this report"
+            if others
+            else ""
+        )
+        note(f"{figures}: {counted(len(drawn), 'figure')}{rest}")
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")

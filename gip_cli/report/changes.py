@@ -12,7 +12,8 @@ from gip_cli.printable import escaped, printable, rounded
 from gip_cli.report.case import Case
 
 _FEWEST_BINS, _MOST_BINS = 8, 24
-_DISTINCT = 12  # values up to which each has a bar of its own
+_DISTINCT = 12  # values up to which each has a bar of its own,
+_WIDEST = 30  # if they span no more than so many of their least gaps
 _TAIL = 0.995  # quantile of the pool beyond which values share the last bar
 _SMALL_EFFECT = 0.2  # Cohen's convention, in standard deviations
 _EXPECTED = 3.0  # random picks of a group below which its absence says nothing (P(0) = 5 %)
@@ -66,17 +67,20 @@ def _measure(name: str, values: Array, rows: Rows, draws: list[Rows]) -> dict[st
 def bars(samples: dict[str, Array]) -> dict[str, Any]:
     """Each sample's shares in common bins; the first decides the bins.
 
-    Where it has few distinct values each is a bar (``at`` holds them); else ``at`` holds the
-    middles of bins of equal width, the last of which takes the tail beyond the 99.5th percentile
-    (there is none where that is the minimum); ``tail`` is where that last bin begins.
+    Where it has few distinct values, about evenly spaced, each is a bar (``at`` holds them); else
+    ``at`` holds the middles of bins of equal width, the last of which takes the tail beyond the
+    99.5th percentile (there is none where that is the minimum); ``tail`` is where that bin begins.
     """
     first = next(iter(samples.values()))
     known = first[~np.isnan(first)]
     distinct = np.unique(known)
-    if len(distinct) <= _DISTINCT:
+    gaps = np.diff(distinct)
+    # Bars as wide as the least gap cannot be seen beside one of a thousand times as much.
+    few = len(distinct) <= _DISTINCT and bool(gaps.sum() <= _WIDEST * gaps.min(initial=np.inf))
+    if few:
         at = distinct if len(distinct) else np.zeros(1)
         edges = np.concatenate([[-np.inf], (at[1:] + at[:-1]) / 2, [np.inf]])
-        width, last = float(np.diff(at).min()) if len(at) > 1 else 1.0, None
+        width, last = float(gaps.min()) if len(gaps) else 1.0, None
     else:
         end = float(np.quantile(known, _TAIL))
         if end == known.min():  # nearly all rows have this one value
@@ -93,7 +97,7 @@ def bars(samples: dict[str, Array]) -> dict[str, Any]:
     return {
         "at": at.tolist(),
         "width": width,
-        "distinct": len(distinct) <= _DISTINCT,
+        "distinct": few,
         "tail": last,
         "shares": shares,
     }
@@ -134,8 +138,8 @@ def _longer(length: dict[str, Any]) -> str:
         return ""
     return (
         f"The picks are {'longer' if shift > 0 else 'shorter'} than the pool: "
-        f"{length['mean']['picks']:,.0f} {length['name']} on average against "
-        f"{length['mean']['pool']:,.0f}. Length alone can change what a model learns."
+        f"{rounded(length['mean']['picks'])} {length['name']} on average against "
+        f"{rounded(length['mean']['pool'])}. Length alone can change what a model learns."
     )
 
 

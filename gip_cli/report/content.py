@@ -153,9 +153,8 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     along = curve(case, picked)
     held_all = bool(np.isin(case.pickable, picks).all())  # random rows are the same ones
     warnings = changed["warnings"]
-    random = along["random"]
-    if not (held_all or along["captured"][-1] > random["high"][-1]):
-        drawn = f"the best of {random['seeds']} random draws"  # of which they may beat the mean
+    if not (held_all or along["better"]):  # though they may beat the draws' mean
+        drawn = f"the best of {along['random']['seeds']} random draws"
         in_vain = f"The picks capture no more of the query's energy than {drawn}."
         warnings = [in_vain, *warnings]
     return {

@@ -74,6 +74,7 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
             "needed": int(enough[0]) + 1 if enough.size else None,
             "searched": len(longer) - 1,
         },
+        "better": bool(captured[-1] > drawn[:, -1].max()),  # than every draw
         "top": None if top is None else shown(top),
         "before": before,
         "pool": case.captured_by_all(),
@@ -94,8 +95,7 @@ def _along(before: float, gains: Array) -> Array:
 
 def shown(values: Array) -> list[float]:
     """Values with the digits that a page can show."""
-    rounded: list[float] = np.round(values, 5).tolist()
-    return rounded
+    return [float(f"{value:.5g}") for value in values.tolist()]
 
 
 def _commands(case: Case, picked: Picked) -> list[str]:
@@ -135,7 +135,7 @@ def _can_be_named(file: str) -> bool:
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     """`gip select` with the receipt's options, those that differ from the defaults."""
     words = ["gip", "select", _no_option(case.pool.rows.name)]
-    if path := receipt.value.get("embeddings", {}).get("path"):
+    if path := receipt.store_path() or receipt.value["embeddings"]["path"]:
         words += ["-e", str(path)]
     words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]
     if receipt.signals != dict.fromkeys(case.pool.signals.names, 1.0):

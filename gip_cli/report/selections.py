@@ -59,7 +59,7 @@ class Receipt:
                 signals,
                 _plan(options, sources, signals),
                 {
-                    part: [str(path) for path in options.get(part) or []]
+                    part: [_found(str(one), path) for one in options.get(part) or []]
                     for part in ("targets", "given", "exclude")
                 },
             )
@@ -100,17 +100,24 @@ class Receipt:
         named = self.value["embeddings"]
         if named["path"] is None:
             return None
+        place = _found(named["path"], self.path)
         try:
-            store = open_embeddings(named["path"])
+            store = open_embeddings(place)
         except GipError:
             return None
         is_same = store.digest == named.get("keys") and self.was_by(store)
-        return str(named["path"]) if is_same else None
+        return place if is_same else None
 
     @property
     def options(self) -> dict[str, Any]:
         options: dict[str, Any] = self.value["options"]
         return options
+
+
+def _found(named: str, receipt: Path) -> str:
+    """Where a file is that a receipt names: as it was named, else from the receipt's folder."""
+    beside = receipt.parent / named
+    return str(beside) if not Path(named).exists() and beside.exists() else named
 
 
 def _plan(options: dict[str, Any], sources: dict[str, float], signals: dict[str, float]) -> Plan:

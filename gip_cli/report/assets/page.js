@@ -25,10 +25,9 @@ const strong = (text) => el("strong", {}, text);
 
 function showAnswers(data, selection) {
   const { curve, coverage } = selection;
-  const { random, knee } = curve;
+  const { random, knee, better } = curve;
   const captured = curve.captured.at(-1);
   const ahead = captured - random.mean.at(-1);
-  const better = captured > random.high.at(-1);
   const needs = selection.all ? ["The picks hold all rows that could be picked: there was nothing to choose."] : random.needed === null
     ? ["Even ", strong(counted(random.searched, "random row")), random.searched === 1 ? " captures less." : " capture less."]
     : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
@@ -66,7 +65,9 @@ function showKeep(selection) {
     const left = (n[at] - rows) / (n[at] - n[at - 1]);
     const random = mean[at] - left * (mean[at] - mean[at - 1]);
     byId("kept").textContent = `captures ${percent(totals[rows - 1])} (random ${percent(random)})`;
-    fill("commands", ...selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows))));
+    const commands = selection.curve.commands.map((command) => commandLine(command.replaceAll("@N@", rows)));
+    const none = "No command selects fewer: its quotas change with the budget, or a file or the receipt is not there.";
+    fill("commands", ...(commands.length ? commands : [el("p", {}, none)]));
   };
   slider.oninput = number.onchange = (event) => show(event.target.valueAsNumber);
   show(selection.curve.knee.n);
