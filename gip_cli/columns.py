@@ -42,8 +42,8 @@ class Signals:
                 raise UsageError(f"--signal {text!r} is not NAME=WEIGHT with a positive weight")
             names.append(name if equals else text)
             shares.append(share)
-        if len(set(names)) < len(names):
-            raise UsageError("two --signal of one name", "give its weight once")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"two --signal named {twice[0]!r}", "give its weight once")
         return self.chosen(tuple(names)), shares
 
     @cached_property

@@ -125,11 +125,14 @@ class Companions:
 
     def _encoded(self, rows: RowFile, renderer: Renderer, missing: Mask) -> npt.NDArray[np.float32]:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
-        if self._embeddings.settings.card.model == GIVEN:
+        pool, settings = self._embeddings.paths.npy, self._embeddings.settings
+        if settings.card.model == GIVEN:
+            beside = sibling(rows.name)
+            others = f" (those of {beside} are others, and would be gone)" if beside else ""
             raise MismatchError(
                 f"{counted(int(np.count_nonzero(missing)), 'row')} without a vector, and no model "
-                f"can make any: those of {self._embeddings.paths.npy} were given",
-                f"give theirs too: {embed_command(rows.name)} --vectors VECTORS.npy",
+                f"can make any: those of {pool} were given",
+                f"give theirs too: {embed_command(rows.name, settings, pool)}{others}",
                 path=rows.name,
             )
         texts = [one.text for one, m in zip(renderer.read(rows), missing, strict=True) if m]

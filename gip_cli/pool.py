@@ -15,7 +15,6 @@ from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
-from gip_cli.encoder import GIVEN
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
@@ -81,12 +80,12 @@ class Pool:
         if missing.any() and (missing.all() or not skip_missing):
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
-            by = " --vectors VECTORS.npy" * (embeddings.settings.card.model == GIVEN)
+            store = embeddings.paths.npy
+            command = embed_command(self.rows.name, embeddings.settings, store)
             raise MismatchError(
-                f"no embedding in {embeddings.paths.npy}"
+                f"no embedding in {store}"
                 + (f" (nor for {counted(more, 'more row')})" * (more > 0)),
-                f"run {embed_command(self.rows.name)}{by} and take it by -e"
-                + ", or pass --skip-bad" * (not skip_missing),
+                f"run {command} and take it by -e" + ", or pass --skip-bad" * (not skip_missing),
                 path=self.rows.name,
                 line=int(self.lines[first]),
             )

@@ -25,6 +25,7 @@ from gip_cli.measures import (
 )
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, effective_rank
+from gip_cli.rows import BadRows
 from gip_cli.solution import Solution
 
 CURVE_POINTS = 20
@@ -67,9 +68,9 @@ def receipt(
     return {
         "gip": version("gip-cli"),
         "numpy": np.__version__,
-        "input": {"path": pool.rows.name, "rows": len(pool), "blake2b": pool.digest},
+        "input": _file(pool.rows.name, len(pool), pool.digest, pool.rows.bad),
         "beside": {
-            part: [{"path": f.path, "rows": len(f), "blake2b": f.digest} for f in files]
+            part: [_file(f.path, len(f), f.digest, f.skipped) for f in files]
             for part, files in beside.items()
             if files
         },
@@ -115,8 +116,15 @@ def receipt(
         if rows.tokens.any()
         else None,
         "signals": {
-            name: _against(rows.signals.values[:, at], picks, draws)
-            for at, name in enumerate(rows.signals.names)
+            name: _against(values, picks, draws)
+            | {"scale": [*map(float, scale)], "scale_from": "rows" if declared is None else "range"}
+            for name, values, scale, declared in zip(
+                rows.signals.names,
+                rows.signals.values.T,
+                rows.signals.scales,
+                rows.signals.ranges,
+                strict=True,
+            )
         },
         "response_characters": _against(pool.lengths.astype(np.float64), picks, draws),
         "nearest_cosine": {
@@ -124,6 +132,11 @@ def receipt(
             "random": known_mean(np.concatenate(nearest_of_random)),
         },
     }
+
+
+def _file(path: str, rows: int, digest: str, bad: BadRows) -> Figures:
+    """A file that was read, and how many of its rows were skipped."""
+    return {"path": path, "rows": rows, "skipped": bad.count, "blake2b": digest}
 
 
 def _idle(selection: Selection) -> int:

@@ -34,6 +34,7 @@ _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, 
     b"PAR1": ("a Parquet file, not rows", "write it as JSONL"),
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "give gip what zstd -dc FILE makes of it"),
     b"\xfd7zXZ": ("compressed by xz", "give gip what xz -dc FILE makes of it"),
+    b"PK\x03\x04": ("a zip archive, not rows", "give gip what unzip -p FILE makes of it"),
     b"BZh": ("compressed by bzip2", "give gip what bzip2 -dc FILE makes of it"),
 }
 

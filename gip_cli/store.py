@@ -105,6 +105,9 @@ def write_embeddings(
             found.append((at, store))
         with EmbeddingJournal(paths, settings) as journal:
             resumed = (join_keys(journal.keys, keys) >= 0) & ~known
+            if gone := int(np.count_nonzero(join_keys(keys, journal.keys) < 0)):
+                texts = f"{counted(gone, 'text')} that an interrupted run encoded"
+                note(f"{texts} {agreeing(gone, 'are not')} in {rows.name} and will be gone")
             if count := int(np.count_nonzero(resumed)):
                 these = f"{counted(count, 'row')} {agreeing(count, 'are done')}"
                 note(f"going on where a run was interrupted: {these}")
@@ -190,8 +193,18 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
             "give them anew by --vectors, or choose another NAME.npy",
             path=paths.npy,
         )
-    note(f"{paths.npy} was made with other settings; encoding every row anew")
+    differing = _differing(old.settings.copied_to(settings.dtype), settings)
+    note(
+        f"{paths.npy} was made with other settings ({', '.join(differing)}): encoding every row "
+        f"anew, in the place of its {counted(len(old.keys), 'row')}"
+    )
     return None
+
+
+def _differing(theirs: Settings, ours: Settings) -> list[str]:
+    """By name, as in ``NAME.json``."""
+    there, here = theirs.to_json(), ours.to_json()
+    return [name for name in here if there[name] != here[name]]
 
 
 def tell_gone(old: Embeddings, keys: Keys, name: str, note: Tell) -> None:

@@ -53,7 +53,7 @@ def test_an_array_becomes_lines(tmp_path: Path) -> None:
     ("row", "options", "why"),
     [
         ({"up": 6}, ["--range", "s=1:5"], "s is 6, outside its range 1:5; widen --range"),
-        ({"up": None}, ["--require"], "no number in field 'up'; drop --require"),
+        ({"up": None}, ["--require"], "no number in field 'up'; mend the row (fields: "),
         ({"up": 1, "gip": {"signals": {"s": 1}}}, [], "signal 's' is there already; pass"),
         ({"up": 1, "gip": 3}, [], 'the member "gip" is not one that gip writes; rename'),
     ],

@@ -67,7 +67,7 @@ def test_signals_are_chosen_with_their_weights() -> None:
         (["b=x"], "not NAME=WEIGHT"),
         (["b=-1"], "with a positive weight"),
         (["b=nan"], "with a positive weight"),
-        (["b", "b=2"], "two --signal of one name"),
+        (["b", "b=2"], "two --signal named 'b'"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(wanted: list[str], message: str) -> None:

@@ -69,6 +69,9 @@ def test_length_and_prefix_are_the_cards(encoder: SentenceEncoder) -> None:
     np.testing.assert_allclose(vector, encoder.encode(["query: a b c"]).vectors, atol=1e-5)
     with pytest.raises(UsageError, match="leaves no room for text"):
         load_encoder(max_length=4, prompt_prefix="query: ")
+    with pytest.raises(UsageError, match="--max-length 257 is more than the 256 tokens that all-M"):
+        load_encoder(max_length=257)
+    assert load_encoder(max_length=256).card == encoder.card
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,9 @@ def test_a_colon_in_a_fields_name_is_the_fields_own() -> None:
 
 
 def test_a_missing_value_can_be_an_error() -> None:
-    with pytest.raises(InputError, match=r"pool.jsonl:7: no number in field 'a'; drop --require"):
+    with pytest.raises(
+        InputError, match=r"pool.jsonl:7: no number in field 'a'; mend the row \(fields: a\) or d"
+    ):
         scorer("s=a", require=True).line(row_of({"a": "much"}))
 
 
@@ -226,7 +228,7 @@ def test_a_signal_outside_its_range_is_mended_by_scoring_again() -> None:
 
 
 def test_names_must_be_told_apart() -> None:
-    with pytest.raises(UsageError, match="two --metadata of one name"):
+    with pytest.raises(UsageError, match="two --metadata named"):
         scorer("s=a", "s=b")
     with pytest.raises(UsageError, match="two --range of one name; give each signal one"):
         parse_ranges(["s=1:5", "s=0:9"])

@@ -139,7 +139,10 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
         none.located(store, skip_missing=True)
 
 
-@pytest.mark.parametrize(("model", "remedy"), [("m", ""), (GIVEN, " --vectors VECTORS.npy")])
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [("m", r" --model m --reuse \S+pool\.npy"), (GIVEN, " --vectors VECTORS.npy")],
+)
 def test_what_is_missing_among_given_vectors_is_to_be_given(
     model: str, remedy: str, tmp_path: Path
 ) -> None:

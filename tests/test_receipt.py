@@ -170,10 +170,12 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
     assert (figures["gip"], figures["numpy"]) == (version("gip-cli"), np.__version__)
     files = path, tmp_path / "given"
     digests = [blake2b(one.read_bytes(), digest_size=16).hexdigest() for one in files]
-    assert figures["input"] == {"path": str(path), "rows": 6, "blake2b": digests[0]}
+    assert figures["input"] == {"path": str(path), "rows": 6, "skipped": 0, "blake2b": digests[0]}
     assert figures["beside"] == {
-        "given": [{"path": str(tmp_path / "given"), "rows": 2, "blake2b": digests[1]}],
-        "targets": [{"path": str(path), "rows": 6, "blake2b": digests[0]}],
+        "given": [
+            {"path": str(tmp_path / "given"), "rows": 2, "skipped": 0, "blake2b": digests[1]}
+        ],
+        "targets": [figures["input"]],
     }
     assert figures["embeddings"] == {
         "path": "p.npy", "keys": store.digest, **store.settings.to_json()
@@ -187,6 +189,8 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
     assert (figures["noise"], figures["options"], figures["repeated_texts"]) == (0.5, {"num": 2}, 0)
     good = problem.candidates.signals.values[:, 0]
     assert figures["signals"]["good"]["picked"] == good[selection.indices].mean()
+    assert figures["signals"]["good"]["scale"] == [good.min(), good.max()]
+    assert figures["signals"]["good"]["scale_from"] == "range"
     assert figures["signals"]["good"]["pool"] == good.mean() == 2.5
     assert figures["response_characters"]["pool"] == problem.candidates.pool.lengths.mean()
     given = {"rows": 2, "repeated": 0, "in_pool": 4, "without_signals": 0}

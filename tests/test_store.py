@@ -121,6 +121,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_says_so(tmp_path: Path)
     check(target, TEXTS)
 
 
+def test_what_an_interrupted_run_encoded_of_other_rows_is_told_before_it_goes(
+    tmp_path: Path,
+) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    with pytest.raises(KeyboardInterrupt):
+        embed(pool, target, Cut(after=100), batch_size=10)
+    write_rows(pool, TEXTS[:5])
+    notes: list[str] = []
+    written = embed(pool, target, note=notes.append)
+    encoded = 100 - written.resumed
+    assert notes[0] == (
+        f"{encoded} texts that an interrupted run encoded are not in {pool} and will be gone"
+    )
+
+
 class Rounding(Cut):
     """Like a real model: a vector depends, by a rounding, on what shares its batch."""
 
@@ -150,14 +165,18 @@ def test_a_run_with_other_settings_does_not_cost_an_interrupted_ones_work(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "other", [{"encoder": ToyEncoder("other")}, {"dtype": "float16"}], ids=["model", "dtype"]
+    ("name", "other"),
+    [("model", {"encoder": ToyEncoder("other")}), ("dtype", {"dtype": "float16"})],
 )
-def test_other_settings_encode_every_row_anew(other: dict, tmp_path: Path) -> None:
+def test_other_settings_encode_every_row_anew(name: str, other: dict, tmp_path: Path) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     embed(pool, target, **other)
     notes: list[str] = []
     assert embed(pool, target, note=notes.append).encoded == 300
-    assert notes == [f"{target} was made with other settings; encoding every row anew"]
+    assert notes == [
+        f"{target} was made with other settings ({name}): encoding every row anew, in the place "
+        "of its 300 rows"
+    ]
     check(target, TEXTS)
 
 

@@ -28,7 +28,7 @@ HELP = """Pick the few instruction-tuning rows that carry the information.
     gip score  pool.jsonl   -o scored.jsonl --metadata q=meta.rating
     gip select scored.jsonl -e pool.npy -k 1000 -o small.jsonl
 \b
-    gip select pool.jsonl -k 1000 > small.jsonl     # the same in one step
+    gip select pool.jsonl -k 1000 > small.jsonl     # one step, no signals
 """
 
 EPILOG = (

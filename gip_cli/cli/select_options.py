@@ -93,7 +93,7 @@ class QueryOptions:
         float | None, _query(metavar="P", help="0 to 10; more leans to quality; default 2.")
     ] = None
     noise: Annotated[
-        str, _query(metavar="S2", help="auto or > 0 (small diverse, large typical).")
+        str, _query(metavar="S2", help="auto or >= 1e-5 (large leans to typical).")
     ] = "auto"
     pursuit: Annotated[
         Pursuit, _query(metavar="NAME", help="projection (default), information, residual.")
@@ -208,7 +208,8 @@ class OutputOptions:
     ] = None
     json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
     check: Annotated[
-        bool, _output("--check", help="Write nothing; exit 1 if a file would change.")
+        bool,
+        _output("--check", help="Write nothing; exit 1 if OUT would change."),
     ] = False
     min_captured: Annotated[
         float | None, _output(metavar="F", help="Exit 1, write nothing, if less is captured.")

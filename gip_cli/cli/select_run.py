@@ -70,6 +70,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
                 beside=beside,
                 options=options.said(candidates.signals_used),
             )
+            store.check_unchanged()
             for skipped in (bad, *(one.skipped for one in companions)):
                 tell_skipped(skipped)
             little = _too_little(figures, output.min_captured)

@@ -47,8 +47,8 @@ def summarise(figures: Figures, tell: Tell) -> None:
     )
     if (idle := figures["idle_picks"]) > figures["picked"] * _TOLD_IDLE:
         tell(
-            f"  less than a thousandth of that comes from the last {counted(idle, 'pick')}: "
-            "fewer would do"
+            f"  less than a thousandth of that comes from the last "
+            f"{'pick' if idle == 1 else counted(idle, 'pick')}: fewer would do"
         )
     if limit := figures["options"].get("tokens"):
         tell(f"  {figures['tokens']['picked']:,} of {counted(limit, 'token')}")
@@ -64,7 +64,11 @@ def summarise(figures: Figures, tell: Tell) -> None:
     if figures["duplicates_avoided"] is not None:
         tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} of picks avoided")
     for name, means in figures["signals"].items():
-        tell(f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})")
+        outcome = f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})"
+        if means["scale_from"] == "rows":
+            low, high = means["scale"]
+            outcome += f", on the scale that these rows span, {low:g} to {high:g}"
+        tell(outcome)
     length, cosine = figures["response_characters"], figures["nearest_cosine"]
     if length["picked"] is not None:
         tell(

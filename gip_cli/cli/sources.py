@@ -46,7 +46,8 @@ def embeddings_for(
         if not _reads_so(rows, ours, text):
             raise UsageError(
                 f"made by reading rows as {' and '.join(ours.fields) or ours.format}",
-                "leave out --format and --text-field, or run gip embed with them",
+                "leave out --format and --text-field, or run gip embed with them and another -o, "
+                "and take that by -e",
                 path=given,
             )
         if zero := store.check_rows():

@@ -64,10 +64,12 @@ class Selection:
         The noise variance used; given again, it makes smaller budgets a prefix of this one.
     stopped : str
         "budget" (k picks made), "captured" (`stop_at` reached), "exhausted" (no row may be
-        picked any more) or "interrupted" (a partial selection, see `Progress`).
+        picked any more) or "interrupted" (a partial selection, see
+        `gip_cli.pursuit.Progress`).
     duplicates : int
         Rows that could no longer be picked because a pick was closer than `max_cosine`.
-    diagnostics : Diagnostics
+    diagnostics : gip_cli.pursuit.Diagnostics
+        How the work went: blocks, drafts, near-ties, time by stage.
     """
 
     indices: NDArray[np.int64]

@@ -70,8 +70,8 @@ def select(
         Default F^T F, the pool itself.
     noise : float or "auto"
         Noise variance s2 of an observation, from 1e-5 max(w)^2 to 1e20. Larger leans to typical
-        rows, smaller to diversity; "auto" is `default_noise` for `k` and the rows that can be
-        picked.
+        rows, smaller to diversity; "auto" is `gip_cli.pursuit.default_noise` for `k` and the
+        rows that can be picked.
     pursuit : str
         "projection": the share of the query's energy in the span of the picks. "information":
         their mutual information with the query. "residual": the paper's dual form.
@@ -97,7 +97,7 @@ def select(
         "cpu", or a torch device such as "cuda".
     on_progress : callable, optional
         Called after every block of picks. What it raises ends the pursuit and is passed on; the
-        `Progress` that it was given holds the picks made.
+        `gip_cli.pursuit.Progress` that it was given holds the picks made.
 
     Raises
     ------
