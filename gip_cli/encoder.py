@@ -124,6 +124,8 @@ def load_encoder(
     UsageError
         The model or the device cannot be had.
     """
+    if model.startswith(("/", "./", "../", "~")) and not Path(model).is_dir():
+        raise UsageError("no such directory of a model", path=model)
     place = _place(model, revision)
     with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
         import torch

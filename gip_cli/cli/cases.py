@@ -88,6 +88,9 @@ def opened(
         loaded = pool_of(rows, store, [*grouped, *counted])
         for field in group_fields or ():
             loaded.field(field, "--group-field")
+        if nowhere := [field for field in grouped if loaded.fields[field].distinct == [None]]:
+            note(f"no row has a value in field {nowhere[0]!r}, by which a receipt groups: left out")
+            grouped = [field for field in grouped if field not in nowhere]
         picked = [
             read_selection(path, loaded, receipt, skipped)
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)
