@@ -295,3 +295,33 @@ def test_what_cannot_be_is_said_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as error:
         select(arguments.pop("embeddings"), arguments.pop("k"), **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_so_far_from_unit_norm_that_numbers_overflow_are_refused(dtype):
+    F = np.eye(4, dtype=dtype)
+    F[2] *= 1e15
+    with pytest.raises(ValueError, match=r"must be of unit norm: row 2 has norm 1e\+15"):
+        select(F, 2)
+
+
+def test_a_query_of_coarse_examples_is_told_how_far_it_is_off():
+    T = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float16)
+    K = np.diag([1.0, *[0.0] * 6, -1e-3])
+    with pytest.raises(ValueError, match=r"least eigenvalue is -0.001 of the largest \(T.T @ T in"):
+        select(np.eye(8), 2, query=K)
+    assert len(select(np.eye(8), 2, query=T.astype(float).T @ T.astype(float)).indices) == 2
+
+
+@pytest.mark.parametrize(
+    ("k", "weights", "K", "fault"),
+    [
+        (0, None, np.eye(3), "a positive number of picks"),
+        (2, np.full(4, np.nan), np.eye(3), "rows with a weight"),
+        (2, None, np.zeros((3, 3)), "has energy"),
+        (2, None, np.ones((4, 3)), r"is \(d, d\)"),
+    ],
+)
+def test_there_is_no_default_noise_for_nothing(k, weights, K, fault):
+    with pytest.raises(ValueError, match=fault):
+        default_noise(k, weights, K)

@@ -234,3 +234,33 @@ def test_prices_weigh_gains_but_do_not_change_them():
     got = select(F, 2, query=np.diag([3.0, 1.0]), noise=1.0, price=[4.0, 1.0])
     np.testing.assert_array_equal(got.indices, [1, 0])
     np.testing.assert_allclose(got.gains, [1 / 8, 3 / 8])
+
+
+class Closing(Saying):
+    def __init__(self, closed):
+        super().__init__(np.ones(150, bool))
+        self.closed = closed
+
+    def take(self, row):
+        return self.closed
+
+    def copy(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("closed", "fault"),
+    [
+        (np.ones(150, bool), r"by their numbers, not bool of shape \(150,\)"),
+        (np.array([1.9]), "not float64"),
+        (3, r"of shape \(\)"),
+        ([150], "rows from 0 to 149"),
+        ([-1], "rows from 0 to 149"),
+    ],
+)
+def test_rows_that_a_pick_closes_are_said_by_number(closed, fault):
+    """A mask, read as numbers, would close the rows 0 and 1."""
+    F = random(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=fault):
+        select(F, 3, rules=Closing(closed))
+    assert len(select(F, 3, rules=Closing([])).indices) == 3

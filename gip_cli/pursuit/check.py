@@ -11,6 +11,7 @@ from gip_cli.pursuit.objective import Array, Floats
 
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
 LEAST_NOISE = 1e-5  # times v = 1: below it float64 may not tell what is left of a direction
+MOST_SQUARE = 1e24  # of a row's norm, which is to be 1: far beyond it numbers overflow
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 
@@ -93,9 +94,12 @@ def price(values: ArrayLike | None, length: int) -> Array | None:
 
 
 def finite(squares: Array) -> None:
-    """Raise ValueError unless all squared norms (m,) are numbers, and so all rows."""
-    if len(bad := np.flatnonzero(~np.isfinite(squares))):
-        raise ValueError(f"embeddings must be finite: row {bad[0]} is not")
+    """Raise ValueError unless all squared norms (m,) are numbers, and not beyond all bounds."""
+    if len(bad := np.flatnonzero(~(squares <= MOST_SQUARE))):
+        row, norm = bad[0], np.sqrt(squares[bad[0]])
+        if np.isfinite(norm):
+            raise ValueError(f"embeddings must be of unit norm: row {row} has norm {norm:.3g}")
+        raise ValueError(f"embeddings must be finite: row {row} is not, or far from unit norm")
 
 
 def query(values: ArrayLike, d: int) -> Array:
@@ -114,7 +118,11 @@ def query(values: ArrayLike, d: int) -> Array:
     try:
         np.linalg.cholesky(K + ROUNDING * np.eye(d))
     except np.linalg.LinAlgError:
-        raise ValueError("query must be positive semidefinite") from None
+        least, largest = np.linalg.eigvalsh(K)[[0, -1]]
+        raise ValueError(
+            "query must be positive semidefinite: its least eigenvalue is "
+            f"{least / largest:.1g} of the largest (T.T @ T in float16 is too coarse)"
+        ) from None
     return K
 
 

@@ -43,7 +43,7 @@ class Diagnostics:
         return self.accepted / self.drafted if self.drafted else 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # of arrays == is no yes or no
 class Selection:
     """Rows in the order they were picked.
 

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gip_cli.pursuit import check
+
 
 class Rules(Protocol):
     """Constraints on the picks (token budgets, quotas, exclusions), as state that picks change.
@@ -16,13 +18,14 @@ class Rules(Protocol):
     """
 
     def pickable(self) -> NDArray[np.bool_]:
-        """(m,) rows that may be picked first. Called once, before the first pick."""
+        """(m,) mask of the rows that may be picked first. Called once, before the first pick."""
         ...
 
     def take(self, row: int) -> NDArray[np.integer]:
         """Record that `row` is picked; (c,) rows that may no longer be picked because of it.
 
-        Rows that were closed before, and `row` itself, may be among them.
+        By their numbers, not by a mask; rows that were closed before, and `row` itself, may be
+        among them.
         """
         ...
 
@@ -31,8 +34,31 @@ class Rules(Protocol):
         ...
 
 
+class Checked:
+    """Rules of m rows that are held to the contract: what they say raises ValueError if it is not.
+
+    A mask from `take`, read as numbers, would close the rows 0 and 1 alone.
+    """
+
+    def __init__(self, rules: Rules, m: int) -> None:
+        self._rules, self._m = rules, m
+
+    def pickable(self) -> NDArray[np.bool_]:
+        return check.pickable(self._rules.pickable(), self._m)
+
+    def take(self, row: int) -> NDArray[np.int64]:
+        rows, m = np.asarray(self._rules.take(row)), self._m
+        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            what = f"{rows.dtype} of shape {rows.shape}"
+            raise ValueError(f"rules.take() must give rows by their numbers, not {what}")
+        if rows.size and not (rows.min() >= 0 and rows.max() < m):
+            raise ValueError(f"rules.take() must give rows from 0 to {m - 1}")
+        return rows.astype(np.int64, copy=False)
+
+    def copy(self) -> Checked:
+        return Checked(self._rules.copy(), self._m)
+
+
 def close(rules: Rules | None, row: int) -> NDArray[np.int64]:
     """Record a pick; the rows that it closes."""
-    if rules is None:
-        return np.empty(0, np.int64)
-    return np.asarray(rules.take(row)).astype(np.int64, copy=False)
+    return np.asarray(() if rules is None else rules.take(row), np.int64)

@@ -15,7 +15,7 @@ from gip_cli.pursuit.objective import Array, Floats, Objective
 from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.results import Progress, Selection
-from gip_cli.pursuit.rules import Rules
+from gip_cli.pursuit.rules import Checked, Rules
 from gip_cli.pursuit.run import Instance, run
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.team import Team
@@ -66,12 +66,13 @@ def select(
         Quality of each row in (0, 1]: a row of weight w is observed with noise `noise / w^2`,
         of at most 1e20. NaN: the row cannot be picked. Default 1.
     query : (d, d), optional
-        Covariance K of what to capture, symmetric and positive semidefinite, of any trace > 0.
-        Default F^T F, the pool itself.
+        Covariance K of what to capture, symmetric and positive semidefinite, of any trace > 0;
+        of examples T it is T^T T, worked out in float32 or float64. Default F^T F, the pool
+        itself.
     noise : float or "auto"
         Noise variance s2 of an observation, from 1e-5 max(w)^2 to 1e20. Larger leans to typical
-        rows, smaller to diversity; "auto" is `gip_cli.pursuit.default_noise` for `k` and the
-        rows that can be picked.
+        rows, smaller to diversity; "auto" is `gip_cli.pursuit.default_noise` for the picks:
+        `k`, or as many rows as can be picked if they are fewer.
     pursuit : str
         "projection": the share of the query's energy in the span of the picks. "information":
         their mutual information with the query. "residual": the paper's dual form.
@@ -82,7 +83,8 @@ def select(
         does. Without, the pursuit ends when no others are left. The query's K^(1/2) has no sign
         of its own, and is always pursued in the paper's form.
     given, given_weights : (g, d), (g,), optional
-        Rows picked before, and their weights: the picks add to them. Not for `residual`.
+        Rows picked before, and their weights: the picks add to them. They do not count for the
+        automatic noise. Not for `residual`.
     rules : Rules, optional
         Further constraints. The object is left as it is; `select` works on copies.
     price : (m,), optional
@@ -92,7 +94,8 @@ def select(
         In (-1, 1): after a pick, rows whose cosine with it is above this can no longer be
         picked.
     stop_at : float, optional
-        In (0, 1): stop with the first pick at which `captured` reaches it.
+        In (0, 1): stop with the first pick at which `captured` reaches it; without any where
+        `given` do.
     device : str
         "cpu", or a torch device such as "cuda".
     on_progress : callable, optional
@@ -110,8 +113,8 @@ def select(
     m, d = rows.shape
     w = check.weights(weights, m)
     if rules is not None:
-        rules = rules.copy()
-        w[~check.pickable(rules.pickable(), m)] = np.nan
+        rules = Checked(rules.copy(), m)
+        w[~rules.pickable()] = np.nan
     check.pursuit(pursuit, for_residual=scores is not None or signed, given=given is not None)
     signed = signed or scores is None
     k = check.budget(k)
