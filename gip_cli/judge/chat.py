@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _GRADE = re.compile(r"\s*\d{1,2}\s*")  # there are ten levels at most
 _OPENING = re.compile(r'\{(?=\s*+")')  # of an object that has a member
+# Of an object of grades, in whatever quotes: not that of the prompt, whose values are <1-5>.
+_OPENS = r"""\{\s*["']?(?:%s)["']?\s*(?::(?!\s*<)|\Z)"""
 _MOST_OPENINGS = 500  # tried in a reply, the last ones: an answer is its end
 _MOST_READ = 64 << 20  # characters, in tries that came to nothing
 _UNSUPPORTED = (400, 422)  # what servers say to a parameter that they do not know
@@ -164,9 +166,9 @@ def _verdict(attribute: Attribute, grades: Mapping[str, Any]) -> Verdict:
 def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     """The object in `text` that holds grades, wherever it stands; None if there is not just one.
 
-    The same object twice is one answer; two that differ are none. One that cannot be read is no
-    matter before the answer, as the prompt's example is; around it or after it there is no answer.
-    Where the model was `cut` off, what goes on after the object might have changed its mind. A
+    The same object twice is one answer; two that differ are none. Grades that cannot be read are no
+    matter before the answer; around or after it there is none, save for the prompt's example. Where
+    the model was `cut` off, what goes on after the object might have changed its mind. A
     reply is searched from its last openings on, and no further than `_MOST_READ`: one of megabytes
     must not hold up the others.
     """
@@ -177,15 +179,17 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
     start = openings[0] if openings else 0  # where an error is, is counted from the start
     text = text[start:]
     found: list[dict[str, Any]] = []
-    end = last = read = unread = 0  # `unread`: how far what cannot be read goes on
+    end = last = read = unread = 0  # `unread`: how far grades that cannot be read go on
+    opening = re.compile(_OPENS % "|".join(map(re.escape, names)))
     for at in openings:
         if at - start < end:
             continue
         try:
             value, end = _OBJECT.raw_decode(text, at - start)
         except (ValueError, RecursionError) as error:
-            broken = getattr(error, "pos", len(text))
-            unread = max(unread, broken)
+            broken = getattr(error, "pos", None) or _whole_end(text, at - start)
+            if opening.match(text, at - start):
+                unread = max(unread, broken)
             read += broken - (at - start)
             if read > _MOST_READ:
                 return None
@@ -195,8 +199,7 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
                     return None
                 found += held
                 last = start + end
-    opening = rf"""\{{\s*["']?(?:{"|".join(map(re.escape, names))})\b"""
-    if re.search(opening, text[max(last - start, 0) :]) or (cut and said[last:].strip()):
+    if opening.search(text, max(last - start, 0)) or (cut and said[last:].strip()):
         return None
     return found[0] if found and all(value == found[0] for value in found) else None
 
@@ -221,6 +224,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _OBJECT = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def _whole_end(text: str, at: int) -> int:
+    """Where an object ends in which a key is given twice, or what is nested too deep."""
+    try:
+        return json.JSONDecoder().raw_decode(text, at)[1]
+    except json.JSONDecodeError as error:
+        return error.pos
+    except (ValueError, RecursionError):
+        return len(text)
 
 
 def _first(choices: Any) -> Mapping[str, Any]:

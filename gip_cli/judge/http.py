@@ -36,6 +36,7 @@ _ANSWERED = (
     httpx2.UnsupportedProtocol,
 )
 _NOTHING = "without sending a response"  # of a connection closed before the answer's first byte
+_DROPPING = (301, 302, 303)  # redirects after which clients ask by GET
 _URL_SAFE = str.maketrans("+/", "-_")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # every one in a text that is JSON
 
@@ -73,9 +74,10 @@ def _spellings(secret: str) -> str:
     """
     alone = b64encode(secret.encode()).decode().rstrip("=")
     texts = {secret, alone, alone.translate(_URL_SAFE)}
+    length = len(secret.encode())
     for before in range(3):
         whole = b64encode(b"\0" * before + secret.encode()).decode()
-        inner = whole[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        inner = whole[-(-before * 8 // 6) : (before + length) * 8 // 6]
         texts |= {inner, inner.translate(_URL_SAFE)}
     chars = ("".join(map(_char_spellings, text)) for text in sorted(texts, key=len, reverse=True))
     return "|".join(chars)
@@ -167,7 +169,8 @@ class _Client(openai.DefaultAsyncHttpxClient):
                 f"redirected to {_server_of(response.url)}",
                 ", and a redirected question is not asked there; give that as --judge-url",
             )
-            response.status_code = redirects[0]  # whatever is said there is no answer
+            if response.is_success:  # whatever is said there is no answer
+                response.status_code = next(one for one in redirects if one in _DROPPING)
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
         if response.is_success:
             value = _json_object(response.text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gip_cli.judge.http import Http
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
-_LIKE_A_SECRET = 12  # characters of a header's value: shorter ones can be part of any text
+_LIKE_A_SECRET = 8  # characters of a password or a header: shorter ones can be part of any text
 _OPENAI = "https://api.openai.com/v1"
 _NAME = re.compile(
     r"[A-Z]{1,32}|(?=[A-Z0-9]*_)[A-Z_][A-Z0-9_]{0,31}"
@@ -134,11 +134,12 @@ class Server:
         return None
 
     def _secrets(self) -> list[str]:
-        """What is sent beside the key: the address's password, and the environment's headers."""
+        """What is sent beside the key: the address's password, or user, and headers, in parts."""
         lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-        values = (line.partition(":")[2].strip() for line in lines)
-        password = unquote(urlsplit(self._url).password or "")
-        return [password, *(value for value in values if len(value) >= _LIKE_A_SECRET)]
+        values = [part for line in lines for part in re.split(r"[\s;=,]+", line.partition(":")[2])]
+        parts = urlsplit(self._url)
+        texts = [unquote(parts.password or parts.username or ""), *values]
+        return [text for text in texts if len(text) >= _LIKE_A_SECRET]
 
     def check(self) -> None:
         """Raise UsageError now for what would keep `connect` from asking."""

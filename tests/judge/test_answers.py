@@ -125,9 +125,14 @@ LOW, HIGH = (f'{{"helpfulness": {n}, "accuracy": {n}}}' for n in (1, 4))
         (f'{{"helpfulness": 2, "helpfulness": 5, "x": {LOW}}}', None),
         (f'{{"helpfulness": 4, "accuracy": 4, "prior": {LOW}, oops}}', None),
         (f'{{"draft": {LOW}, "final": {{"helpfulness": 4, "accu', None),
-        (f'{{"draft": {LOW}, "final": ', None),
+        (f'{HIGH} (Format: {{"helpfulness": <1-5>, "accuracy": <1-5>}})', 4),
+        (f'The row has {{"a": 1, "a": 2}}, so: {HIGH}', 4),
+        (f'{{"helpfulness": 2, "helpfulness": 5, "accuracy": 4}} - oops: {HIGH}', 4),
+        (f'{HIGH} I rate {{helpfulness}} as 4, {{"helpfulness reason": "clear"}}', 4),
+        (f'{{"grades": {HIGH},}}', 4),
+        (f'{{"grades": {HIGH}, "reason": "says "hi" twice"}}', 4),
     ],
-    ids=range(9),
+    ids=range(14),
 )
 def test_chat_grades_that_are_taken_back_by_what_cannot_be_read_are_none(
     content: str, score: float | None

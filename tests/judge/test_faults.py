@@ -6,6 +6,8 @@ import gzip
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +167,40 @@ def test_a_redirect_that_drops_the_question_is_told_once(tmp_path: Path) -> None
 
     with JudgeServer(moved) as server:
         run = Run(server.url, tmp_path / "j")
-        # Also where what is there answers: none is kept, and all are asked again.
-        assert causes(run(items(3))) == [["HTTP 301"] * 2] * 3
-        assert len(server.requests) == 3
+        with pytest.raises(JudgeError, match="HTTP 501"):  # the server knows no GET
+            run(items(3))
     place = server.url.removesuffix("/v1")
     assert [line for line in run.notices if f"redirected to {place}," in line] == run.notices
     assert len(run.notices) == 1
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status": "ok"}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_what_a_redirect_leads_to_is_no_answer_and_is_asked_again(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as page, ThreadPoolExecutor(1) as threads:
+        threads.submit(page.serve_forever, 0.02)
+
+        def moved(handler: Handler, asked: Asked) -> bool:
+            handler.raw(b"", 302, location=f"http://127.0.0.1:{page.server_port}/")
+            return True
+
+        try:
+            with JudgeServer(moved) as server:
+                run = Run(server.url, tmp_path / "j")
+                assert causes(run(items(3))) == [["HTTP 302"] * 2] * 3
+                assert len(server.requests) == 3
+                server.fault = None
+                assert all(score for row in scores(run(items(3))) for score in row)
+        finally:
+            page.shutdown()
 
 
 def test_numbers_of_tokens_that_are_none_are_not_counted(tmp_path: Path) -> None:

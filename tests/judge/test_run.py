@@ -10,13 +10,13 @@ import signal
 import sys
 import threading
 import time
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -717,24 +717,28 @@ def test_a_key_is_found_in_every_spelling_that_json_has(
 def test_what_is_sent_beside_the_key_is_kept_nowhere_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gate: let-me-in-0123\nX-Team: blue")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gate: Bearer let-me-in-0123\nX-Team: blue")
     choices = [{"message": {"content": '{"helpfulness": 3, "accuracy": 4}'}}]
 
     def echo(handler: Handler, asked: Asked) -> bool:
-        handler.json({"headers": asked.headers, "choices": choices})
+        headers = {name.lower(): value for name, value in asked.headers.items()}
+        handler.json({**headers, "said": "let-me-in-0123", "choices": choices})
         return True
 
     with JudgeServer(echo) as server:
-        url = server.url.replace("//", "//user:pass%40word@")
-        run = Run(url, tmp_path / "j", Api.chat)
-        assert scores(run(items(1))) == [[3.0, 4.0]]
-        sent = {name.lower(): value for name, value in server.requests[0].headers.items()}
-    assert sent["x-gate"] == "let-me-in-0123"
-    assert sent["authorization"] == f"Basic {b64encode(b'user:pass@word').decode()}"
-    kept = json.loads(run.path.read_text().splitlines()[1])["raw"]["headers"]
-    kept = {name.lower(): value for name, value in kept.items()}
-    assert (kept["x-gate"], kept["x-team"]) == ("[key]", "blue")
-    assert "[key]" in kept["authorization"]
+        for place, user in enumerate(("user:pässw%40rt", "token-0123456789", "user:help")):
+            run = Run(server.url.replace("//", f"//{user}@"), tmp_path / f"{place}", Api.chat)
+            assert scores(run(items(1))) == [[3.0, 4.0]]
+            kept = json.loads(run.path.read_text().splitlines()[1])["raw"]
+            assert (kept["x-gate"], kept["x-team"]) == ("Bearer [key]", "blue")
+            assert kept["said"] == "[key]"
+            headers = server.requests[-1].headers
+            (basic,) = [headers[name] for name in headers if name.lower() == "authorization"]
+            sent = b64decode(basic.removeprefix("Basic ")).decode()
+            assert sent == unquote(user) + ":" * (":" not in user)
+            shown = kept["authorization"].removeprefix("Basic ")
+            assert ("[key]" in shown) == (user != "user:help")  # which is part of any text
+            assert len(shown.replace("[key]", "")) < 10 or user == "user:help"
 
 
 def test_the_middle_of_a_key_is_not_shown_amid_other_base64(
