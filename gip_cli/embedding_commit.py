@@ -142,9 +142,12 @@ def finish_commit(paths: Paths) -> None:
         for path in left:
             try:
                 (folder / path.name).replace(path)
-            except BaseException:
-                if path == paths.npy:  # all are left: the old store is whole, and stays
-                    shutil.rmtree(folder, ignore_errors=True)
+            except OSError:
+                if path == paths.npy:  # refused before any has moved: the old store is whole
+                    staging = paths.hidden("staging")  # cut short, its removal is no half a commit
+                    shutil.rmtree(staging, ignore_errors=True)
+                    folder.replace(staging)
+                    shutil.rmtree(staging, ignore_errors=True)
                 raise
         folder.rmdir()
 

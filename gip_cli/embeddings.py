@@ -22,13 +22,17 @@ from gip_cli.arrays import Array, Counts, Rows, Vectors
 from gip_cli.embedding_files import Paths, Settings, read_description
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES
-from gip_cli.storage import storage_errors
+from gip_cli.storage import LFS_POINTER, storage_errors
 
 _TRIES = 100  # to open files that are changing: a writer's renames take milliseconds
 _BLOCK = 1 << 14  # rows read at a time when a whole file is checked
 _UNIT_TOLERANCE = {"float32": 1e-4, "float16": 5e-3}  # of a row's norm
 
 Keys = npt.NDArray[np.uint8]  # (m, 16)
+
+
+class PointerError(MismatchError):
+    """A file of the store is elsewhere, and to be fetched, not made again."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +203,11 @@ def read_array(
     if not path.exists():
         raise MismatchError("missing", remedy, path=path)
     with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":  # numpy.load would also take archives
-            raise MismatchError("not a .npy file", remedy, path=path)
+        begins = file.read(len(LFS_POINTER))
+    if begins == LFS_POINTER:
+        raise PointerError("a Git LFS pointer, not the file", "fetch that: git lfs pull", path=path)
+    if not begins.startswith(b"\x93NUMPY"):  # numpy.load would also take archives
+        raise MismatchError("not a .npy file", remedy, path=path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of Python 2: read all the same

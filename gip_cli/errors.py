@@ -8,7 +8,8 @@
     │   ├── NoRowsError      3  a file without a row that can be used
     │   └── NotOfFormatError 3  (of gip_cli.formats) a row of another format than it is read by
     ├── MismatchError        4  embeddings and rows do not belong together
-    │   └── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
+    │   ├── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
+    │   └── PointerError     4  (of gip_cli.embeddings) a store's file that is still to be fetched
     ├── JudgeError           5  the judge failed on more rows than allowed
     └── StorageError         6  the system refused to read or write (disk full, permission)
 

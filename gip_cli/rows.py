@@ -19,6 +19,7 @@ import orjson
 
 from gip_cli.errors import InputError, NoRowsError
 from gip_cli.printable import counted
+from gip_cli.storage import LFS_POINTER
 from gip_cli.streams import Stream
 
 _BLANK = b" \t\r\n"
@@ -31,6 +32,7 @@ _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, 
     b"\xff\xfe": _UTF16,
     b"\xfe\xff": _UTF16,
     b"\x93NUMPY": ("a NumPy array, not rows", "give the file of rows it was made of"),
+    LFS_POINTER: ("a Git LFS pointer, not the file", "fetch that: git lfs pull"),
     b"PAR1": ("a Parquet file, not rows", "write it as JSONL"),
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "give gip what zstd -dc FILE makes of it"),
     b"\xfd7zXZ": ("compressed by xz", "give gip what xz -dc FILE makes of it"),

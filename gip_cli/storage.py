@@ -8,14 +8,17 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import filelock
 
 from gip_cli.errors import StorageError, UsageError
+from gip_cli.interrupts import put_off
 from gip_cli.printable import Tell
+
+LFS_POINTER = b"version https://git-lfs"  # how Git's stand-in for a large file begins
 
 
 @contextmanager
@@ -89,9 +92,9 @@ def _written_directly(path: Path) -> bool:
 
 
 class Replacements:
-    """Files that take their places together, when the block ends well: all are whole before.
+    """Files that take their places when the block ends well: all are whole before the first does.
 
-    The one opened first takes its place first; where it cannot, all old files stay.
+    That is the one opened first: where it may not, all old files stay. A signal amid it waits.
     """
 
     def __init__(self) -> None:
@@ -105,14 +108,13 @@ class Replacements:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+        with put_off(), ExitStack() as leftovers:
+            for file in self._files:
+                leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
                 for path, temporary, target in self._files:
                     with storage_errors(path):
                         temporary.replace(target)
-        finally:
-            for file in self._files:
-                file[1].unlink(missing_ok=True)
 
 
 @contextmanager

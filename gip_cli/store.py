@@ -26,7 +26,14 @@ from gip_cli.embedding_commit import (
 )
 from gip_cli.embedding_files import NewerFormatError, Paths, Settings
 from gip_cli.embedding_journal import EmbeddingJournal
-from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings, sortable
+from gip_cli.embeddings import (
+    Embeddings,
+    Keys,
+    PointerError,
+    join_keys,
+    open_embeddings,
+    sortable,
+)
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of
@@ -184,6 +191,8 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
         if old.settings.copied_to(settings.dtype) == settings:
             old.check_rows()
             return old
+    except PointerError:
+        raise
     except (MismatchError, UsageError) as error:
         note(f"not reusing what is there: {error.fault}")
         return None
@@ -222,7 +231,7 @@ def lending() -> Iterator[None]:
     """
     try:
         yield
-    except NewerFormatError:
+    except (NewerFormatError, PointerError):
         raise
     except (MismatchError, UsageError) as error:
         remedy = "leave it out of --reuse, or make it anew (of vectors that you have by --vectors)"

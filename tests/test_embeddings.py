@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import join_keys, open_embeddings
-from gip_cli.errors import MismatchError, UsageError
+from gip_cli.errors import InputError, MismatchError, UsageError
 from gip_cli.formats import key_of
 from tests.toys import ToyEncoder, embed, write_rows
 
@@ -193,3 +193,18 @@ def test_vectors_written_over_in_place_are_told_and_replaced_ones_are_those_open
     opened.check_unchanged()
     store.unlink()
     opened.check_unchanged()
+
+
+@pytest.mark.parametrize("name", ["pool.npy", "pool.keys.npy", "pool.tokens.npy"])
+def test_what_git_lfs_has_not_fetched_is_not_made_again(name: str, tmp_path: Path) -> None:
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
+    embed(pool, store)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    (tmp_path / name).write_bytes(pointer)
+    for use in (lambda: open_embeddings(store), lambda: embed(pool, store)):
+        with pytest.raises(MismatchError, match=f"{name}: a Git LFS pointer.*git lfs pull"):
+            use()
+    assert (tmp_path / name).read_bytes() == pointer
+    pool.write_bytes(pointer)
+    with pytest.raises(InputError, match="a Git LFS pointer, not the file; fetch that"):
+        embed(pool, tmp_path / "other.npy")

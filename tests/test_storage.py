@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.storage import Replacements, replacing, storage_errors
 from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
@@ -417,3 +419,45 @@ def test_files_that_belong_together_take_their_places_together_or_not_at_all(
         first.mkdir()
     assert second.read_bytes() == b"old"
     assert sorted(names(tmp_path)) == ["out.jsonl", "receipt.json"]
+
+
+def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
+    store_given(pool, np.eye(2))
+    held = tmp_path / "held"
+    held.write_bytes(store.read_bytes())
+    if (
+        not shutil.which("mount")
+        or subprocess.run(["mount", "--bind", held, store], capture_output=True).returncode
+    ):
+        pytest.skip("may not mount")
+    try:
+        np.save(tmp_path / "vectors.npy", np.eye(2)[::-1])
+        run = gip("embed", pool, "-o", store, "--vectors", tmp_path / "vectors.npy")
+        assert run.returncode == 6
+        remedy = "device or resource busy; if it is mounted by itself, mount its folder"
+        assert error_of(run) == f"{store}: {remedy}"
+        np.testing.assert_array_equal(open_embeddings(store).vectors, np.eye(2))
+        assert {name for name in names(tmp_path) if name.startswith(".")} == set()
+    finally:
+        subprocess.run(["umount", store], check=True)
+
+
+def test_vectors_written_over_while_rows_are_written_leave_no_selection(tmp_path: Path) -> None:
+    pool, out = write_rows(tmp_path / "pool.jsonl", ["a", "b", "c"]), tmp_path / "out.jsonl"
+    store_given(pool, np.eye(3))
+    pipe = tmp_path / "rejects"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        selecting = threads.submit(
+            gip, "select", pool, "-k", 1, "-o", out, "--rejects", pipe, env=dict(os.environ)
+        )
+        with pipe.open("rb") as rejects:  # which is opened once the rows are picked
+            os.utime(pool.with_suffix(".npy"), ns=(0, 0))
+            rejects.read()
+        run = selecting.result()
+    assert run.returncode == 4
+    assert error_of(run) == (
+        f"{pool.with_suffix('.npy')}: was written over while it was read; run again"
+    )
+    assert not out.exists()

@@ -63,8 +63,10 @@ def _lines(solution: Solution, output: OutputOptions) -> Iterator[bytes]:
     )
 
 
-def write_files(solution: Solution, figures: Figures, output: OutputOptions) -> None:
-    """Write all files or none: each is whole before the first, OUT, takes its place."""
+def write_files(
+    solution: Solution, figures: Figures, output: OutputOptions, check: Callable[[], None]
+) -> None:
+    """Write all files: each is whole, and `check` raises nothing, before OUT takes its place."""
     with Replacements() as together, ExitStack() as stack:
         out = stack.enter_context(writing(output.output, together))
         out.writelines(_lines(solution, output))
@@ -81,6 +83,7 @@ def write_files(solution: Solution, figures: Figures, output: OutputOptions) -> 
                         update(done, total)
         if output.receipt_path:
             stack.enter_context(writing(output.receipt_path, together)).write(as_json(figures))
+        check()
 
 
 def as_json(figures: Figures) -> bytes:

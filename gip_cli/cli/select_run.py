@@ -85,7 +85,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     "seconds": round(time.monotonic() - started, 3),
                 }
-                write_files(solution, figures, output)
+                write_files(solution, figures, output, store.check_unchanged)
             if output.json:
                 with writing("-") as stdout:
                     stdout.write(as_json(figures))
