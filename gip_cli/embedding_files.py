@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gip_cli.encoder import DEFAULT_MODEL, GIVEN, ModelCard
+from gip_cli.encoder import DEFAULT_LENGTH, DEFAULT_MODEL, GIVEN, ModelCard
 from gip_cli.errors import GipError, MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.storage import storage_errors
@@ -129,11 +129,19 @@ class Settings:
 def embed_command(name: str, settings: Settings, store: Path) -> str:
     """What embeds the rows of the file `name` as those of a store; a pipe's are to be a file's."""
     own = name if Path(name).is_file() else "FILE.jsonl"
-    target, model = store_beside(Path(own)), settings.card.model
+    target, card, renderer = store_beside(Path(own)), settings.card, settings.renderer
     words = ["gip", "embed", own, "-o", str(target)]
-    if model == GIVEN:
+    for field in renderer.fields:
+        words += ["--text-field", field]
+    words += [] if renderer.part is Part.both else ["--part", renderer.part]
+    words += [] if settings.dtype == "float32" else ["--dtype", settings.dtype]
+    if card.model == GIVEN:
         return shlex.join([*words, "--vectors", "VECTORS.npy"])
-    words += [] if model == DEFAULT_MODEL else ["--model", model]
+    words += [] if card.model == DEFAULT_MODEL else ["--model", card.model]
+    words += ["--revision", card.revision] if card.revision else []
+    words += ["--prompt-prefix", card.prompt_prefix] if card.prompt_prefix else []
+    if card.max_length and (card.model, card.max_length) != (DEFAULT_MODEL, DEFAULT_LENGTH):
+        words += ["--max-length", str(card.max_length)]
     words += [] if target == store else ["--reuse", str(store)]
     return shlex.join(words)
 

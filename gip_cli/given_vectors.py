@@ -75,7 +75,10 @@ def write_given(
         _check_repeated(given, keys, rows, renderer, source)
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
-                tell_gone(open_embeddings(paths.npy), keys, rows.name, note)
+                old = open_embeddings(paths.npy)
+                if old.settings.card.model != GIVEN:
+                    note(f"{target} was made by {old.settings.card.model}, and is replaced")
+                tell_gone(old, keys, rows.name, note)
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
         commit(paths, settings, keys, tokens, _unit_blocks(given, source, note))
     return len(given), given.shape[1]

@@ -13,7 +13,7 @@ import numpy as np
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
-from gip_cli.printable import printable
+from gip_cli.printable import exact, printable
 from gip_cli.rows import Row
 from gip_cli.signals import LARGEST, attach, outside, refuse_present
 
@@ -239,7 +239,7 @@ class MetadataScorer:
             if low == high:
                 yield f"{source.name}: every number is {low:g}, which tells no row from another"
                 continue
-            scale = f"scale {low:g} to {high:g}, as the rows span"
+            scale = f"scale {exact(low)} to {exact(high)}, as the rows span"
             yield f"{source.name}: {scale} (--range sets another)"
             few = len(values) // _FEW
             most = len(values) - few

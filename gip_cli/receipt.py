@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from math import isclose
@@ -29,7 +30,11 @@ from gip_cli.rows import BadRows
 from gip_cli.solution import Solution
 
 CURVE_POINTS = 20
-_OF_THE_RUN = {"gip", "numpy", "time"}
+_OF_THE_RUN = re.compile(
+    r"(gip|numpy|time)\b"
+    # How files were named: which ones they were, their digests tell.
+    r"|(input|embeddings|beside\.\w+\.\d+)\.path$|options\.(targets|given|exclude)\.\d+$"
+)
 _IDLE = 1e-3  # share of the energy captured that is as good as nothing
 
 Figures = dict[str, Any]
@@ -210,8 +215,8 @@ def _against(values: Array, picks: Rows, draws: list[Rows]) -> Figures:
 def change(old: bytes, new: Figures) -> str | None:
     """What a receipt's file says otherwise than figures, in one clause; None if nothing.
 
-    When, and by which versions, the selection was made does not matter, nor do roundings: those
-    of another processor are others.
+    When, by which versions and from which folder the selection was made does not matter, nor do
+    roundings: those of another processor are others.
     """
     try:
         there = orjson.loads(old)
@@ -225,7 +230,7 @@ def change(old: bytes, new: Figures) -> str | None:
             same = isclose(was, is_now, rel_tol=1e-4, abs_tol=1e-6)
         else:
             same = was == is_now
-        if not same and place.split(".")[0] not in _OF_THE_RUN:
+        if not same and not _OF_THE_RUN.match(place):
             return f"{place} differs" if place else "not a receipt"
     return None
 

@@ -41,11 +41,16 @@ def picked_lines(
     for rank in ranks:
         why = {
             "rank": int(rank) + 1,
-            "gain": float(selection.gains[rank]),
-            "captured": float(selection.captured[rank]),
+            "gain": _figure(selection.gains[rank]),
+            "captured": _figure(selection.captured[rank]),
         }
         row = pool.row(int(selection.indices[rank]))
         yield _line(row, why if annotate else {}, keep_signals)
+
+
+def _figure(value: np.float64) -> float:
+    """With six digits: the last ones are others on another processor, and lines are compared."""
+    return float(f"{value:.6g}")
 
 
 def rejected_lines(solution: Solution, *, keep_signals: bool = False) -> Iterator[bytes]:

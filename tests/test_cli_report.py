@@ -395,6 +395,9 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     for picture in pictures.values():
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
+    again = ("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", folder)
+    told = gip(*again).stderr.decode()
+    assert f"gip: {folder}: 5 figures; 1 more there is not of this report\n" in told
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
     full = gip("report", pool, *alone, "-o", "/dev/full", "--figures", tmp_path / "alone")
@@ -517,6 +520,7 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
     folder.mkdir()
     (folder / "pool.jsonl").write_bytes(pool.read_bytes())
     (folder / "aim.jsonl").write_bytes(b"".join(lines(pool)[:3]))
+    (tmp_path / "aim.jsonl").write_bytes(b"".join(lines(pool)[3:9]))  # another of that name
     embed(folder / "pool.jsonl", 5)
     (folder / "pool.npy").rename(folder / "other.npy")
     for kind in ("keys.npy", "tokens.npy", "json"):

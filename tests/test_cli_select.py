@@ -783,6 +783,10 @@ def test_check_compares_rejects_and_receipt_too_where_they_are_named(
     other = value | {"numpy": "1", "time": None, "captured": value["captured"] * (1 + 1e-9)}
     receipt.write_bytes(orjson.dumps(other))
     select(pool, out, *options, "--check")
+    for place in ("input", "embeddings"):  # named from another folder, as digests tell
+        elsewhere = value | {place: value[place] | {"path": "../elsewhere"}}
+        receipt.write_bytes(orjson.dumps(elsewhere))
+        select(pool, out, *options, "--check")
     lines = gzip.decompress(whole[rejects]).splitlines(keepends=True)
     for path, there, why in [
         (rejects, gzip.compress(b"".join(lines[:-1])), "the first difference is at line 52"),
@@ -942,3 +946,28 @@ def test_an_interrupted_run_keeps_its_picks_only_if_asked(
         assert len(read(out)) == receipt_of(out)["picked"]
     else:
         assert not list(out.parent.iterdir())
+
+
+def test_rows_that_were_skipped_are_counted_in_the_receipt(
+    select: Select, pool: Path, out: Path
+) -> None:
+    odd = out.with_name("odd.jsonl")
+    odd.write_bytes(pool.read_bytes() + b"{\nnothing\n")
+    given = out.with_name("given.jsonl")
+    given.write_bytes(pool.read_bytes().splitlines(keepends=True)[0] + b"no row\n")
+    options = ("-e", pool.with_suffix(".npy"), "-k", 4, "--given", given, "--skip-bad")
+    select(odd, out, *options)
+    figures = receipt_of(out)
+    assert (figures["input"]["rows"], figures["input"]["skipped"]) == (60, 2)
+    assert [one["skipped"] for one in figures["beside"]["given"]] == [1]
+
+
+def test_the_ending_of_a_packed_output_may_be_in_capitals(
+    select: Select, gip: Gip, pool: Path, out: Path
+) -> None:
+    select(pool, out, "-k", 4)
+    packed = out.with_name("out.jsonl.GZ")
+    select(pool, packed, "-k", 4)
+    assert gzip.decompress(packed.read_bytes()) == out.read_bytes()
+    run = gip("select", pool, "-k", 4, "-o", out.with_name("out.ZIP"))
+    assert (run.code, "gip packs by gzip alone" in run.error) == (2, True)

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
 from gip_cli.embeddings import open_embeddings, rows_at
-from gip_cli.encoder import GIVEN
+from gip_cli.encoder import DEFAULT_MODEL, GIVEN
 from gip_cli.errors import InputError, MismatchError
-from gip_cli.formats import Rendered, Renderer, key_of
+from gip_cli.formats import Part, Rendered, Renderer, key_of
 from gip_cli.pool import TOLD, Pool, load_pool
 from gip_cli.rows import BadRows, RowFile
 from tests.selecting import embed, in_memory, row, write_rows
@@ -141,18 +142,34 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "remedy"),
-    [("m", r" --model m --reuse \S+pool\.npy"), (GIVEN, " --vectors VECTORS.npy")],
+    [
+        ({"model": "m"}, r" --model m --max-length 9 --reuse \S+pool\.npy"),
+        (
+            {"model": "m", "revision": "r", "prompt_prefix": "q: ", "max_length": 0},
+            r" --model m --revision r --prompt-prefix 'q: ' --reuse \S+pool\.npy",
+        ),
+        ({"model": DEFAULT_MODEL, "max_length": 256}, r" --reuse \S+pool\.npy"),
+        ({"model": GIVEN}, " --vectors VECTORS.npy"),
+    ],
 )
-def test_what_is_missing_among_given_vectors_is_to_be_given(
-    model: str, remedy: str, tmp_path: Path
+def test_what_is_missing_is_to_be_embedded_as_the_rest_is(
+    model: dict[str, Any], remedy: str, tmp_path: Path
 ) -> None:
-    """A model's would be of another space."""
+    """Given vectors are to be given: a model's would be of another space."""
     store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
-    card = replace(store.settings.card, model=model)
+    card = replace(store.settings.card, **{"max_length": 9} | model)
     store = replace(store, settings=replace(store.settings, card=card))
     pool = load(write_rows(tmp_path / "more.jsonl", [row([0, 1, 0])]))
     with pytest.raises(MismatchError, match=rf"-o \S+more\.npy{remedy} and take it by -e"):
         pool.located(store)
+    for texts, options in (
+        (Renderer("fields", ("a", "b.c")), "--text-field a --text-field b.c"),
+        (Renderer("qa", (), Part.prompt), "--part prompt"),
+    ):
+        settings = replace(store.settings, renderer=texts, dtype="float16")
+        said = rf"-o \S+more\.npy {options} --dtype float16{remedy} and take"
+        with pytest.raises(MismatchError, match=said):
+            pool.located(replace(store, settings=settings))
 
 
 def test_a_pool_of_which_every_row_is_skipped_is_refused(tmp_path: Path) -> None:

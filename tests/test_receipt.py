@@ -142,7 +142,7 @@ def test_groups_are_full_where_they_gave_what_they_might_and_that_is_something(
 
 
 def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
-    ends = {"good": [0, 5]}
+    ends = {"good": [0, 8]}
     rows = [
         row(v, gip={"signals": {"good": n}, "ranges": ends}) for n, v in enumerate([*np.eye(D)] * 2)
     ]
@@ -189,7 +189,7 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
     assert (figures["noise"], figures["options"], figures["repeated_texts"]) == (0.5, {"num": 2}, 0)
     good = problem.candidates.signals.values[:, 0]
     assert figures["signals"]["good"]["picked"] == good[selection.indices].mean()
-    assert figures["signals"]["good"]["scale"] == [good.min(), good.max()]
+    assert figures["signals"]["good"]["scale"] == [0, 8]
     assert figures["signals"]["good"]["scale_from"] == "range"
     assert figures["signals"]["good"]["pool"] == good.mean() == 2.5
     assert figures["response_characters"]["pool"] == problem.candidates.pool.lengths.mean()

@@ -147,3 +147,18 @@ def test_commands_are_offered_where_a_smaller_budget_is_the_first_picks(
     for command, words in zip(commands, begins, strict=True):
         assert command.startswith(words)
         assert command.endswith("small-@N@.jsonl")
+
+
+def test_picks_are_better_than_random_by_all_digits(tmp_path: Path) -> None:
+    """Shown with five, the picks and the best random rows capture as much."""
+    angles = 1e-3 * np.linspace(0, 1, M)
+    rows = [row((np.cos(angle), np.sin(angle))) for angle in angles]
+    pool = write_rows(tmp_path / "pool", rows)
+    every = np.array([case_of(pool, 2, [at]).captured(np.array([at])) for at in range(M)])
+    best = int(np.argmax(every))
+    case = case_of(pool, 2, [best])
+    told = curve(case, case.picked[0])
+    assert told["captured"][-1] == told["random"]["high"][-1]
+    assert told["better"]
+    case = case_of(pool, 2, [int(np.argmin(every))])
+    assert not curve(case, case.picked[0])["better"]

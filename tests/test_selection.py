@@ -74,8 +74,10 @@ def test_annotations_are_the_ranks_of_the_run_whatever_the_order(
     lines = picked_lines(pool, selection, by_rank=False, annotate=True, keep_signals=keep)
     members = [orjson.loads(line)["gip"] for line in lines]
     assert [member["rank"] for member in members] == [2, 1]
-    assert [member["gain"] for member in members] == selection.gains[::-1].tolist()
-    assert [member["captured"] for member in members] == selection.captured[::-1].tolist()
+    for name, figures in (("gain", selection.gains), ("captured", selection.captured)):
+        told = [member[name] for member in members]
+        assert told == [float(f"{figure:.6g}") for figure in figures[::-1]]
+        assert told == pytest.approx(figures[::-1].tolist(), rel=1e-5)
     assert [member.get("signals") for member in members] == (
         [{"good": 4}, {"good": 2}] if keep else [None, None]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gip_cli.candidates import Reason
-from gip_cli.printable import Tell, agreeing, counted, rounded
+from gip_cli.printable import Tell, agreeing, counted, exact, rounded
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -67,7 +67,7 @@ def summarise(figures: Figures, tell: Tell) -> None:
         outcome = f"  {name}: mean {_number(means['picked'])} (pool {_number(means['pool'])})"
         if means["scale_from"] == "rows":
             low, high = means["scale"]
-            outcome += f", on the scale that these rows span, {low:g} to {high:g}"
+            outcome += f", on the scale that these rows span, {exact(low)} to {exact(high)}"
         tell(outcome)
     length, cosine = figures["response_characters"], figures["nearest_cosine"]
     if length["picked"] is not None:

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Receipt:
             value = orjson.loads(data)
             options = value["options"]
             sources = {str(name): float(w) for name, w in value["query"]["sources"].items()}
+            beside = value.get("beside", {})
             signals = {str(name): float(w) for name, w in options["signals"].items()}
             receipt = cls(
                 path,
@@ -59,7 +61,10 @@ class Receipt:
                 signals,
                 _plan(options, sources, signals),
                 {
-                    part: [_found(str(one), path) for one in options.get(part) or []]
+                    part: [
+                        _found(str(one), path, [file["blake2b"] for file in beside.get(part, ())])
+                        for one in options.get(part) or []
+                    ]
                     for part in ("targets", "given", "exclude")
                 },
             )
@@ -100,13 +105,12 @@ class Receipt:
         named = self.value["embeddings"]
         if named["path"] is None:
             return None
-        place = _found(named["path"], self.path)
-        try:
-            store = open_embeddings(place)
-        except GipError:
-            return None
-        is_same = store.digest == named.get("keys") and self.was_by(store)
-        return place if is_same else None
+        for place in _places(named["path"], self.path):
+            with suppress(GipError):
+                store = open_embeddings(place)
+                if store.digest == named.get("keys") and self.was_by(store):
+                    return place
+        return None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -114,10 +118,21 @@ class Receipt:
         return options
 
 
-def _found(named: str, receipt: Path) -> str:
-    """Where a file is that a receipt names: as it was named, else from the receipt's folder."""
-    beside = receipt.parent / named
-    return str(beside) if not Path(named).exists() and beside.exists() else named
+def _places(named: str, receipt: Path) -> list[str]:
+    """Where a file may be that a receipt names: as it was named, and from the receipt's folder."""
+    return [named, str(receipt.parent / named)]
+
+
+def _found(named: str, receipt: Path, digests: list[str]) -> str:
+    """The one of the `_places` that is there; of two the one whose rows have one of the digests."""
+    there = [place for place in _places(named, receipt) if Path(place).exists()]
+    if len(there) == 2 and not Path(there[0]).samefile(there[1]):
+        for place in there:
+            with suppress(GipError), RowFile(place, BadRows(skip=True), reread=False) as rows:
+                lines = b"".join(row.raw + b"\n" for row in rows)
+                if blake2b(lines, digest_size=16).hexdigest() in digests:
+                    return place
+    return (there or [named])[0]
 
 
 def _plan(options: dict[str, Any], sources: dict[str, float], signals: dict[str, float]) -> Plan:
