@@ -121,10 +121,9 @@ class SweepPlan:
         self.objective, self.contest, self.bar = objective, contest, bar
         self.stretches = -(-b // STRETCH)
         padded = self.stretches * STRETCH
-        # A vector's coordinates lie side by side: BLAS is faster so where vectors are few.
-        matrix = np.zeros((groups, padded, D), dtype)
-        matrix[:, :b] = block.vectors
-        self.matrix = matrix.reshape(groups * padded, D).T
+        matrix = np.zeros((D, groups, padded), dtype)
+        matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
+        self.matrix = matrix.reshape(D, groups * padded)
         self.limits = np.full((self.stretches, STRETCH), np.inf, dtype)
         self.limits.reshape(-1)[:b] = limits
         self.least = self.limits.min(axis=1)
