@@ -147,6 +147,11 @@ class Values:
         self._codes.append(code)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no row has a value."""
+        return self.distinct == [None]
+
+    @property
     def codes(self) -> npt.NDArray[np.int32]:
         """Each row's value (m,), an index into `distinct`."""
         return np.frombuffer(self._codes, dtype=np.int32)

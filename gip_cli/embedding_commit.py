@@ -25,7 +25,7 @@ from gip_cli.embedding_files import (
     Settings,
     read_description,
 )
-from gip_cli.embeddings import Keys, keys_digest
+from gip_cli.embeddings import Keys, check_fetched, keys_digest
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.printable import Tell
 from gip_cli.storage import locked, replaceable, storage_errors
@@ -55,7 +55,7 @@ def check_target(target: str | Path) -> Paths:
     LinkedStoreError
         A file there is a link.
     MismatchError
-        The store there was written by a newer gip.
+        The store there was written by a newer gip, or has a file that is still to be fetched.
     StorageError
         The store there is write-protected.
     """
@@ -86,6 +86,7 @@ def check_target(target: str | Path) -> Paths:
         for path in present:
             if not os.access(path, os.W_OK):
                 raise PermissionError(0, "write-protected")
+            check_fetched(path)
     return paths
 
 

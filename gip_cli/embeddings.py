@@ -190,6 +190,14 @@ def _open(paths: Paths) -> Embeddings:
     )
 
 
+def check_fetched(path: Path) -> None:
+    """Raise PointerError where only Git's stand-in for the file is there."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            what = "a Git LFS pointer, not the file"
+            raise PointerError(what, "fetch that: git lfs pull", path=path)
+
+
 def read_array(
     path: Path, dtypes: tuple[str, ...], dimensions: int, remedy: str = "run gip embed again"
 ) -> npt.NDArray[Any]:
@@ -202,12 +210,10 @@ def read_array(
     """
     if not path.exists():
         raise MismatchError("missing", remedy, path=path)
+    check_fetched(path)
     with path.open("rb") as file:
-        begins = file.read(len(LFS_POINTER))
-    if begins == LFS_POINTER:
-        raise PointerError("a Git LFS pointer, not the file", "fetch that: git lfs pull", path=path)
-    if not begins.startswith(b"\x93NUMPY"):  # numpy.load would also take archives
-        raise MismatchError("not a .npy file", remedy, path=path)
+        if file.read(6) != b"\x93NUMPY":  # numpy.load would also take archives
+            raise MismatchError("not a .npy file", remedy, path=path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of Python 2: read all the same

@@ -143,10 +143,10 @@ class MetadataScorer:
         beside: Collection[str] = (),
         require: bool = False,
     ) -> None:
-        self.names = {source.name for source in sources}
-        if len(self.names) < len(sources):
-            twice = next(n for n, count in Counter(s.name for s in sources).items() if count > 1)
-            raise UsageError(f"two --metadata named {twice!r}", "give each signal its own name")
+        names = [source.name for source in sources]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"two --metadata named {twice[0]!r}", "give each signal its own name")
+        self.names = set(names)
         if unknown := sorted(ranges.keys() - self.names):
             judged = unknown[0] in beside
             raise UsageError(

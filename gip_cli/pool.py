@@ -50,7 +50,7 @@ class Pool:
     def field(self, name: str, option: str) -> Values:
         """The values of a field that `option` asked for; raises UsageError where no row has it."""
         values = self.fields[name]
-        if values.distinct == [None]:
+        if values.is_empty:
             shown = members_shown(self.row(0).value)
             raise UsageError(
                 f"{option}: no row has a value in field {name!r}", f"fields here: {shown}"

@@ -191,8 +191,6 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
         if old.settings.copied_to(settings.dtype) == settings:
             old.check_rows()
             return old
-    except PointerError:
-        raise
     except (MismatchError, UsageError) as error:
         note(f"not reusing what is there: {error.fault}")
         return None
@@ -202,7 +200,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
             "give them anew by --vectors, or choose another NAME.npy",
             path=paths.npy,
         )
-    differing = _differing(old.settings.copied_to(settings.dtype), settings)
+    differing = _differing(old.settings.copied_to(settings.dtype).to_json(), settings.to_json())
     note(
         f"{paths.npy} was made with other settings ({', '.join(differing)}): encoding every row "
         f"anew, in the place of its {counted(len(old.keys), 'row')}"
@@ -210,10 +208,9 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
     return None
 
 
-def _differing(theirs: Settings, ours: Settings) -> list[str]:
-    """By name, as in ``NAME.json``."""
-    there, here = theirs.to_json(), ours.to_json()
-    return [name for name in here if there[name] != here[name]]
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Which settings do, by their names in ``NAME.json``."""
+    return [name for name in ours if theirs[name] != ours[name]]
 
 
 def tell_gone(old: Embeddings, keys: Keys, name: str, note: Tell) -> None:
@@ -251,7 +248,7 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
         )
     both = store.settings.copied_to(settings.dtype), settings
     theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in both)
-    if differing := [name for name in ours if theirs[name] != ours[name]]:
+    if differing := _differing(theirs, ours):
         raise MismatchError(
             f"cannot be reused, made with other settings: {', '.join(differing)}",
             "leave it out, or ask for the same",

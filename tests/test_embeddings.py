@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import join_keys, open_embeddings
 from gip_cli.errors import InputError, MismatchError, UsageError
-from gip_cli.formats import key_of
+from gip_cli.formats import Renderer, key_of
+from gip_cli.given_vectors import write_given
+from gip_cli.rows import BadRows, RowFile
 from tests.toys import ToyEncoder, embed, write_rows
 
 TEXTS = [f"row {number}" for number in range(20)]
@@ -201,9 +203,15 @@ def test_what_git_lfs_has_not_fetched_is_not_made_again(name: str, tmp_path: Pat
     embed(pool, store)
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
     (tmp_path / name).write_bytes(pointer)
-    for use in (lambda: open_embeddings(store), lambda: embed(pool, store)):
-        with pytest.raises(MismatchError, match=f"{name}: a Git LFS pointer.*git lfs pull"):
-            use()
+    np.save(vectors := tmp_path / "vectors.npy", np.eye(2))
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        for use in (
+            lambda: open_embeddings(store),
+            lambda: embed(pool, store),
+            lambda: write_given(rows, store, vectors, Renderer("text")),
+        ):
+            with pytest.raises(MismatchError, match=f"{name}: a Git LFS pointer.*git lfs pull"):
+                use()
     assert (tmp_path / name).read_bytes() == pointer
     pool.write_bytes(pointer)
     with pytest.raises(InputError, match="a Git LFS pointer, not the file; fetch that"):

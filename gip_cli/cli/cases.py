@@ -73,7 +73,7 @@ def opened(
     if told:  # the first is what all are measured by
         named = chain(*told[0].files.values())
         check_inputs(pool, *selections, *named, remedy=f"{told[0].path} names it, too: use files")
-    if told and embeddings is None and (store_path := told[0].store_path()):
+    if told and embeddings is None and (store_path := told[0].store_path):
         note(f"using {store_path}, which {told[0].path} names")
         embeddings = store_path
     bad, *of_picks = (BadRows(skip=skip_bad) for _ in (pool, *selections))
@@ -88,7 +88,7 @@ def opened(
         loaded = pool_of(rows, store, [*grouped, *counted])
         for field in group_fields or ():
             loaded.field(field, "--group-field")
-        if nowhere := [field for field in grouped if loaded.fields[field].distinct == [None]]:
+        if nowhere := [field for field in grouped if loaded.fields[field].is_empty]:
             note(f"no row has a value in field {nowhere[0]!r}, by which a receipt groups: left out")
             grouped = [field for field in grouped if field not in nowhere]
         picked = [

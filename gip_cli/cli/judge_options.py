@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Annotated
 
 import typer
@@ -124,16 +123,25 @@ class JudgeOptions:
         named = remote or self.local is not None
         if not named and self != JudgeOptions():
             raise UsageError("no judge is named", "pass --judge-model or --judge-local")
+        if remote:
+            self._check_files()
+        if self.price is not None and not self.dry_run:
+            raise UsageError("--price-per-mtok goes with --dry-run")
+        return named
+
+    def _check_files(self) -> None:
+        """Refuse more connections than files may be open; raises UsageError."""
+        try:
+            from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+        except ImportError:
+            return  # Windows has no such limit
         most, _ = getrlimit(RLIMIT_NOFILE)
-        if remote and most != RLIM_INFINITY and self.max_concurrent + _OTHER_FILES > most:
+        if most != RLIM_INFINITY and self.max_concurrent + _OTHER_FILES > most:
             raise UsageError(
                 f"--max-concurrent-requests {self.max_concurrent}: of {most:,} files that may be "
                 f"open at once (ulimit -n) gip needs {_OTHER_FILES} for the rest",
                 "ask for fewer, or allow more files",
             )
-        if self.price is not None and not self.dry_run:
-            raise UsageError("--price-per-mtok goes with --dry-run")
-        return named
 
     def journal_path(self, input: str, output: str) -> Path | None:
         """Where answers are kept, None for a dry run that has no place; raises UsageError."""

@@ -82,12 +82,9 @@ def report(
         for warning in one["warnings"]:
             note(f"{one['name']}: {warning}")
     if drawn:
-        others = len({*folder.glob("*.png")}.difference(drawn))
-        rest = (
-            f"; {others:,} more there {agreeing(others, 'are')} not of this report"
-            if others
-            else ""
-        )
-        note(f"{figures}: {counted(len(drawn), 'figure')}{rest}")
+        told = f"{figures}: {counted(len(drawn), 'figure')}"
+        if others := len({*folder.glob("*.png")}.difference(drawn)):
+            told += f"; {others:,} more there {agreeing(others, 'are')} not of this report"
+        note(told)
     if output != "-":
         note(f"{output}: {len(html) / 1e6:.1f} MB")

@@ -168,9 +168,9 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
 
     The same object twice is one answer; two that differ are none. Grades that cannot be read are no
     matter before the answer; around or after it there is none, save for the prompt's example. Where
-    the model was `cut` off, what goes on after the object might have changed its mind. A
-    reply is searched from its last openings on, and no further than `_MOST_READ`: one of megabytes
-    must not hold up the others.
+    the model was `cut` off, what goes on after the object might have changed its mind. A reply is
+    searched from its last openings on, and no further than `_MOST_READ`: one of megabytes must not
+    hold up the others.
     """
     names = {one.name for one in rubric.attributes}
     said = text.rpartition("</think>")[2]  # some templates open the tag in the prompt

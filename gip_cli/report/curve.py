@@ -135,7 +135,7 @@ def _can_be_named(file: str) -> bool:
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     """`gip select` with the receipt's options, those that differ from the defaults."""
     words = ["gip", "select", _no_option(case.pool.rows.name)]
-    if path := receipt.store_path() or receipt.value["embeddings"]["path"]:
+    if path := receipt.store_path or receipt.value["embeddings"]["path"]:
         words += ["-e", str(path)]
     words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]
     if receipt.signals != dict.fromkeys(case.pool.signals.names, 1.0):

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class Receipt:
         named: dict[str, Any] = self.value["embeddings"]
         return {**named, **renderer.to_json()} == named
 
+    @cached_property
     def store_path(self) -> str | None:
         """Where the embeddings are that the selection was made by, if they are those still."""
         named = self.value["embeddings"]
@@ -126,13 +128,16 @@ def _places(named: str, receipt: Path) -> list[str]:
 def _found(named: str, receipt: Path, digests: list[str]) -> str:
     """The one of the `_places` that is there; of two the one whose rows have one of the digests."""
     there = [place for place in _places(named, receipt) if Path(place).exists()]
-    if len(there) == 2 and not Path(there[0]).samefile(there[1]):
-        for place in there:
-            with suppress(GipError), RowFile(place, BadRows(skip=True), reread=False) as rows:
-                lines = b"".join(row.raw + b"\n" for row in rows)
-                if blake2b(lines, digest_size=16).hexdigest() in digests:
-                    return place
-    return (there or [named])[0]
+    if len(there) < 2 or Path(there[0]).samefile(there[1]):
+        return (there or [named])[0]
+    for place in there:
+        digest = blake2b(digest_size=16)  # as `Pool.digest`
+        with suppress(GipError), RowFile(place, BadRows(skip=True)) as rows:
+            for row in rows:
+                digest.update(row.raw + b"\n")
+        if digest.hexdigest() in digests:
+            return place
+    return there[0]
 
 
 def _plan(options: dict[str, Any], sources: dict[str, float], signals: dict[str, float]) -> Plan:
