@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.toys import error_of, gip, write_rows
+from tests.toys import GIP, error_of, gip, write_rows
 
 COMMANDS = ("embed", "score", "select", "report", "compare")
 
@@ -51,6 +52,21 @@ def test_what_is_missing_or_begun_is_said(arguments: str, message: str) -> None:
     run = gip("select", *arguments.split())
     assert run.returncode == 2
     assert message in error_of(run)
+
+
+def test_a_file_that_looks_like_an_option_is_named_as_it_must_be_given(tmp_path: Path) -> None:
+    write_rows(tmp_path / "-dash.jsonl", [{"text": "a"}])
+    run = gip("select", "-dash.jsonl", "-k", 1, cwd=tmp_path)
+    assert run.returncode == 2
+    assert error_of(run) == ("No such option: -d (for the file of such a name, give ./-dash.jsonl)")
+
+
+def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    command = f"mkdir {gone}; cd {gone}; rmdir {gone}; {GIP} select a.jsonl -k 1"
+    run = subprocess.run(["sh", "-c", command], capture_output=True)
+    assert run.returncode == 6
+    assert error_of(run) == "working directory: no such file or directory"
 
 
 @pytest.mark.parametrize(

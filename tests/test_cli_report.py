@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.image import imread
 
+from gip_cli.report.changes import bars
 from gip_cli.report.figures import _bars
 from tests.selecting import embed, row, write_rows
 from tests.toys import error_of, gip
@@ -382,6 +383,17 @@ def test_redundancy_spans_random_rows_too_and_says_what_its_last_bar_holds(tmp_p
     for tail, told in ((None, ""), (0.7512, "; last bar: 0.751 and more"), (1421.3, "1,421 and")):
         _bars(axes, near | {"tail": tail}, "cosine")
         assert told in axes.get_xlabel()
+
+
+def test_few_values_have_each_its_tick_in_a_picture() -> None:
+    def ticks(*values: float) -> list[float]:
+        axes, some = Figure().subplots(), np.array(values, float)
+        _bars(axes, bars({"pool": some, "picks": some, "random": some}), "rating")
+        return [float(at) for at in axes.get_xticks()]
+
+    assert ticks(0, 1) == [0, 1]
+    assert ticks(1, 2, 4, 5) == [1, 2, 4, 5]
+    assert len(ticks(0, 1, 30)) > 3  # those of 0 and 1 would touch
 
 
 def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def run(arguments: list[str] | None = None) -> int:
             return 141
         raise
     except OSError as error:
-        return fail(f"{error.filename or 'system'}: {(error.strerror or str(error)).lower()}", 6)
+        what = "working directory" if isinstance(error, FileNotFoundError) else "system"
+        return fail(f"{error.filename or what}: {(error.strerror or str(error)).lower()}", 6)
     except MemoryError:
         return fail("out of memory", 6)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -43,6 +44,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Errors say what is missing, and which options begin as one that is none."""
+        given = [*args]  # parsing uses them up
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
@@ -50,6 +52,9 @@ class Command(TyperCommand):
             if hasattr(error, "possibilities"):  # of one that is there typer says enough
                 meant = [name for name in names if name.startswith(error.option_name)]  # type: ignore[attr-defined]
                 error.possibilities = meant or error.possibilities
+                files = [text for text in given if text[:1] == "-" and os.path.lexists(text)]
+                if files:
+                    error.message += f" (for the file of such a name, give ./{files[0]})"
             elif not error.message and (missing := getattr(error, "param", None)):
                 error.message = missing.help
             raise

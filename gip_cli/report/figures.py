@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
 _NAME = 100  # characters of a file's name: systems take 255 bytes
+_TICKS = 12  # widths of a bar that a value under each leaves room for
 _LABEL = 24  # characters of a group's name; 40 wide ones leave no room for the bars
 # With the scripts that matplotlib's own font lacks, in the order tried: those of Debian, macOS
 # and Windows.
@@ -150,6 +151,8 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
     axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.yaxis.set_major_formatter(_percent)
+    if one["distinct"] and len(at) > 1 and at[-1] - at[0] <= _TICKS * width:
+        axes.set_xticks(at)
     if (tail := one["tail"]) is not None:
         about += f"; last bar: {rounded(tail)} and more"
     axes.set(xlabel=_literal(about))
