@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
 from gip_cli.formats import KEY_BYTES, NotOfFormatError, Renderer
-from gip_cli.pool import load_pool
+from gip_cli.pool import NO_ROWS, load_pool
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
 
@@ -88,11 +87,10 @@ class Companions:
             except NoRowsError:
                 if not may_be_empty:
                     raise
-                digest = blake2b(digest_size=16).hexdigest()
                 keys = np.empty((0, KEY_BYTES), dtype=np.uint8)
                 vectors = np.empty((0, width), dtype=np.float32)
                 signals = SignalColumns().signals()
-                return Companion(rows.name, ours.format, digest, keys, signals, vectors, bad)
+                return Companion(rows.name, ours.format, NO_ROWS, keys, signals, vectors, bad)
             except NotOfFormatError as error:
                 remedy = (
                     "give rows of one format that gip embed knows, "

@@ -126,11 +126,15 @@ class Settings:
         return cls(card, renderer, value["dtype"])
 
 
-def embed_command(name: str, settings: Settings, store: Path) -> str:
-    """What embeds the rows of the file `name` as those of a store; a pipe's are to be a file's."""
+def embed_command(name: str, settings: Settings, store: Path, format: str | None = None) -> str:
+    """What embeds the rows of the file `name` as those of a store; a pipe's are to be a file's.
+
+    Their `format` is said where it would not be found.
+    """
     own = name if Path(name).is_file() else "FILE.jsonl"
     target, card, renderer = store_beside(Path(own)), settings.card, settings.renderer
     words = ["gip", "embed", own, "-o", str(target)]
+    words += ["--format", format] if format else []
     for field in renderer.fields:
         words += ["--text-field", field]
     words += [] if renderer.part is Part.both else ["--part", renderer.part]

@@ -2,7 +2,8 @@
 
     GipError                 1  the base; never raised itself
     ├── CheckFailed          1  a check asked for (--check, --min-captured) did not hold
-    ├── UsageError           2  options that make no sense, or a path that cannot be used
+    ├── UsageError           2  options that make no sense; a path, key, model or package that
+    │   │                       they need and that is not there
     │   └── LinkedStoreError 2  (of gip_cli.embedding_commit) a store with links among its files
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
     │   ├── NoRowsError      3  a file without a row that can be used
@@ -10,7 +11,7 @@
     ├── MismatchError        4  embeddings and rows do not belong together
     │   ├── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote
     │   └── PointerError     4  (of gip_cli.embeddings) a store's file that is still to be fetched
-    ├── JudgeError           5  the judge failed on more rows than allowed
+    ├── JudgeError           5  the judge failed: as a whole, or on more rows than allowed
     └── StorageError         6  the system refused to read or write (disk full, permission)
 
 A message is one line: what is wrong, where (``file:line``), and how to mend it. `gip_cli.cli`

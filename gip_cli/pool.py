@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -15,12 +16,13 @@ from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, join_keys, together
-from gip_cli.errors import MismatchError, UsageError
+from gip_cli.errors import InputError, MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
 TOLD = 1 << 12  # rows after which progress is told
+NO_ROWS = blake2b(digest_size=16).hexdigest()  # the `Pool.digest` of a file without any
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Pool:
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
             store = embeddings.paths.npy
-            command = embed_command(self.rows.name, embeddings.settings, store)
+            ours, found = self.renderer, None
+            with suppress(InputError):  # the first row's format may be none that is known
+                found = Renderer.sniff(self.rows, fields=ours.fields).format
+            format = None if found == ours.format else ours.format
+            command = embed_command(self.rows.name, embeddings.settings, store, format)
             raise MismatchError(
                 f"no embedding in {store}"
                 + (f" (nor for {counted(more, 'more row')})" * (more > 0)),

@@ -44,7 +44,8 @@ def _qa(value: Value) -> list[Turn]:
             system = _content(said, "'system_prompt'")
             turns = [*_side(value, asked, "user"), *_side(value, answered, "assistant")]
             return [("system", system), *turns] if system else turns
-    raise NotThisFormat("no question/answer, prompt/completion or prompt/response")
+    *pairs, last = map("/".join, (*_QA_KEYS, *_OTHER_QA_KEYS))
+    raise NotThisFormat(f"no {', '.join(pairs)} or {last}")
 
 
 def _side(value: Value, key: str, role: str) -> list[Turn]:

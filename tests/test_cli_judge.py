@@ -279,8 +279,10 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServ
     assert sorted(pool.parent.iterdir()) == before
     gip("score", pool, "-o", out, "--judge-model", "m", "--dry-run")  # no key is needed to reckon
     # Of a stream there is no place for a journal, nor need of one.
-    done = gip("score", "-", *judge(server), "--dry-run", stdin=pool.read_bytes())
+    rows = b"x\n" + pool.read_bytes()
+    done = gip("score", "-", *judge(server), "--dry-run", "--skip-bad", stdin=rows)
     assert b"7 requests, about" in done.stderr
+    assert b"gip: 1 bad row skipped; the first: <stdin>:1: not JSON" in done.stderr
 
 
 def test_a_host_that_takes_no_connection_is_not_told_as_slow(pool: Path) -> None:

@@ -531,7 +531,7 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
     folder = tmp_path / "ci"
     folder.mkdir()
     (folder / "pool.jsonl").write_bytes(pool.read_bytes())
-    (folder / "aim.jsonl").write_bytes(b"".join(lines(pool)[:3]))
+    (folder / "aim.jsonl").write_bytes(b"".join([*lines(pool)[:3], b'{"a": 1}\n']))
     (tmp_path / "aim.jsonl").write_bytes(b"".join(lines(pool)[3:9]))  # another of that name
     embed(folder / "pool.jsonl", 5)
     (folder / "pool.npy").rename(folder / "other.npy")
@@ -539,10 +539,13 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
         (folder / f"pool.{kind}").rename(folder / f"other.{kind}")
     embed(folder / "pool.jsonl", 5)  # so that it has to be said which
     named = ("-e", "other.npy", "--target", "aim.jsonl", "-k", 4, "-o", "small.jsonl")
+    named += ("--skip-bad",)
     assert gip("select", "pool.jsonl", *named, cwd=folder).returncode == 0
-    run = gip("report", "ci/pool.jsonl", "-s", "ci/small.jsonl", "-o", "r.html", cwd=tmp_path)
+    reporting = ("report", "ci/pool.jsonl", "-s", "ci/small.jsonl", "-o", "r.html", "--skip-bad")
+    run = gip(*reporting, cwd=tmp_path)
     assert run.returncode == 0, run.stderr.decode()
     told = run.stderr.decode()
+    assert "gip: 1 bad row skipped; the first: ci/aim.jsonl:4: not readable as text row" in told
     assert "gip: using ci/other.npy, which ci/small.receipt.json names\n" in told
     (_, again) = data_of(tmp_path / "r.html")["selections"][0]["curve"]["commands"]
     assert "-e ci/other.npy" in again

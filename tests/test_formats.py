@@ -219,7 +219,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "i", "input": ["x"], "output": "o"}, "'input' is not a string"),
     ("alpaca", {"instruction": "i", "output": None}, "'output' is not a string"),
     ("alpaca", {"instruction": "", "input": " \n", "output": "\t"}, "a row without text"),
-    ("qa", {"question": "q", "completion": "a"}, "no question/answer"),
+    (
+        "qa",
+        {"question": "q", "completion": "a"},
+        "no question/answer, prompt/completion, prompt/response, question/response or "
+        "query/response",
+    ),
     ("qa", {"prompt": "q", "completion": 3}, "'completion' is not a string"),
     ("qa", {"prompt": [], "completion": "a"}, "'prompt' is empty"),
     ("qa", {"prompt": ["q"], "completion": "a"}, "turn 1 of 'prompt' lacks 'role' or 'content'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,15 @@ from tests.selecting import embed, in_memory, row, write_rows
 D = 3
 
 
-def load(path: Path, *fields: str) -> Pool:
+@contextmanager
+def opened(path: Path, *fields: str) -> Iterator[Pool]:
     with RowFile(path, BadRows(), reread=True) as rows:
-        return load_pool(rows, Renderer("text"), fields)
+        yield load_pool(rows, Renderer("text"), fields)
+
+
+def load(path: Path, *fields: str) -> Pool:
+    with opened(path, *fields) as pool:
+        return pool
 
 
 def test_a_pool_knows_the_place_of_every_row(tmp_path: Path) -> None:
@@ -129,14 +136,15 @@ def test_a_repeated_row_that_begins_a_part_is_found_all_the_same(tmp_path: Path)
 
 def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
     store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
-    pool = load(write_rows(tmp_path / "more", map(row, np.eye(3))))
-    with pytest.raises(MismatchError, match=r"more:2: no embedding .* \(nor for 1 more row\)"):
+    path = write_rows(tmp_path / "more", map(row, np.eye(3)))
+    said = r"more:2: no embedding .* \(nor for 1 more row\)"
+    with opened(path) as pool, pytest.raises(MismatchError, match=said):
         pool.located(store)
     at = pool.located(store, skip_missing=True)
     assert at.tolist() == [0, -1, -1]
     np.testing.assert_array_equal(rows_at(store.vectors, at), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
-    none = load(write_rows(tmp_path / "none", [row([0, 1, 0])]))
-    with pytest.raises(MismatchError, match="none:1: no embedding"):
+    path = write_rows(tmp_path / "none", [row([0, 1, 0])])
+    with opened(path) as none, pytest.raises(MismatchError, match="none:1: no embedding"):
         none.located(store, skip_missing=True)
 
 
@@ -159,8 +167,9 @@ def test_what_is_missing_is_to_be_embedded_as_the_rest_is(
     store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
     card = replace(store.settings.card, **{"max_length": 9} | model)
     store = replace(store, settings=replace(store.settings, card=card))
-    pool = load(write_rows(tmp_path / "more.jsonl", [row([0, 1, 0])]))
-    with pytest.raises(MismatchError, match=rf"-o \S+more\.npy{remedy} and take it by -e"):
+    path = write_rows(tmp_path / "more.jsonl", [row([0, 1, 0])])
+    said = rf"-o \S+more\.npy{remedy} and take it by -e"
+    with opened(path) as pool, pytest.raises(MismatchError, match=said):
         pool.located(store)
     for texts, options in (
         (Renderer("fields", ("a", "b.c")), "--text-field a --text-field b.c"),
@@ -168,8 +177,18 @@ def test_what_is_missing_is_to_be_embedded_as_the_rest_is(
     ):
         settings = replace(store.settings, renderer=texts, dtype="float16")
         said = rf"-o \S+more\.npy {options} --dtype float16{remedy} and take"
-        with pytest.raises(MismatchError, match=said):
+        with opened(path) as pool, pytest.raises(MismatchError, match=said):
             pool.located(replace(store, settings=settings))
+
+
+def test_a_format_that_would_not_be_found_is_to_be_said(tmp_path: Path) -> None:
+    store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
+    members = {"instruction": "i", "output": "o"}  # by which it is found to be of another format
+    for others, option in (({}, ""), (members, " --format text"), ({"a": 1}, "")):
+        path = write_rows(tmp_path / "more.jsonl", [row([0, 1, 0], **others), row([1, 0, 0])])
+        said = rf"run gip embed {path} -o \S+{option} --model words --reuse"
+        with opened(path) as pool, pytest.raises(MismatchError, match=said):
+            pool.located(store)
 
 
 def test_a_pool_of_which_every_row_is_skipped_is_refused(tmp_path: Path) -> None:

@@ -88,10 +88,11 @@ def test_bars_show_rows_being_read_and_written_with_rate_and_time_left(tmp_path:
 
 def test_a_page_is_not_written_to_a_terminal(pool: Path, tmp_path: Path) -> None:
     small = write_rows(tmp_path / "small.jsonl", ["row 3", "row 9"], up=3)
-    told = on_a_terminal("report", pool, "-s", small, code=2, TERM="dumb").decode()
-    assert told.strip() == (
-        "gip: error: a page is for a browser, not for a terminal; pass -o FILE.html"
-    )
+    for output in ((), ("-o", "/dev/stdout")):
+        told = on_a_terminal("report", pool, "-s", small, *output, code=2, TERM="dumb").decode()
+        assert told.strip() == (
+            "gip: error: a page is for a browser, not for a terminal; pass -o FILE.html"
+        )
 
 
 NASTY = "\x1b]0;owned\x07\x1b[31m\u202e\u0000\u2028"

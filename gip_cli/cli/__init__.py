@@ -33,7 +33,7 @@ HELP = """Pick the few instruction-tuning rows that carry the information.
 
 EPILOG = (
     "Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 3 bad input data, 4 embeddings and "
-    "rows do not belong together, 5 too many judge failures, 6 the system refused to read or "
+    "rows do not belong together, 5 the judge failed, 6 the system refused to read or "
     "write, 129 hung up, 130 interrupted, 141 the reader of the output went away, 143 terminated."
 )
 

@@ -96,7 +96,7 @@ def opened(
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)
         ]
         case = open_case(loaded, store, picked, grouped, skip_bad=skip_bad)
-        for skipped in (bad, *of_picks):
+        for skipped in (bad, *case.skipped, *of_picks):
             tell_skipped(skipped)
         for line in case.notes:
             note(line)

@@ -12,7 +12,7 @@ import typer
 from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.files import check_outputs, writing
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
+from gip_cli.cli.options import EmbeddingsOfReceipt, Quiet, SkipBad, TextOptions
 from gip_cli.printable import counted, escaped, printable, rounded
 
 _GROUPS = 12  # largest groups shown in the table; --json has all
@@ -31,7 +31,7 @@ def compare(
     pool: Annotated[
         str, typer.Option("--pool", metavar="POOL", help="The rows they were selected from.")
     ],
-    embeddings: Embeddings = None,
+    embeddings: EmbeddingsOfReceipt = None,
     group_field: GroupFields = None,
     json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
     text: TextOptions = TextOptions(),  # noqa: B008 - frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,15 +17,17 @@ Input = Annotated[
         metavar="INPUT", help="Rows: JSONL, gzipped JSONL or a JSON array; - is standard input."
     ),
 ]
-Embeddings = Annotated[
-    str | None,
-    typer.Option(
-        "--embeddings",
-        "-e",
-        metavar="NAME.npy",
-        help="From gip embed; default: those beside the rows, else made for the run.",
-    ),
-]
+
+
+def _embeddings(default: str) -> Any:
+    return typer.Option(
+        "--embeddings", "-e", metavar="NAME.npy", help=f"From gip embed; default: {default}."
+    )
+
+
+_FOUND = "those beside the rows, else made for the run"
+Embeddings = Annotated[str | None, _embeddings(_FOUND)]
+EmbeddingsOfReceipt = Annotated[str | None, _embeddings(f"the receipt's, else {_FOUND}")]
 Quiet = Annotated[
     bool,
     typer.Option(

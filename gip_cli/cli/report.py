@@ -11,10 +11,11 @@ from gip_cli.cli.cases import GroupFields, files_read, opened, receipts_of
 from gip_cli.cli.console import note
 from gip_cli.cli.files import check_outputs, refuse_same, writing
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Embeddings, Quiet, SkipBad, TextOptions
+from gip_cli.cli.options import EmbeddingsOfReceipt, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.printable import agreeing, counted
 from gip_cli.report import Method
+from gip_cli.streams import is_stdout
 
 
 @grouped
@@ -29,7 +30,7 @@ def report(
             "--selection", "-s", metavar="FILE.jsonl", help="What was picked; repeatable."
         ),
     ],
-    embeddings: Embeddings = None,
+    embeddings: EmbeddingsOfReceipt = None,
     output: Annotated[
         str,
         typer.Option("--output", "-o", metavar="FILE.html", help="The page; - is standard output."),
@@ -62,7 +63,7 @@ def report(
     receipts = receipts_of(selection)
     read = files_read(pool, selection, receipts)
     check_outputs(output, read=read)
-    if output == "-" and sys.stdout is not None and sys.stdout.isatty():
+    if is_stdout(output) and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("a page is for a browser, not for a terminal", "pass -o FILE.html")
     plotly_script()  # what is not installed is told before the work
     if figures is not None:
@@ -86,5 +87,5 @@ def report(
         if others := len({*folder.glob("*.png")}.difference(drawn)):
             told += f"; {others:,} more there {agreeing(others, 'are')} not of this report"
         note(told)
-    if output != "-":
+    if not is_stdout(output):
         note(f"{output}: {len(html) / 1e6:.1f} MB")

@@ -127,6 +127,7 @@ def score(
             )
             line = stack.enter_context(judged(rows, judge_scorer, judge, path))
             if line is None:
+                tell_skipped(bad)
                 return
             lines.append(line)
         count = 0

@@ -31,6 +31,7 @@ from gip_cli.printable import agreeing, counted
 from gip_cli.pursuit import default_noise
 from gip_cli.pursuit.check import least_noise
 from gip_cli.report.selections import Picked, Receipt
+from gip_cli.rows import BadRows
 from gip_cli.signals import quality_weights
 
 COVERED = 20_000  # rows of the pool whose coverage is measured, where there are more
@@ -53,6 +54,7 @@ class Case:
     pickable: Rows
     ranked: Rows | None  # the pickable rows by quality, best first; None without signals
     picked: list[Picked]
+    skipped: list[BadRows]  # of the files that the receipt names
     notes: list[str]  # what a reader of the figures must know
 
     def captured(self, rows: Rows) -> float:
@@ -123,7 +125,7 @@ def open_case(
         A row of the pool has no embedding and may not be skipped.
     """
     receipt = next((one.receipt for one in picked if one.receipt), None)
-    rows = _gathered(pool, store, receipt, skip_bad=skip_bad)
+    rows, skipped = _gathered(pool, store, receipt, skip_bad=skip_bad)
     weights, covariance = rows.query.weights, rows.query.covariance
     if receipt and receipt.noise < least_noise(weights):
         raise UsageError(
@@ -148,6 +150,7 @@ def open_case(
         pickable=np.flatnonzero(rows.open),
         ranked=_by_quality(rows),
         picked=picked,
+        skipped=skipped,
         notes=[],
     )
     case.notes.extend(_notes(case, rows, store, receipt))
@@ -156,13 +159,17 @@ def open_case(
 
 def _gathered(
     pool: Pool, store: Embeddings, receipt: Receipt | None, *, skip_bad: bool
-) -> Candidates:
-    """The pool's rows by the receipt's plan or, without one, by the defaults."""
+) -> tuple[Candidates, list[BadRows]]:
+    """The pool's rows by the receipt's plan or, without one, by the defaults.
+
+    And what was skipped of the files that the receipt names.
+    """
     plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
-    companions = Companions(store, skip_bad=skip_bad)
     named = receipt.files if receipt else {}
     try:
-        return gather_candidates(pool, store, plan, **companions.read_parts(named))
+        beside = Companions(store, skip_bad=skip_bad).read_parts(named)
+        skipped = [one.skipped for part in beside.values() for one in part]
+        return gather_candidates(pool, store, plan, **beside), skipped
     except UsageError as error:
         if receipt is None:
             raise

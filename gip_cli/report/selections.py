@@ -7,7 +7,6 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ import orjson
 from gip_cli.arrays import Rows
 from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
-from gip_cli.formats import KEY_BYTES, NotOfFormatError, Rendered, Renderer, key_of
+from gip_cli.formats import KEY_BYTES, NotOfFormatError, Part, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
-from gip_cli.pool import Pool
+from gip_cli.pool import NO_ROWS, Pool, load_pool
 from gip_cli.printable import file_name
 from gip_cli.pursuit.check import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
@@ -50,7 +49,7 @@ class Receipt:
             data = path.read_bytes()
         try:
             value = orjson.loads(data)
-            options = value["options"]
+            options, store = value["options"], value["embeddings"]
             sources = {str(name): float(w) for name, w in value["query"]["sources"].items()}
             beside = value.get("beside", {})
             signals = {str(name): float(w) for name, w in options["signals"].items()}
@@ -63,13 +62,17 @@ class Receipt:
                 _plan(options, sources, signals),
                 {
                     part: [
-                        _found(str(one), path, [file["blake2b"] for file in beside.get(part, ())])
+                        _found(
+                            str(one),
+                            path,
+                            [file["blake2b"] for file in beside.get(part, ())],
+                            store,
+                        )
                         for one in options.get(part) or []
                     ]
                     for part in ("targets", "given", "exclude")
                 },
             )
-            store = value["embeddings"]
             texts = [value["gip"], value["numpy"], value["input"]["blake2b"], store["model"]]
             texts += [options[one] for one in ("group_field", "token_field") if one in options]
             texts += [] if store["path"] is None else [store["path"]]
@@ -125,17 +128,23 @@ def _places(named: str, receipt: Path) -> list[str]:
     return [named, str(receipt.parent / named)]
 
 
-def _found(named: str, receipt: Path, digests: list[str]) -> str:
-    """The one of the `_places` that is there; of two the one whose rows have one of the digests."""
+def _found(named: str, receipt: Path, digests: list[str], store: dict[str, Any]) -> str:
+    """The one of the `_places` that is there; of two the one whose rows have one of the digests.
+
+    Rows are those that the `store` of the receipt reads, as a selection did.
+    """
     there = [place for place in _places(named, receipt) if Path(place).exists()]
     if len(there) < 2 or Path(there[0]).samefile(there[1]):
         return (there or [named])[0]
     for place in there:
-        digest = blake2b(digest_size=16)  # as `Pool.digest`
-        with suppress(GipError), RowFile(place, BadRows(skip=True)) as rows:
-            for row in rows:
-                digest.update(row.raw + b"\n")
-        if digest.hexdigest() in digests:
+        digest = None
+        with suppress(GipError), RowFile(place, BadRows(skip=True), reread=True) as rows:
+            try:
+                renderer = Renderer.sniff(rows, None, store["fields"], Part(store["part"]))
+                digest = load_pool(rows, renderer).digest
+            except NoRowsError:
+                digest = NO_ROWS
+        if digest in digests:
             return place
     return there[0]
 
