@@ -69,7 +69,8 @@ class Candidates:
         the root of its share. They are the rows' correlations with a query that is never seen;
         any other query is known, and is pursued itself.
     tokens : (m,)
-        Each row's token count; 0 where it is not `counted` (m,).
+        Each row's token count; 0 where it is not `counted` (m,), and throughout where vectors
+        were given without counts.
     reasons : (m,)
         Why a row cannot be picked; OPEN where it can.
     """

@@ -14,7 +14,7 @@ from gip_cli.arrays import Mask
 from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
-from gip_cli.encoder import GIVEN, Encoder
+from gip_cli.encoder import GIVEN, Encoder, load_encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
 from gip_cli.formats import KEY_BYTES, NotOfFormatError, Renderer
 from gip_cli.pool import NO_ROWS, load_pool
@@ -141,8 +141,6 @@ class Companions:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        from gip_cli.encoder import load_encoder  # torch only where it is needed
-
         card = self._embeddings.settings.card
         encoder = load_encoder(
             card.model,

@@ -1,4 +1,4 @@
-"""Which rows may still be picked: budgets in rows or tokens, of the whole or of each group.
+"""Which rows may still be picked: a budget of tokens, quotas of rows or tokens for groups.
 
 These are the `Rules` of `gip_cli.pursuit`: state that picks change, and that only ever closes
 rows. Rows that can never be picked (excluded, without a signal) need no rule: their weight is NaN.

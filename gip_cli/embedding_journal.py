@@ -16,7 +16,7 @@ import orjson
 
 from gip_cli.arrays import Counts
 from gip_cli.embedding_files import Paths, Settings
-from gip_cli.embeddings import Keys
+from gip_cli.embeddings import Keys, as_keys
 from gip_cli.formats import KEY_BYTES
 
 _SYNC_SECONDS = 20.0  # what a power cut can cost at most
@@ -77,7 +77,7 @@ class EmbeddingJournal:
     def append(self, keys: list[bytes], tokens: Counts, vectors: npt.NDArray[np.float32]) -> None:
         """Add one batch; it survives the process, and after 20 seconds the machine."""
         records = np.zeros(len(keys), dtype=self._record)
-        records["key"] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES)
+        records["key"] = as_keys(b"".join(keys))
         records["tokens"] = tokens
         records["vector"] = vectors
         records["left"] = np.arange(len(keys))[::-1]

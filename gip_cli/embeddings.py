@@ -48,7 +48,7 @@ class Embeddings:
     keys: Keys
     tokens: Counts
     digest: str
-    file: os.stat_result | None = None  # of the vectors, as they were when it was opened
+    file: os.stat_result  # of the vectors, as they were when it was opened
 
     def check_unchanged(self) -> None:
         """Raise MismatchError if the vectors were written over where they lie, as by ``cp``.
@@ -57,7 +57,7 @@ class Embeddings:
         """
         with suppress(OSError):
             was, now = self.file, self.paths.npy.stat()
-            if was is None or (now.st_dev, now.st_ino) != (was.st_dev, was.st_ino):
+            if (now.st_dev, now.st_ino) != (was.st_dev, was.st_ino):
                 return
             if (now.st_size, now.st_mtime_ns) != (was.st_size, was.st_mtime_ns):
                 raise MismatchError(
@@ -97,6 +97,11 @@ def row_norms(block: Vectors) -> Array:
     return norms
 
 
+def as_keys(data: bytes | bytearray) -> Keys:
+    """Keys (m, 16) that lie one after the other, where they lie."""
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
 def sortable(keys: Keys) -> npt.NDArray[np.void]:
     """Keys as (m,) opaque 16-byte values, which numpy sorts and compares as bytes."""
     return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel()
@@ -112,7 +117,7 @@ def join_keys(known: Keys, keys: Keys) -> Rows:
     return np.where(ours[order[found]] == wanted, order[found], -1)
 
 
-def together(known: Keys, keys: Keys) -> int | None:
+def find_run(known: Keys, keys: Keys) -> int | None:
     """Where all of `keys` (n, 16), n > 0, stand in `known` in their order; None if nowhere.
 
     Only the first place of the first key is looked at.

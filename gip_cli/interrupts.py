@@ -47,10 +47,10 @@ def cancelling_tasks() -> Iterator[None]:
 
 @contextmanager
 def put_off(tell: Callable[[], None] | None = None) -> Iterator[None]:
-    """Signals that would end the block come at its end; with `tell` only the first, which it tells.
+    """Signals are held back until the block ends.
 
-    A second one then comes at once. A mask would not do: the threads of numpy's BLAS, which are
-    there before, would take the signals.
+    With `tell` only the first is: it calls that, and a second one acts at once. A mask would not
+    do: the threads of numpy's BLAS, which are there before, would take the signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # no signal's handler runs here

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embeddings import row_norms
+from gip_cli.pursuit.source import gram
 from gip_cli.pursuit.team import Team
-from gip_cli.query import gram
 
 Measured = TypeVar("Measured")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -203,19 +203,6 @@ class MetadataScorer:
             else:
                 self._undeclared[source.name].append(value)
         return attach(row, signals, self._ranges, self._lower, replaced=self._replaced)
-
-    def examine(self, rows: Iterable[Row]) -> None:
-        """Raise now what `line` of each of these rows, or `check` after them, would raise."""
-        trial = MetadataScorer(
-            self._sources,
-            self._ranges,
-            overwrite=self._overwrite,
-            beside=self._replaced,
-            require=self._require,
-        )
-        for row in rows:
-            trial.line(row)
-        trial.check()
 
     def check(self) -> None:
         """Raise InputError for a field in which no row at all had a number."""

@@ -15,9 +15,9 @@ import orjson
 from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
-from gip_cli.embeddings import Embeddings, Keys, join_keys, together
+from gip_cli.embeddings import Embeddings, Keys, as_keys, find_run, join_keys
 from gip_cli.errors import InputError, MismatchError, UsageError
-from gip_cli.formats import KEY_BYTES, Renderer, key_of, lookup, members_shown
+from gip_cli.formats import Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
@@ -61,7 +61,7 @@ class Pool:
 
     def sharing(self, embeddings: Embeddings) -> Pool:
         """The same pool without keys of its own, where the store has them in one piece."""
-        start = together(embeddings.keys, self.keys)
+        start = find_run(embeddings.keys, self.keys)
         if start is None:
             return self
         return replace(self, keys=embeddings.keys[start : start + len(self)])
@@ -74,7 +74,7 @@ class Pool:
         MismatchError
             A row has no embedding; names the first. With `skip_missing`: no row has one.
         """
-        start = together(embeddings.keys, self.keys)
+        start = find_run(embeddings.keys, self.keys)
         if start is not None:
             return np.arange(start, start + len(self))
         at = join_keys(embeddings.keys, self.keys)
@@ -155,7 +155,7 @@ def load_pool(
         lines=np.frombuffer(lines, dtype=np.uint32),
         offsets=np.frombuffer(offsets, dtype=np.int64),
         sizes=np.frombuffer(sizes, dtype=np.uint32),
-        keys=np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES),
+        keys=as_keys(keys),
         lengths=np.frombuffer(lengths, dtype=np.uint32),
         signals=signals.signals(),
         digest=digest.hexdigest(),

@@ -38,7 +38,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def rounded(number: float) -> str:
-    """Three digits, or from 1,000 on all before the point, as the report's page has them."""
+    """Three digits, or from 1,000 on all before the point: much as the report's page."""
     return f"{number:{',.0f' if 999.5 <= abs(number) < 1e12 else '.3g'}}"
 
 

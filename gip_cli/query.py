@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.arrays import Array, Vectors
-from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.team import Team
+from gip_cli.pursuit.source import gram
 from gip_cli.signals import quality_weights
 
 
@@ -84,13 +83,3 @@ def build_query(
             raise ValueError(f"the {what} of the query have no energy: all are zero")
         covariance += share / total * part / np.trace(part)
     return Query(covariance, weights, {name: share / total for name, share in shares.items()})
-
-
-def gram(vectors: Vectors, row_weights: Array | None = None) -> Array:
-    """``Fᵀ diag(row_weights) F`` (d, d) in float64, by blocks.
-
-    In float32 its rounding would be energy in directions that no row has, and `information` goes
-    by directions.
-    """
-    with Team() as team:
-        return Source(vectors).gram(team, row_weights)

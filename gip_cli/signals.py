@@ -1,4 +1,4 @@
-"""Quality signals: read from metadata, carried in the row's own line, mapped to [0, 1].
+"""Quality signals: carried in the row's own line, mapped to [0, 1].
 
 A scored row has one more member, spliced in before the closing brace so that every other byte
 of the line stays as it was::

@@ -94,7 +94,8 @@ def _written_directly(path: Path) -> bool:
 class Replacements:
     """Files that take their places when the block ends well: all are whole before the first does.
 
-    That is the one opened first: where it may not, all old files stay. A signal amid it waits.
+    The file opened first is renamed first: where that fails, no old file has been replaced. A
+    signal amid it waits.
     """
 
     def __init__(self) -> None:

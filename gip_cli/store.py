@@ -30,13 +30,14 @@ from gip_cli.embeddings import (
     Embeddings,
     Keys,
     PointerError,
+    as_keys,
     join_keys,
     open_embeddings,
     sortable,
 )
 from gip_cli.encoder import GIVEN, Encoder
 from gip_cli.errors import MismatchError, StorageError, UsageError
-from gip_cli.formats import KEY_BYTES, Renderer, key_of
+from gip_cli.formats import Renderer, key_of
 from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.rows import RowFile
 
@@ -263,7 +264,7 @@ def row_keys(rows: RowFile, renderer: Renderer) -> Keys:
     keys = bytearray()
     for one in renderer.read(rows):
         keys += key_of(one.text)
-    return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+    return as_keys(keys)
 
 
 def _first_of_each(keys: Keys, wanted: Mask) -> Mask:

@@ -67,6 +67,7 @@ def in_memory(path: Path, d: int) -> Embeddings:
         pool.keys,
         encoded.tokens,
         keys_digest(pool.keys),
+        path.stat(),
     )
 
 

@@ -82,16 +82,14 @@ def test_an_error_in_one_worker_ends_the_turns_of_all():
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
 def test_a_product_is_the_same_for_any_number_of_workers(precision):
-    """It is large enough to be shared, its halves differ, and where it goes is not contiguous."""
+    """It is large enough to be shared, and its halves differ."""
     rng = np.random.default_rng(21)
     A, B = rng.normal(size=(301, 200)).astype(precision), rng.normal(size=(200, 150))
     products = []
     for workers in (1, 2, 5):
         with threadpool_limits(workers, user_api="blas"), Team() as team:
             assert team.size == workers
-            out = np.zeros((301, 2, 150), precision)
-            products.append(team.product(A, B.astype(precision), out=out[:, 1]))
-            assert not out[:, 0].any()
+            products.append(team.product(A, B.astype(precision)))
     np.testing.assert_allclose(products[0], A @ B, atol=200 * np.finfo(precision).eps * 20)
     for product in products[1:]:
         np.testing.assert_array_equal(product, products[0])

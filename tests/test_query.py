@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import select
-from gip_cli.query import build_query, gram
+from gip_cli.pursuit.source import gram
+from gip_cli.query import build_query
 from tests.pools import unit
 
 RNG = np.random.default_rng(1)

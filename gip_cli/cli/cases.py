@@ -61,7 +61,7 @@ def opened(
     UsageError
         A selection is given twice, or one pipe is to be read twice.
     """
-    from gip_cli.cli.sources import embeddings_for, pool_of
+    from gip_cli.cli.inputs import embeddings_for, pool_of
     from gip_cli.report.case import open_case
     from gip_cli.report.selections import read_selection
 

@@ -109,9 +109,8 @@ class JudgeOptions:
         _limits(min=0, max=1, metavar="F", help="Distinct rows without a score; more is exit 5."),
     ] = 0.01
 
-    @property
-    def wanted(self) -> bool:
-        """Whether a judge is named; raises UsageError where one is half named."""
+    def check(self) -> bool:
+        """Whether a judge is wanted; raises UsageError where options do not go together."""
         remote = self.url is not None or self.model is not None
         if self.local is not None and remote:
             raise UsageError("--judge-local excludes --judge-url and --judge-model", "choose one")

@@ -90,7 +90,7 @@ def score(
     gip score pool.jsonl --metadata ppl=-loss | gip select - -e pool.npy -k 500
     gip score pool.jsonl -o s.jsonl --judge-url http://HOST/v1 --judge-model M
     """
-    judging = judge.wanted
+    judging = judge.check()
     if not signals.metadata and not judging:
         raise UsageError(
             "nothing to score by", "pass --metadata NAME=FIELD, --judge-model or --judge-local"
@@ -98,7 +98,8 @@ def score(
     if signals.require and not signals.metadata:
         raise UsageError("--require goes with --metadata")
     rubric = Rubric.choose(judge.attributes or (), judge.rubric)
-    scorer = signals.scorer(beside=rubric.ranges.keys() if judging else ())
+    beside = rubric.ranges.keys() if judging else ()
+    scorer, trial = signals.scorer(beside), signals.scorer(beside)
     inputs = [input, *([judge.rubric] if judge.rubric else [])]
     check_inputs(*inputs)
     check_outputs(output, read=inputs)
@@ -116,7 +117,9 @@ def score(
             path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
             if signals.metadata:  # now: later it would be found when the judge has been paid
-                scorer.examine(one.row for one in renderer.read(rows))
+                for one in renderer.read(rows):
+                    trial.line(one.row)
+                trial.check()
             judge_scorer = JudgeScorer(
                 rubric,
                 renderer,

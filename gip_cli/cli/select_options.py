@@ -210,7 +210,7 @@ class OutputOptions:
     check: Annotated[
         bool,
         _output(
-            "--check", help="Write nothing; exit 1 if OUT, --rejects or --receipt would change."
+            "--check", help="Write nothing; exit 1 if files would change."
         ),
     ] = False
     min_captured: Annotated[

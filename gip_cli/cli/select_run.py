@@ -10,10 +10,10 @@ from itertools import chain
 from gip_cli.candidates import Reason, gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
+from gip_cli.cli.inputs import embeddings_for, pool_of
 from gip_cli.cli.select_files import as_json, compare_files, write_files
 from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise, tell_closed
-from gip_cli.cli.sources import embeddings_for, pool_of
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.interrupts import put_off

@@ -1,9 +1,10 @@
 """HTTP through the `openai` package: its retries, backoff and Retry-After, none of our own.
 
-Four things are added to its client, each where every attempt passes, a retry too: the requests
-a minute, a deadline for the whole answer (its own timeout is one of silence: a server that
-dribbles would hold a request for ever), a largest size, and the check that a success is a JSON
-object, without which a proxy's error page or half an answer would not be asked for again.
+Added to its client is what every attempt passes, a retry too: the requests a minute, a deadline
+for the whole answer (its own timeout is one of silence: a server that dribbles would hold a request
+for ever), a largest size, and the check that a success is a JSON object that no redirect led to,
+without which a proxy's error page or half an answer would not be asked for again. A status within
+the body counts as the answer's own, and an error that stays is not tried again.
 
 The API key is known here only. It is taken out of every answer and message before they leave.
 """

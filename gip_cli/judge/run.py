@@ -92,7 +92,9 @@ def judge(
 ) -> Outcome:
     """Ask about every item that the journal lacks, identical ones once.
 
-    Memory is a few hundred bytes an item: texts and answers are not kept.
+    Memory is a few hundred bytes an item: texts and answers are not kept. Rows that the server
+    refuses as they are go to the journal, too, once a run has ended well: so it is whole, and gives
+    the same again without a server.
 
     Parameters
     ----------
@@ -110,9 +112,6 @@ def judge(
     JudgeError
         More failures than allowed, or a judge that plainly will not answer. What was answered
         is in the journal.
-
-    Rows that the server refuses as they are go there, too, once a run has ended well: so the
-    journal is whole, and gives the same again without a server.
     """
     run = _Run(rubric, journal, max_concurrent, max_failure_rate, on_progress)
     try:
@@ -149,9 +148,10 @@ def told(causes: Counter[str]) -> str:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What no task has heard of; but a second Ctrl-C is none, for `judge` has.
+    """The loop's exception handler, which is silent about a second Ctrl-C: `judge` deals with it.
 
-    Amid the work it is raised; while the loop winds up it cancels what a thread has yet to set.
+    That is a KeyboardInterrupt amid the work, or an InvalidStateError where the loop winds up
+    before a thread has set its result.
     """
     heard = (KeyboardInterrupt, asyncio.InvalidStateError)
     if not isinstance(context.get("exception"), heard):

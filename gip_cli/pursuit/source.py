@@ -113,6 +113,16 @@ class Subset:
         return self.whole.take(self.index[rows], out.dtype.type)
 
 
+def gram(vectors: Floats, row_weights: Array | None = None) -> Array:
+    """``Fᵀ diag(row_weights) F`` (d, d) in float64, by blocks.
+
+    In float32 its rounding would be energy in directions that no row has, and `information` goes
+    by directions.
+    """
+    with Team() as team:
+        return Source(vectors).gram(team, row_weights)
+
+
 def copy(rows: Floats, out: Floats) -> None:
     """`out[...] = rows`, and four times as fast from half to single precision.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -65,16 +64,12 @@ class Team:
 
         self.run(take)
 
-    def product(
-        self, A: NDArray[Any], B: NDArray[Any], out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
+    def product(self, A: NDArray[Any], B: NDArray[Any]) -> NDArray[Any]:
         """(n, p) A B, by halves of A's rows."""
-        if out is None:
-            out = np.empty((len(A), B.shape[1]), A.dtype)
-        into = out
+        out = np.empty((len(A), B.shape[1]), A.dtype)
 
         def work(half: slice) -> None:
-            np.matmul(A[half], B, out=into[half])
+            np.matmul(A[half], B, out=out[half])
 
         self.halve(work, len(A), A.shape[1] * out.nbytes)
         return out
@@ -103,11 +98,6 @@ class Team:
         self.limit = self.blas.limit(limits=1)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.helpers.shutdown(cancel_futures=True)
         self.limit.restore_original_limits()

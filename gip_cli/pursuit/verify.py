@@ -19,7 +19,8 @@ from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep_plan import NEVER, Contest, Hits, SweepPlan, earliest, lookup
 
 TIE = 1e-9  # rates that agree to this share are tied: well above float64's rounding of a rate
-# Within it the same row may be, rounded otherwise: a block may leave little of a rate.
+# Rates within this share of the best are looked at for twins: where a block leaves little of a
+# rate, rounding parts equal rows by more than TIE.
 NEAR = 1e-4
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
@@ -141,7 +142,7 @@ def verify(
         if margin >= widest:
             return None
         margin = min(8 * margin, widest)
-    closures = close(pool, block, closed, hits, max_cosine)
+    closures = closures_of(pool, block, closed, hits, max_cosine)
     rivals = contenders(hits, closures, contest)
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
     margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
@@ -161,7 +162,7 @@ def impose(
     """`verify` for a block known to be right."""
     closed = closing(pool, block, pool.located(block.rows))
     hits = sweep(pool, plan_of(pool, block, objective, max_cosine))
-    return close(pool, block, closed, hits, max_cosine)
+    return closures_of(pool, block, closed, hits, max_cosine)
 
 
 def plan_of(
@@ -250,7 +251,7 @@ def closing(pool: RowStates, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     return earliest(np.append(picks, ruled), np.append(np.arange(len(picks)), since))
 
 
-def close(
+def closures_of(
     pool: RowStates, block: Block, closed: tuple[Ids, Ids], hits: Hits, max_cosine: float | None
 ) -> Closures:
     """Add to what the picks close the rows that lie too near to one of them."""

@@ -28,8 +28,7 @@ from gip_cli.measures import (
 from gip_cli.plan import Budget, Plan
 from gip_cli.pool import Pool
 from gip_cli.printable import agreeing, counted
-from gip_cli.pursuit import default_noise
-from gip_cli.pursuit.check import least_noise
+from gip_cli.pursuit import default_noise, least_noise
 from gip_cli.report.selections import Picked, Receipt
 from gip_cli.rows import BadRows
 from gip_cli.signals import quality_weights

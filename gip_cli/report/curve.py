@@ -11,6 +11,7 @@ import numpy as np
 
 from gip_cli.arrays import Array
 from gip_cli.measures import knee, side_by_side
+from gip_cli.plan import Sources
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Picked, Receipt
 from gip_cli.streams import is_stream
@@ -152,7 +153,7 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
             share = receipt.sources.get(source, 0.0)
             words += [f"--{source.removesuffix('s')}-weight", repr(share)]
     power = receipt.plan.sources.quality_power
-    if receipt.signals and power != 2:
+    if receipt.signals and power != Sources.quality_power:
         words += ["--quality-power", repr(power)]
     for option in _NESTED:
         said = receipt.options.get(option, [])

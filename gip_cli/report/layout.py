@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.errors import UsageError
+from gip_cli.pursuit.source import gram
 from gip_cli.pursuit.team import Team
-from gip_cli.query import gram
 from gip_cli.report import Method
 
 _FEWEST = 4  # rows that UMAP can place

@@ -14,13 +14,13 @@ import numpy as np
 import orjson
 
 from gip_cli.arrays import Rows
-from gip_cli.embeddings import Embeddings, join_keys, open_embeddings
+from gip_cli.embeddings import Embeddings, as_keys, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
-from gip_cli.formats import KEY_BYTES, NotOfFormatError, Part, Rendered, Renderer, key_of
+from gip_cli.formats import NotOfFormatError, Part, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import NO_ROWS, Pool, load_pool
 from gip_cli.printable import file_name
-from gip_cli.pursuit.check import MOST_NOISE
+from gip_cli.pursuit import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
 from gip_cli.storage import storage_errors
@@ -204,8 +204,7 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
 
 
 def _positions(picks: list[Rendered], pool: Pool) -> Rows:
-    keys = np.frombuffer(b"".join(key_of(pick.text) for pick in picks), dtype=np.uint8)
-    keys = keys.reshape(-1, KEY_BYTES)
+    keys = as_keys(b"".join(key_of(pick.text) for pick in picks))
     distinct = join_keys(keys, keys)  # each pick's first pick of the same key
     of_key: dict[int, list[int]] = defaultdict(list)
     of_pool = join_keys(keys, pool.keys)

@@ -1,7 +1,7 @@
 "use strict";
 // What every part needs. A dataset's text reaches the page as text nodes only.
 
-/** An element; `props` are properties, or attributes where they have a dash or are null-able. */
+/** An element; `props` are properties, or attributes where their names have a dash. */
 function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {

@@ -1,4 +1,4 @@
-"""Where `select` and its kin find embeddings: given, beside the rows, or made on the spot."""
+"""What `select` and its kin read: rows, and their embeddings, given, found or made on the spot."""
 
 from __future__ import annotations
 
