@@ -82,7 +82,7 @@ class Companions:
             ours = self._embeddings.settings.renderer
             width = self._embeddings.vectors.shape[1]
             try:
-                renderer = Renderer.sniff(rows, fields=ours.fields, part=ours.part)
+                renderer = ours.sniff_beside(rows)
                 pool = load_pool(rows, renderer)
             except NoRowsError:
                 if not may_be_empty:

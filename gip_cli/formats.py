@@ -7,7 +7,7 @@ format a file has is found from its first row and holds for the rest of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value, format_of
 
 KEY_BYTES = 16
 
+_ONE_TEXT = ("fields", "text")  # formats without parts
 _SHOWN, _LONGEST = 8, 60  # members named in a message, and characters of each
 
 
@@ -91,10 +92,10 @@ class Renderer:
         known = self.format == "fields" if self.fields else self.format in FORMATS
         if not known:
             raise ValueError(f"no format {self.format!r} with fields {self.fields}")
-        if self.part is not Part.both and self.format in ("fields", "text"):
+        if self.part is not Part.both and self.format in _ONE_TEXT:
             raise UsageError(
                 f"--part {self.part} needs rows with a prompt and a response",
-                f"rows of format {self.format!r} have one text; leave --part out",
+                f"rows of format '{self.format}' have one text; leave --part out",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +135,14 @@ class Renderer:
             rows.bad.refuse(NotOfFormatError(what, remedy, path=row.source, line=row.line))
         what = rows.bad.beside("no row of a known format")
         raise NoRowsError(what, "pass --text-field", path=rows.name)
+
+    def sniff_beside(self, rows: RowFile) -> Renderer:
+        """The renderer for another file, whose texts are to be compared with these.
+
+        A row that has one text gives that as the part, as a prompt alone, say. Raises as `sniff`.
+        """
+        found = Renderer.sniff(rows, fields=self.fields)
+        return found if found.format in _ONE_TEXT else replace(found, part=self.part)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
         """Every row with its text; rows without one are refused through ``rows.bad``.

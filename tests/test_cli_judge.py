@@ -482,6 +482,9 @@ def test_the_key_stands_in_no_file_and_no_message(pool: Path, server: JudgeServe
     server.fault = tattle
     refused = gip("score", pool, *options, code=5, MY_KEY=KEY)
     assert b"HTTP 401 (bad key Bearer [key])" in refused.stderr
+    without = gip("score", pool, *judge(server), code=5, OPENAI_API_KEY="")
+    assert b"HTTP 401 (no API key was sent: bad key Bearer none)" in without.stderr
+    server.requests.clear()
     server.fault = None
     done = gip("score", pool, *options, MY_KEY=KEY)
     assert {asked.headers["authorization"] for asked in server.requests} == {f"Bearer {KEY}"}

@@ -410,6 +410,12 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     again = ("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", folder)
     told = gip(*again).stderr.decode()
     assert f"gip: {folder}: 5 figures; 1 more there is not of this report\n" in told
+    copied = picks(pool, "copied.jsonl", 3, 5, 8, 13)  # of the same rows, but by another name
+    both = ("report", pool, "-s", chosen, "-s", copied, "-o", tmp_path / "r.html")
+    assert gip(*both, "--figures", tmp_path / "both").returncode == 0
+    for name in ("map.png", "length.png"):
+        one, other = (tmp_path / "both" / f"{number}-{name}" for number in (1, 2))
+        assert one.read_bytes() != other.read_bytes()
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
     full = gip("report", pool, *alone, "-o", "/dev/full", "--figures", tmp_path / "alone")

@@ -346,6 +346,12 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert max(map(langs.count, ("de", "en", "fr"))) <= 7
     assert set(receipt_of(out)["quotas"]) == {"unit", "groups", "full"}
 
+    more, given = out.with_name("more.jsonl"), ("--given", out)  # by each of which no more may come
+    said = select(pool, more, "-k", 9, *given, "--group-field", "lang", "--max-per-group", 3)
+    assert "% of it, and count in no group's quota\n" in said
+    langs = [one["lang"] for one in read(more)]
+    assert {lang: langs.count(lang) for lang in langs} == {"de": 3, "en": 3, "fr": 3}
+
 
 def test_full_groups_are_no_reason_where_the_rows_left_are_near_duplicates(
     select: Select, out: Path
@@ -513,7 +519,9 @@ def test_a_file_given_without_rows_gives_none_and_that_is_told(
     said = select(pool, empty, "--given", given, "--captured", 0.01)
     assert "picked 0 of 60 rows" in said
     assert empty.read_bytes() == b""
-    select(pool, out, "-k", 5, "--given", given)
+    said = select(pool, out, "-k", 5, "--given", given)
+    assert "gip:   the 3 rows given had captured" in said
+    assert "quota" not in said
     whole = read(out)
     said = select(pool, out, "-k", 5, "--given", given, "--given", empty)
     assert f"gip: {empty}: no usable rows, so none are given by it\n" in said

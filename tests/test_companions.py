@@ -11,8 +11,11 @@ import pytest
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import InputError, MismatchError
+from gip_cli.formats import Part, Renderer
+from gip_cli.rows import BadRows, RowFile
+from gip_cli.store import write_embeddings
 from tests.pools import unit
-from tests.selecting import embed, row, write_rows
+from tests.selecting import VectorEncoder, embed, row, write_rows
 from tests.toys import store_given
 
 D = 4
@@ -84,6 +87,22 @@ def test_the_options_for_the_pools_format_are_no_remedy_for_another_file(
     assert 'knows, prompts alone as {"text": ...}, or pass' in str(error.value)
     assert "--format" not in str(error.value)
     assert "--text-field" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["prompt", "response"])
+def test_beside_a_part_of_the_pools_rows_a_text_is_that_part(part: str, tmp_path: Path) -> None:
+    texts = [row(vector)["text"] for vector in VECTORS]
+    pairs = [{"question": a, "answer": b} for a, b in zip(texts[:3], texts[3:], strict=True)]
+    pool = write_rows(tmp_path / "pool.jsonl", pairs)
+    store = pool.with_suffix(".npy")
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        write_embeddings(rows, store, VectorEncoder(D), Renderer("qa", (), Part(part)))
+    wanted = texts[:3] if part == "prompt" else texts[3:]
+    other = write_rows(tmp_path / "other.jsonl", [{"text": text} for text in wanted])
+    companions = Companions(open_embeddings(store))
+    read = companions.read(str(other))
+    assert (read.format, read.keys.tolist()) == ("text", open_embeddings(store).keys.tolist())
+    assert companions.read(str(pool)).keys.tolist() == read.keys.tolist()
 
 
 def test_bad_rows_are_refused_or_counted(pool: Path) -> None:

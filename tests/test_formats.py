@@ -185,8 +185,10 @@ def test_a_text_is_all_there_is_to_it(tmp_path: Path) -> None:
     with RowFile(tmp_path / "pool", BadRows(), reread=True) as rows:
         (rendered,) = Renderer.sniff(rows).read(rows)
         assert (rendered.text, rendered.response_length) == ("t", 1)
-        with pytest.raises(UsageError, match="leave --part out"):
-            Renderer.sniff(rows, part=Part.prompt)
+        for format in (None, FormatName("text")):
+            said = "rows of format 'text' have one text; leave --part out"
+            with pytest.raises(UsageError, match=said):
+                Renderer.sniff(rows, format, part=Part.prompt)
 
 
 @pytest.mark.parametrize("name", ["alpaca", "messages", "qa", "sharegpt", "text"])

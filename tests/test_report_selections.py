@@ -87,6 +87,10 @@ def test_many_rows_of_one_text_are_read_once_each(tmp_path: Path) -> None:
     ("texts", "message"),
     [
         (["a", "x"], ":2: not a row of .*pool.jsonl; give the pool that it was selected from"),
+        (
+            ["a", "x", "b", "y", "z"],
+            r":2: not a row of \S+pool.jsonl \(nor are 2 more rows\); give",
+        ),
         (["a", "c", "a"], ":3: repeats a row more often than .*pool.jsonl has it"),
     ],
 )

@@ -48,6 +48,7 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
+            metavars = [parameter.metavar for parameter in self.params]
             names = [name for parameter in self.params for name in parameter.opts]
             if hasattr(error, "possibilities"):  # of one that is there typer says enough
                 meant = [name for name in names if name.startswith(error.option_name)]  # type: ignore[attr-defined]
@@ -55,6 +56,8 @@ class Command(TyperCommand):
                 files = [text for text in given if text[:1] == "-" and os.path.lexists(text)]
                 if files:
                     error.message += f" (for the file of such a name, give ./{files[0]})"
+            elif "extra argument" in error.message and "INPUT" in metavars:
+                error.message += f"; several files are one of: cat FILES | gip {ctx.info_name} -"
             elif not error.message and (missing := getattr(error, "param", None)):
                 error.message = missing.help
             raise

@@ -54,7 +54,8 @@ def summarise(figures: Figures, tell: Tell) -> None:
         tell(f"  {figures['tokens']['picked']:,} of {counted(limit, 'token')}")
     if given := figures["given"]:
         rows = counted(given["rows"], "row")
-        tell(f"  the {rows} given had captured {given['captured']:.1%} of it")
+        beside = "" if figures["quotas"] is None else ", and count in no group's quota"
+        tell(f"  the {rows} given had captured {given['captured']:.1%} of it{beside}")
     if repeated := figures["repeated_texts"]:
         tell(
             f"  {repeated:,} of {counted(figures['picked'], 'pick')} "

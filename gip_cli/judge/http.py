@@ -17,6 +17,7 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import httpx2
@@ -222,6 +223,7 @@ class Http:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
         hidden = [one for one in (key, *secrets) if one and len(one) >= _SHORTEST_SECRET]
         self._secret = re.compile("|".join(map(_spellings, hidden))) if hidden else None
+        self._keyless = key is None
         self.client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,
@@ -272,6 +274,8 @@ class Http:
             status, said = error.status_code, self.said(error.body)
             if after := self.said(error.response.headers.get("retry-after")):
                 said = f"{said}, Retry-After: {after}".removeprefix(", ")
+            if status == HTTPStatus.UNAUTHORIZED and self._keyless:
+                said = f"no API key was sent: {said}".removesuffix(": ")
             if error.code == "insufficient_quota":  # with 429, where 402 would be the word
                 return Unanswered(f"HTTP {status}", said, 402)
             wait = status in _BUSY or bool(after)

@@ -82,6 +82,8 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
             prefix = f"{number}-" if len(data["selections"]) > 1 else ""
             for name, size, draw in _figures(data, selection):
                 canvas = create(figsize=size, dpi=160, layout="constrained")
+                if prefix:
+                    canvas.suptitle(_literal(selection["name"]), fontsize="medium")
                 draw(canvas.subplots())
                 plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:_NAME]
                 path = folder / f"{prefix}{plain}.png"

@@ -19,7 +19,7 @@ from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
 from gip_cli.formats import NotOfFormatError, Part, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import NO_ROWS, Pool, load_pool
-from gip_cli.printable import file_name
+from gip_cli.printable import agreeing, counted, file_name
 from gip_cli.pursuit import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
@@ -136,12 +136,12 @@ def _found(named: str, receipt: Path, digests: list[str], store: dict[str, Any])
     there = [place for place in _places(named, receipt) if Path(place).exists()]
     if len(there) < 2 or Path(there[0]).samefile(there[1]):
         return (there or [named])[0]
+    of_pool = Renderer(store["format"], tuple(store["fields"]), Part(store["part"]))
     for place in there:
         digest = None
         with suppress(GipError), RowFile(place, BadRows(skip=True), reread=True) as rows:
             try:
-                renderer = Renderer.sniff(rows, None, store["fields"], Part(store["part"]))
-                digest = load_pool(rows, renderer).digest
+                digest = load_pool(rows, of_pool.sniff_beside(rows)).digest
             except NoRowsError:
                 digest = NO_ROWS
         if digest in digests:
@@ -205,6 +205,14 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
 
 def _positions(picks: list[Rendered], pool: Pool) -> Rows:
     keys = as_keys(b"".join(key_of(pick.text) for pick in picks))
+    absent = join_keys(pool.keys, keys) < 0
+    if absent.any():
+        more = int(np.count_nonzero(absent)) - 1
+        others = f" (nor {agreeing(more, 'are')} {counted(more, 'more row')})" * (more > 0)
+        raise picks[int(np.argmax(absent))].row.error(
+            f"not a row of {pool.rows.name}{others}",
+            "give the pool that it was selected from, or one that has its rows, too",
+        )
     distinct = join_keys(keys, keys)  # each pick's first pick of the same key
     of_key: dict[int, list[int]] = defaultdict(list)
     of_pool = join_keys(keys, pool.keys)
@@ -213,10 +221,6 @@ def _positions(picks: list[Rendered], pool: Pool) -> Rows:
     free: dict[int, _Free] = {}
     found = np.empty(len(picks), dtype=np.int64)
     for number, (pick, key) in enumerate(zip(picks, distinct.tolist(), strict=True)):
-        if key not in of_key:
-            raise pick.row.error(
-                f"not a row of {pool.rows.name}", "give the pool that it was selected from"
-            )
         if key not in free:
             free[key] = _Free(of_key[key], pool)
         taken = free[key].take(pick)

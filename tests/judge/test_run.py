@@ -425,7 +425,8 @@ def test_a_wrong_key_or_address_ends_the_run_at_once(status: int, tmp_path: Path
 
     with JudgeServer(no) as server:
         run = Run(server.url, tmp_path / "j", max_concurrent=1)
-        with pytest.raises(JudgeError, match=rf"HTTP {status} \(who are you\?\); see to"):
+        why = "no API key was sent: " * (status == 401)
+        with pytest.raises(JudgeError, match=rf"HTTP {status} \({why}who are you\?\); see to"):
             run(items(100))
         assert len(server.requests) == 1
 
@@ -449,7 +450,9 @@ def test_a_key_or_address_that_is_lost_on_the_way_ends_the_run_at_any_failure_ra
             run(items(35))
             assert run.tally.failures == 30
         else:
-            with pytest.raises(JudgeError, match=rf"HTTP {status} \(gone\); see to .* kept in"):
+            why = "no API key was sent: " * (status == 401)
+            said = rf"HTTP {status} \({why}gone\); see to .* kept in"
+            with pytest.raises(JudgeError, match=said):
                 run(items(100))
         assert len(server.requests) == 5 + more
 
