@@ -28,7 +28,7 @@ from gip_cli.embedding_files import (
 from gip_cli.embeddings import Keys, check_fetched, keys_digest
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.printable import Tell
-from gip_cli.storage import locked, replaceable, storage_errors
+from gip_cli.storage import created, locked, replaceable, storage_errors
 
 
 class LinkedStoreError(UsageError):
@@ -111,12 +111,12 @@ def commit(
     try:
         shape = (len(keys), settings.card.dimension)
         header = {"descr": np.dtype(settings.dtype).str, "fortran_order": False, "shape": shape}
-        with _synced(staging / paths.npy.name) as file:
+        with _synced(staging, paths.npy) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype=settings.dtype).data)
         for path, array in ((paths.keys, keys), (paths.tokens, tokens)):
-            with _synced(staging / path.name) as file:
+            with _synced(staging, path) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
         description = {
             "version": FORMAT_VERSION,
@@ -126,7 +126,7 @@ def commit(
             "keys": keys_digest(keys),
             **unseen(tokens, settings),
         }
-        with _synced(staging / paths.json.name) as file:
+        with _synced(staging, paths.json) as file:
             file.write(orjson.dumps(description, option=orjson.OPT_INDENT_2) + b"\n")
         staging.replace(paths.hidden("commit"))
     except BaseException:
@@ -154,8 +154,8 @@ def finish_commit(paths: Paths) -> None:
 
 
 @contextmanager
-def _synced(path: Path) -> Iterator[BinaryIO]:
-    with path.open("wb") as file:
+def _synced(staging: Path, target: Path) -> Iterator[BinaryIO]:
+    with created(staging / target.name, target) as file:
         yield file
         file.flush()
         os.fsync(file.fileno())

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gip_cli.errors import UsageError
+
+
+@contextmanager
+def import_errors() -> Iterator[None]:
+    """Raise UsageError for a package that is not there, or that its environment keeps from it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever importing a foreign package raises
+        raise UsageError(
+            f"PyTorch and sentence-transformers cannot be loaded ({cause(error)})",
+            "see to their installation, and to environment variables that are meant for them",
+        ) from None
 
 
 def silence_transformers() -> None:

@@ -28,7 +28,10 @@ _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]"
 _NO_NUMBERS = ("NaN", "Infinity")  # but Python writes them
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)"
+_UTF32 = "UTF-32 text", "convert it to UTF-8 (iconv -f UTF-32)"
 _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
+    b"\xff\xfe\0\0": _UTF32,
+    b"\0\0\xfe\xff": _UTF32,
     b"\xff\xfe": _UTF16,
     b"\xfe\xff": _UTF16,
     b"\x93NUMPY": ("a NumPy array, not rows", "give the file of rows it was made of"),
@@ -37,6 +40,7 @@ _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, 
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "give gip what zstd -dc FILE makes of it"),
     b"\xfd7zXZ": ("compressed by xz", "give gip what xz -dc FILE makes of it"),
     b"PK\x03\x04": ("a zip archive, not rows", "give gip what unzip -p FILE makes of it"),
+    b"\x1f\x8b": ("gzipped twice", "give gip what gzip -dc FILE makes of it"),
     b"BZh": ("compressed by bzip2", "give gip what bzip2 -dc FILE makes of it"),
 }
 
@@ -168,6 +172,7 @@ class RowFile(Stream):
             at = f"column {error.colno}" if error.pos else "the start"
             what, remedy = f"not JSON: {error.msg} at {at}", "mend the line or pass --skip-bad"
             if not ended and _breaks_off(raw):
+                self.check_unchanged()
                 what = "the file breaks off amid this row"
                 remedy = "fetch it again, or pass --skip-bad"
             elif not _is_utf8(raw):
@@ -200,7 +205,14 @@ class RowFile(Stream):
             counted = at
             try:
                 end = scan(text, at)[1]
-            except (ValueError, RecursionError):
+            except RecursionError:
+                raise InputError(
+                    "a row of the JSON array is nested too deeply",
+                    "mend it, or write one row a line: jq -c '.[]' FILE",
+                    path=self.name,
+                    line=line,
+                ) from None
+            except ValueError:
                 raise self._broken(line) from None
             if row := self._parse(data[at:end], line, base + at):
                 yield row

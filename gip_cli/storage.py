@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import BinaryIO, Self
 
 import filelock
 
-from gip_cli.errors import StorageError, UsageError
+from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.interrupts import put_off
 from gip_cli.printable import Tell
 
@@ -42,19 +43,26 @@ def storage_errors(name: str | Path) -> Iterator[None]:
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"(?:/dev|/proc/(?:self|thread-self))/fd/(\d{1,9})")
+_MOST_LINKS = 40  # that lead to one another, as Linux has it
 
 
 def descriptor(path: str | Path) -> int | None:
     """The number of the open file that a path stands for, as ``/dev/stdout`` and ``/dev/fd/3`` do.
 
-    What it leads to may be a regular file (``> all.jsonl``), which others write to as well.
+    So does a link to such a name. What it leads to may be a regular file (``> all.jsonl``), which
+    others write to as well.
     """
-    named = re.fullmatch(r"(?:/dev|/proc/self)/fd/(\d{1,9})", str(path))
-    number = int(named[1]) if named else _STREAMS.get(str(path))
+    name = str(path)
     with suppress(OSError):
-        if number is not None:
-            os.fstat(number)
-            return number
+        for _ in range(_MOST_LINKS):
+            name = re.sub("^//", "/", os.path.normpath(name))
+            named = _DESCRIPTOR.fullmatch(name)
+            number = int(named[1]) if named else _STREAMS.get(name)
+            if number is not None:
+                os.fstat(number)
+                return number
+            name = str(Path(name).parent / Path(name).readlink())
     return None
 
 
@@ -66,6 +74,8 @@ def writable(path: str | Path) -> Path:
         if _written_directly(Path(path)):
             return Path(path)  # the links of /dev/stdout may lead to what has no name
         target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if not target.parent.is_dir():
             if target.parent.exists():
                 raise NotADirectoryError
@@ -113,9 +123,15 @@ class Replacements:
             for file in self._files:
                 leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
-                for path, temporary, target in self._files:
-                    with storage_errors(path):
-                        temporary.replace(target)
+                for done, (path, temporary, target) in enumerate(self._files):
+                    try:
+                        with storage_errors(path):
+                            temporary.replace(target)
+                    except GipError as error:
+                        if not done:
+                            raise
+                        names = " and ".join(str(file[0]) for file in self._files[:done])
+                        raise StorageError(f"{error}; {names} is the new one") from None
 
 
 @contextmanager
@@ -147,17 +163,37 @@ def replacing(path: str | Path, together: Replacements | None = None) -> Iterato
         if together is not None:
             together.add(path, temporary, target)
         try:
-            with temporary.open("xb", buffering=1 << 20) as stream:
+            with created(temporary, target) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            if target.exists():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             if together is None:
                 temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def created(path: Path, target: Path) -> BinaryIO:
+    """A new file that is to take the place of `target`: who may not read that may not read it."""
+    mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else None
+
+    def opener(name: str, flags: int) -> int:
+        number = os.open(name, flags, 0o666 if mode is None else 0o600)
+        if mode is not None:
+            os.fchmod(number, mode)
+        return number
+
+    return open(path, "xb", buffering=1 << 20, opener=opener)
+
+
+def temporary_folder() -> str:
+    """Where temporary files go; raises StorageError where there is no such place."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        what, remedy = "no folder takes temporary files", "set TMPDIR to one that does"
+        raise StorageError(what, remedy) from None
 
 
 @contextmanager
@@ -170,13 +206,18 @@ def locked(path: Path, note: Tell) -> Iterator[None]:
     place = path.with_name(f".{path.name}.lock")
     # filelock would make a folder that is missing, and tries again for ever where no file can be
     # made, as below /proc.
-    place.touch()
     lock = filelock.FileLock(place)
     try:
+        place.touch()
         lock.acquire(timeout=0)
     except filelock.Timeout:
         note(f"another gip is writing {path}; waiting for it")
         lock.acquire()
+    except PermissionError:
+        if not place.exists():
+            raise
+        remedy = "if no gip is at work there, one that was killed has left it: have it removed"
+        raise StorageError("a lock of somebody else's", remedy, path=place) from None
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Self, cast
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.printable import file_name
-from gip_cli.storage import descriptor, storage_errors
+from gip_cli.storage import descriptor, storage_errors, temporary_folder
 
 
 class Stream:
@@ -26,7 +26,7 @@ class Stream:
     ----------
     reread : bool
         Whether it is read more than once. What cannot be read twice (a pipe, gzip) is then kept
-        in an unnamed temporary file until `close`, and a file that changes is noticed.
+        in an unnamed temporary file until `close`.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class Stream:
                 self._file = opened.enter_context(self._spool(file))
             elif plain.seekable():
                 self._start = plain.tell()
-            self._state = _state(self._file) if reread else None
+            self._state = _state(self._file)
             self._opened = opened.pop_all()
 
     def _spool(self, file: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
         # Around all of it: a file that could not be written cannot be closed either.
-        with storage_errors(tempfile.gettempdir()), ExitStack() as opened:
+        with storage_errors(temporary_folder()), ExitStack() as opened:
             spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
             while chunk := self._chunk(file):
                 self._line += chunk.count(b"\n")
@@ -129,7 +129,7 @@ class Stream:
 
     def check_unchanged(self) -> None:
         """Raise `changed` if somebody has written to the file since it was opened."""
-        if self._reread and _state(self._file) != self._state:
+        if _state(self._file) != self._state:
             raise self.changed()
 
     def changed(self) -> InputError:

@@ -25,7 +25,7 @@ from matplotlib.image import imread
 from gip_cli.report.changes import bars
 from gip_cli.report.figures import _bars
 from tests.selecting import embed, row, write_rows
-from tests.toys import error_of, gip
+from tests.toys import error_of, gip, powerless
 
 
 def data_of(report: Path) -> Any:
@@ -326,6 +326,27 @@ def test_figures_where_no_home_can_be_written_come_without_a_warning(
     reporting = ("report", pool, "-s", chosen, "--quiet", "-o", tmp_path / "r.html")
     run = gip(*reporting, "--figures", tmp_path / "figures", env=homeless)
     assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_figures_are_the_same_wherever_they_are_drawn(pool: Path, tmp_path: Path) -> None:
+    """A notebook's kernel exports its backend, and a matplotlibrc can ask for LaTeX."""
+    chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
+    (tmp_path / "matplotlibrc").write_text("font.size: 6\ntext.usetex: True\nimage.cmap: nope\n")
+    notebook = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    reporting = ("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures")
+    assert gip(*reporting, tmp_path / "here").returncode == 0
+    run = gip(*reporting, tmp_path / "there", cwd=tmp_path, env=notebook)
+    assert (run.returncode, b"Warning" in run.stderr) == (0, False), run.stderr
+    for picture in (tmp_path / "here").iterdir():
+        assert (tmp_path / "there" / picture.name).read_bytes() == picture.read_bytes()
+
+
+def test_a_folder_that_takes_no_figures_is_told_before_the_work(pool: Path, tmp_path: Path) -> None:
+    (folder := tmp_path / "figures").mkdir(mode=0o555)
+    reporting = ("report", pool, "-s", picks(pool, "chosen.jsonl", 3), "-o", tmp_path / "r.html")
+    run = gip(*reporting, "--figures", folder, preexec_fn=powerless)
+    assert (run.returncode, error_of(run)) == (6, f"{folder}: permission denied")
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_a_name_that_matplotlib_would_hide_is_in_the_legend(pool: Path, tmp_path: Path) -> None:

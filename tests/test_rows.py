@@ -136,9 +136,11 @@ REFUSED = {
     b'[{"a": 1},]': ":1: the JSON array breaks off or is damaged here",
     b'[{"a": 1}': ":1: the JSON array breaks off or is damaged here",
     b"[" * 100_000: ":1: not JSON: depth limit exceeded",
-    b'[{"a": ' + b"[" * 100_000: ":1: the JSON array breaks off or is damaged here",
+    b'[{"a": ' + b"[" * 100_000: ":1: a row of the JSON array is nested too deeply",
     b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
     '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
+    '{"a": 1}'.encode("utf-32"): ": UTF-32 text; convert it",
+    gzip.compress(gzip.compress(b'{"a": 1}')): ": gzipped twice; give gip what gzip -dc",
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-9]: ": the gzip stream ends early after line",
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-8]
     + b"12345678": ": the gzip stream is damaged after line",
@@ -215,6 +217,19 @@ def test_a_file_that_changes_meanwhile_is_noticed(change: bytes, tmp_path: Path)
             rows.read(last.offset, len(last.raw))
         with pytest.raises(InputError, match="changed while it was read"):
             list(rows)
+
+
+@pytest.mark.parametrize("left", [1000, 1003])  # at a line's end, and amid a row
+def test_a_file_that_is_cut_while_it_is_read_once_is_noticed(left: int, tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b'{"a": 1}\n\n' * 100_000)
+    with (
+        RowFile(path, BadRows(skip=True), reread=False) as rows,
+        pytest.raises(InputError, match="changed while it was read; run again"),
+    ):
+        for row in rows:
+            if row.line == 1:
+                os.truncate(path, 500_000 + left)
 
 
 @pytest.mark.parametrize("name", ["missing", ".", "pool/below"])

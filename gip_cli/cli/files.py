@@ -35,7 +35,9 @@ def check_outputs(*written: str, read: Iterable[str]) -> None:
 
     named = ["-" if is_stdout(path) else path for path in written]
     files = [path for path in named if path == "-" or not is_stream(path)]
-    if len({os.path.realpath(path) for path in files}) < len(files):
+    # A file that takes the place of the one that standard output goes to, and others with it.
+    lost = "-" in named and any(path != "-" and same_file("-", path) for path in named)
+    if lost or len({os.path.realpath(path) for path in files}) < len(files):
         raise UsageError("two outputs of one name", "see -o, --rejects, --receipt and --json")
     sources = list(read)
     for path in written:

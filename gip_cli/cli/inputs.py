@@ -17,6 +17,7 @@ from gip_cli.formats import NotOfFormatError, Renderer
 from gip_cli.pool import Pool, load_pool
 from gip_cli.printable import Tell, counted
 from gip_cli.rows import RowFile
+from gip_cli.storage import temporary_folder
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def embeddings_for(
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
     renderer = text.renderer(rows)
     tell(f"{rows.name}: {renderer.format} rows")
-    with tempfile.TemporaryDirectory(prefix="gip-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gip-", dir=temporary_folder()) as folder:
         target = Path(folder) / "pool.npy"
         with progress("embedding", "texts") as update:
             write_embeddings(rows, target, load_encoder(), renderer, note=tell, on_progress=update)

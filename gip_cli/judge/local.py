@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, hub_is_away, silence_transformers
+from gip_cli.foreign_models import cause, hub_is_away, import_errors, silence_transformers
 from gip_cli.interrupts import put_off
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
@@ -79,6 +79,8 @@ def identity(model: str) -> str:
     """
     folder = Path(model)
     if folder.is_dir():
+        if not (folder / "config.json").exists():  # it may be anything, of any size
+            raise UsageError("a directory without a model's config.json", _TAKES, path=model)
         digest = hashlib.blake2b(digest_size=16)
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
@@ -119,7 +121,8 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
 
 
 def _transformers() -> Any:
-    with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
+    # A signal amid the first import of torch aborts the process (SIGABRT).
+    with put_off(), import_errors():
         import transformers
 
         is_new = hasattr(transformers, "DecisionPipeline")  # imports torch

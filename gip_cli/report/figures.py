@@ -47,6 +47,7 @@ def canvas_type() -> type[Canvas]:
     """Matplotlib's figure; raises UsageError where the extra is not installed."""
     # Without a home it can write to it warns of its cache, where only errors may be told.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own is of its kernel's environment
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -61,6 +62,8 @@ def figure_folder(path: str | Path) -> Path:
         raise UsageError("not a directory", "choose another for --figures", path=folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, "permission denied")
     return folder
 
 
@@ -70,13 +73,14 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
     A character that neither matplotlib's font nor one of `_FONTS` has is drawn as a box.
     """
     create = canvas_type()
-    from matplotlib import rc_context, rcParams
+    from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.font_manager import get_font_names
 
     installed = {*get_font_names()}
-    fonts = [*rcParams["font.family"], *(font for font in _FONTS if font in installed)]
     written = []
-    with rc_context({"font.family": fonts}), warnings.catch_warnings():
+    with rc_context(), warnings.catch_warnings():
+        rcdefaults()  # whoever draws: a matplotlibrc may ask for LaTeX
+        rcParams["font.family"] += [font for font in _FONTS if font in installed]
         warnings.filterwarnings("ignore", _UNDRAWN)
         for number, selection in enumerate(data["selections"], 1):
             prefix = f"{number}-" if len(data["selections"]) > 1 else ""

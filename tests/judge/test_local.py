@@ -30,4 +30,7 @@ def test_a_model_that_cannot_be_had_is_told_at_once_and_in_one_line(tmp_path: Pa
     run = process(*judging)
     assert run.returncode == 2
     assert error_of(run).startswith("judge model 'some-org/no-such' cannot be loaded (")
+    run = process("score", pool, "--judge-local", tmp_path, "-o", tmp_path / "s.jsonl")
+    assert run.returncode == 2
+    assert error_of(run).startswith(f"{tmp_path}: a directory without a model's config.json; --j")
     assert len(run.stderr.splitlines()) == 2  # what rows they are, and the error
