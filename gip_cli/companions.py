@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -123,7 +123,8 @@ class Companions:
 
     def _encoded(self, rows: RowFile, renderer: Renderer, missing: Mask) -> npt.NDArray[np.float32]:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
-        pool, settings = self._embeddings.paths.npy, self._embeddings.settings
+        pool = self._embeddings.paths.npy
+        settings = replace(self._embeddings.settings, renderer=renderer)
         if settings.card.model == GIVEN:
             beside = sibling(rows.name)
             others = f" (those of {beside} are others, and would be gone)" if beside else ""

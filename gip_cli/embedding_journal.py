@@ -18,6 +18,7 @@ from gip_cli.arrays import Counts
 from gip_cli.embedding_files import Paths, Settings
 from gip_cli.embeddings import Keys, as_keys
 from gip_cli.formats import KEY_BYTES
+from gip_cli.storage import created
 
 _SYNC_SECONDS = 20.0  # what a power cut can cost at most
 
@@ -49,7 +50,8 @@ class EmbeddingJournal:
         self._file = self._open()
 
     def _open(self) -> BinaryIO:
-        file = self.path.open("r+b" if self.path.exists() else "w+b")
+        there = self.path.exists()
+        file = self.path.open("r+b") if there else created(self.path, self._paths.npy, "x+b")
         try:
             self._cut(file)
         except BaseException:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gip_cli.errors import UsageError
+from gip_cli.storage import temporary_folder
 
 
 @contextmanager
 def import_errors() -> Iterator[None]:
     """Raise UsageError for a package that is not there, or that its environment keeps from it."""
+    temporary_folder()  # they ask for it, and would fail for another reason
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever importing a foreign package raises

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 import filelock
 
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.interrupts import put_off
-from gip_cli.printable import Tell
+from gip_cli.printable import Tell, agreeing
 
 LFS_POINTER = b"version https://git-lfs"  # how Git's stand-in for a large file begins
 
@@ -43,7 +43,7 @@ def storage_errors(name: str | Path) -> Iterator[None]:
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_DESCRIPTOR = re.compile(r"(?:/dev|/proc/(?:self|thread-self))/fd/(\d{1,9})")
+_OF_DESCRIPTORS = re.compile(rf"/dev/fd|/proc/{os.getpid()}/(?:task/\d+/)?fd")
 _MOST_LINKS = 40  # that lead to one another, as Linux has it
 
 
@@ -56,13 +56,14 @@ def descriptor(path: str | Path) -> int | None:
     name = str(path)
     with suppress(OSError):
         for _ in range(_MOST_LINKS):
-            name = re.sub("^//", "/", os.path.normpath(name))
-            named = _DESCRIPTOR.fullmatch(name)
-            number = int(named[1]) if named else _STREAMS.get(name)
+            folder, last = os.path.realpath(Path(name).parent), Path(name).name
+            number = _STREAMS.get(f"{folder}/{last}")
+            if number is None and _OF_DESCRIPTORS.fullmatch(folder) and last.isdecimal():
+                number = int(last)
             if number is not None:
                 os.fstat(number)
                 return number
-            name = str(Path(name).parent / Path(name).readlink())
+            name = str(Path(folder) / Path(name).readlink())
     return None
 
 
@@ -131,7 +132,9 @@ class Replacements:
                         if not done:
                             raise
                         names = " and ".join(str(file[0]) for file in self._files[:done])
-                        raise StorageError(f"{error}; {names} is the new one") from None
+                        raise StorageError(
+                            f"{error}; {names} {agreeing(done, 'are')} new"
+                        ) from None
 
 
 @contextmanager
@@ -167,6 +170,8 @@ def replacing(path: str | Path, together: Replacements | None = None) -> Iterato
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+            if target.exists():  # which may have been changed meanwhile
+                temporary.chmod(permissions(target))
             if together is None:
                 temporary.replace(target)
         except BaseException:
@@ -174,9 +179,14 @@ def replacing(path: str | Path, together: Replacements | None = None) -> Iterato
             raise
 
 
-def created(path: Path, target: Path) -> BinaryIO:
-    """A new file that is to take the place of `target`: who may not read that may not read it."""
-    mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else None
+def permissions(path: Path) -> int:
+    """Who may read and write a file."""
+    return stat.S_IMODE(path.stat().st_mode) & 0o777
+
+
+def created(path: Path, target: Path, how: Literal["xb", "x+b"] = "xb") -> BinaryIO:
+    """A new file that is to take the place of `target`, with its permissions from the start."""
+    mode = permissions(target) if target.exists() else None
 
     def opener(name: str, flags: int) -> int:
         number = os.open(name, flags, 0o666 if mode is None else 0o600)
@@ -184,7 +194,7 @@ def created(path: Path, target: Path) -> BinaryIO:
             os.fchmod(number, mode)
         return number
 
-    return open(path, "xb", buffering=1 << 20, opener=opener)
+    return open(path, how, buffering=1 << 20, opener=opener)
 
 
 def temporary_folder() -> str:

@@ -128,8 +128,13 @@ class Stream:
         return os.fstat(self._file.fileno()).st_size - self._start
 
     def check_unchanged(self) -> None:
-        """Raise `changed` if somebody has written to the file since it was opened."""
-        if _state(self._file) != self._state:
+        """Raise `changed` if somebody has written to the file since it was opened.
+
+        One that is read once may grow: what was there is read.
+        """
+        state = _state(self._file)
+        grown = not self._reread and state and self._state and state[0] > self._state[0]
+        if state != self._state and not grown:
             raise self.changed()
 
     def changed(self) -> InputError:

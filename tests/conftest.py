@@ -13,8 +13,9 @@ from hypothesis import settings
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Also where a shell's script has started the tests in its background, and they ignore Ctrl-C: what
-# they start would, too, and never end.
+# they start would, too, and never end. So would under nohup what a hang-up is to end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples in every run, and no deadline: a run that fails must not depend on luck.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

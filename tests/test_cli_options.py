@@ -45,7 +45,10 @@ def test_examples_and_remarks_in_the_help_keep_their_lines_at_80_columns(command
         ("x --dedup-treshold 1", "--dedup-treshold (Possible options: --dedup-threshold, "),
         ("x --help=3", "Option '--help' does not take a value."),
         ("x -k", "Option '-k' requires an argument."),
-        ("a b -k 1", "unexpected extra argument(s) (b); several files are one of: cat FILES | gip"),
+        (
+            "a b -k 1",
+            "(b); an option takes one value; rows of several files: cat FILES | gip select -",
+        ),
         ("-k 1", "Missing argument 'INPUT'. Rows: JSONL, gzipped JSONL or a JSON array; - is "),
     ],
 )

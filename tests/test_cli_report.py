@@ -337,6 +337,10 @@ def test_figures_are_the_same_wherever_they_are_drawn(pool: Path, tmp_path: Path
     assert gip(*reporting, tmp_path / "here").returncode == 0
     run = gip(*reporting, tmp_path / "there", cwd=tmp_path, env=notebook)
     assert (run.returncode, b"Warning" in run.stderr) == (0, False), run.stderr
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    odd = gip(*reporting, tmp_path / "nowhere", cwd=tmp_path, env=notebook)
+    assert odd.returncode == 2
+    assert error_of(odd).startswith("matplotlib cannot be loaded (")
     for picture in (tmp_path / "here").iterdir():
         assert (tmp_path / "there" / picture.name).read_bytes() == picture.read_bytes()
 
@@ -415,6 +419,7 @@ def test_few_values_have_each_its_tick_in_a_picture() -> None:
     assert ticks(0, 1) == [0, 1]
     assert ticks(1, 2, 4, 5) == [1, 2, 4, 5]
     assert len(ticks(0, 1, 30)) > 3  # those of 0 and 1 would touch
+    assert len(ticks(*np.linspace(1, 5, 13)[:12])) < 12  # and so would those of thirds
 
 
 def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
@@ -431,7 +436,7 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     again = ("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", folder)
     told = gip(*again).stderr.decode()
     assert f"gip: {folder}: 5 figures; 1 more there is not of this report\n" in told
-    copied = picks(pool, "copied.jsonl", 3, 5, 8, 13)  # of the same rows, but by another name
+    copied = picks(pool, "c" * 200 + ".jsonl", 3, 5, 8, 13)  # of the same rows, but by another name
     both = ("report", pool, "-s", chosen, "-s", copied, "-o", tmp_path / "r.html")
     assert gip(*both, "--figures", tmp_path / "both").returncode == 0
     for name in ("map.png", "length.png"):
@@ -560,6 +565,7 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
     (folder / "pool.jsonl").write_bytes(pool.read_bytes())
     (folder / "aim.jsonl").write_bytes(b"".join([*lines(pool)[:3], b'{"a": 1}\n']))
     (tmp_path / "aim.jsonl").write_bytes(b"".join(lines(pool)[3:9]))  # another of that name
+    other = "has other rows than when"
     embed(folder / "pool.jsonl", 5)
     (folder / "pool.npy").rename(folder / "other.npy")
     for kind in ("keys.npy", "tokens.npy", "json"):
@@ -577,3 +583,7 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
     (_, again) = data_of(tmp_path / "r.html")["selections"][0]["curve"]["commands"]
     assert "-e ci/other.npy" in again
     assert "--target ci/aim.jsonl" in again
+    assert other not in told
+    (folder / "aim.jsonl").write_bytes(lines(pool)[0])
+    told = gip(*reporting, cwd=tmp_path).stderr.decode()
+    assert f"gip: aim.jsonl {other} ci/small.receipt.json was written: figures may differ" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
+from gip_cli.encoder import GIVEN
 from gip_cli.errors import InputError, MismatchError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
@@ -103,6 +105,12 @@ def test_beside_a_part_of_the_pools_rows_a_text_is_that_part(part: str, tmp_path
     read = companions.read(str(other))
     assert (read.format, read.keys.tolist()) == ("text", open_embeddings(store).keys.tolist())
     assert companions.read(str(pool)).keys.tolist() == read.keys.tolist()
+    model = replace(companions._embeddings.settings.card, model=GIVEN)
+    settings = replace(companions._embeddings.settings, card=model)
+    given = Companions(replace(companions._embeddings, settings=settings))
+    late = write_rows(tmp_path / "late.jsonl", [{"text": "no vector"}])
+    with pytest.raises(MismatchError, match=r"late.npy --vectors VECTORS.npy"):
+        given.read(str(late))
 
 
 def test_bad_rows_are_refused_or_counted(pool: Path) -> None:

@@ -140,7 +140,9 @@ REFUSED = {
     b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
     '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
     '{"a": 1}'.encode("utf-32"): ": UTF-32 text; convert it",
-    gzip.compress(gzip.compress(b'{"a": 1}')): ": gzipped twice; give gip what gzip -dc",
+    gzip.compress(
+        gzip.compress(b'{"a": 1}', mtime=0), mtime=0
+    ): ": gzipped twice; give gip what gzip -dc",
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-9]: ": the gzip stream ends early after line",
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-8]
     + b"12345678": ": the gzip stream is damaged after line",
@@ -219,17 +221,31 @@ def test_a_file_that_changes_meanwhile_is_noticed(change: bytes, tmp_path: Path)
             list(rows)
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("left", [1000, 1003])  # at a line's end, and amid a row
-def test_a_file_that_is_cut_while_it_is_read_once_is_noticed(left: int, tmp_path: Path) -> None:
+def test_a_file_that_is_cut_while_it_is_read_once_is_noticed(
+    left: int, skip: bool, tmp_path: Path
+) -> None:
     path = tmp_path / "pool"
     path.write_bytes(b'{"a": 1}\n\n' * 100_000)
     with (
-        RowFile(path, BadRows(skip=True), reread=False) as rows,
+        RowFile(path, BadRows(skip=skip), reread=False) as rows,
         pytest.raises(InputError, match="changed while it was read; run again"),
     ):
         for row in rows:
             if row.line == 1:
                 os.truncate(path, 500_000 + left)
+
+
+def test_a_file_that_is_read_once_may_grow(tmp_path: Path) -> None:
+    path = tmp_path / "pool"
+    path.write_bytes(b"\n".join(ROWS) + b"\n")
+    with RowFile(path, BadRows(), reread=False) as rows, path.open("ab") as file:
+        for row in rows:
+            file.write(row.raw + b"\n")
+            if row.line == len(ROWS):
+                file.flush()
+        assert path.read_bytes().count(b"\n") >= 2 * len(ROWS)
 
 
 @pytest.mark.parametrize("name", ["missing", ".", "pool/below"])

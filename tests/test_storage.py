@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gip_cli.embedding_files import Paths
+from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import GipError, StorageError, UsageError
-from gip_cli.storage import Replacements, replacing, storage_errors
+from gip_cli.storage import Replacements, descriptor, replacing, storage_errors
 from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
 
 ROWS = 1200
@@ -434,7 +436,7 @@ def test_what_is_new_beside_what_may_not_be_replaced_is_told(tmp_path: Path) -> 
             with replacing(path, together) as file:
                 file.write(b"new")
         second.mkdir()
-    said = f"{second}: a directory where a file was expected; {first} is the new one"
+    said = f"{second}: a directory where a file was expected; {first} is new"
     assert str(error.value) == said
     assert (first.read_bytes(), third.exists()) == (b"new", False)
 
@@ -458,6 +460,11 @@ def test_nobody_reads_a_file_that_is_being_made_who_may_not_read_the_old_one(
     assert again.returncode == 0
     assert stat.S_IMODE(store.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.with_name("pool.keys.npy").stat().st_mode) == 0o644
+    with replacing(secret) as file:
+        secret.chmod(0o640)  # meanwhile
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o640
+    with EmbeddingJournal(Paths.of(store), open_embeddings(store).settings) as journal:
+        assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("name", ["link", "//dev/stdout", "/dev/../dev/fd/1", "chain"])
@@ -466,6 +473,10 @@ def test_standard_output_by_a_longer_way_is_written_to_its_end(
 ) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "chain").symlink_to("link")
+    (tmp_path / "there/below").mkdir(parents=True)
+    (tmp_path / "below").symlink_to("there/below")
+    assert descriptor(tmp_path / "below/../link") is None  # which is there/link, if anything
+    assert descriptor(tmp_path / "below/../../link") == 1
     all_picks = tmp_path / "all.jsonl"
     all_picks.write_bytes(b"before\n")
     with all_picks.open("ab") as file:
@@ -496,7 +507,12 @@ def test_no_folder_for_temporary_files_is_told_as_such(pool: Path, tmp_path: Pat
     run = gip("select", "-", "-e", pool.with_suffix(".npy"), "-k", 1, input=pool.read_bytes(),
               env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
     assert run.returncode == 6
-    assert error_of(run) == "no folder takes temporary files; set TMPDIR to one that does"
+    none = "no folder takes temporary files; set TMPDIR to one that does"
+    assert error_of(run) == none
+    for command in (("embed", pool, "-o", tmp_path / "x.npy"), ("select", pool, "-k", 1)):
+        pool.with_suffix(".npy").unlink(missing_ok=True)
+        run = gip(*command, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+        assert (run.returncode, error_of(run)) == (6, none)
 
 
 def test_a_lock_that_another_user_left_is_named(pool: Path, tmp_path: Path) -> None:

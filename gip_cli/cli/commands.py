@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from os.path import lexists
 from typing import Any
 
 import typer
@@ -51,13 +51,15 @@ class Command(TyperCommand):
             metavars = [parameter.metavar for parameter in self.params]
             names = [name for parameter in self.params for name in parameter.opts]
             if hasattr(error, "possibilities"):  # of one that is there typer says enough
-                meant = [name for name in names if name.startswith(error.option_name)]  # type: ignore[attr-defined]
+                option = error.option_name  # type: ignore[attr-defined]
+                meant = [name for name in names if name.startswith(option)]
                 error.possibilities = meant or error.possibilities
-                files = [text for text in given if text[:1] == "-" and os.path.lexists(text)]
+                files = [text for text in given if text.startswith(option) and lexists(text)]
                 if files:
                     error.message += f" (for the file of such a name, give ./{files[0]})"
             elif "extra argument" in error.message and "INPUT" in metavars:
-                error.message += f"; several files are one of: cat FILES | gip {ctx.info_name} -"
+                several = f"rows of several files: cat FILES | gip {ctx.info_name} -"
+                error.message += f"; an option takes one value; {several}"
             elif not error.message and (missing := getattr(error, "param", None)):
                 error.message = missing.help
             raise

@@ -19,6 +19,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -223,7 +224,7 @@ class Http:
         limiter = AsyncLimiter(1, 60 / requests_per_minute) if requests_per_minute else None
         hidden = [one for one in (key, *secrets) if one and len(one) >= _SHORTEST_SECRET]
         self._secret = re.compile("|".join(map(_spellings, hidden))) if hidden else None
-        self._keyless = key is None
+        self._keyless = key is None and not urlsplit(base_url).username
         self.client = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=base_url,

@@ -10,7 +10,7 @@ import numpy as np
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.candidates import Candidates, gather_candidates
-from gip_cli.companions import Companions
+from gip_cli.companions import Companion, Companions
 from gip_cli.embeddings import Embeddings, join_keys, keys_digest
 from gip_cli.errors import UsageError
 from gip_cli.given import Given
@@ -124,7 +124,7 @@ def open_case(
         A row of the pool has no embedding and may not be skipped.
     """
     receipt = next((one.receipt for one in picked if one.receipt), None)
-    rows, skipped = _gathered(pool, store, receipt, skip_bad=skip_bad)
+    rows, beside = _gathered(pool, store, receipt, skip_bad=skip_bad)
     weights, covariance = rows.query.weights, rows.query.covariance
     if receipt and receipt.noise < least_noise(weights):
         raise UsageError(
@@ -149,32 +149,45 @@ def open_case(
         pickable=np.flatnonzero(rows.open),
         ranked=_by_quality(rows),
         picked=picked,
-        skipped=skipped,
+        skipped=[one.skipped for one in beside],
         notes=[],
     )
     case.notes.extend(_notes(case, rows, store, receipt))
+    case.notes.extend(_strangers(beside, receipt))
     return case
 
 
 def _gathered(
     pool: Pool, store: Embeddings, receipt: Receipt | None, *, skip_bad: bool
-) -> tuple[Candidates, list[BadRows]]:
+) -> tuple[Candidates, list[Companion]]:
     """The pool's rows by the receipt's plan or, without one, by the defaults.
 
-    And what was skipped of the files that the receipt names.
+    And the files that the receipt names.
     """
     plan = replace(receipt.plan if receipt else Plan(Budget(rows=1)), skip_bad=skip_bad)
     named = receipt.files if receipt else {}
     try:
         beside = Companions(store, skip_bad=skip_bad).read_parts(named)
-        skipped = [one.skipped for part in beside.values() for one in part]
-        return gather_candidates(pool, store, plan, **beside), skipped
+        files = [one for part in beside.values() for one in part]
+        return gather_candidates(pool, store, plan, **beside), files
     except UsageError as error:
         if receipt is None:
             raise
         remedy = "run where gip select ran, or move the receipt away"
         told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
         raise UsageError(f"the query of {receipt.path}: {told}") from None
+
+
+def _strangers(beside: list[Companion], receipt: Receipt | None) -> Iterator[str]:
+    """Files of other rows than those that the receipt names had."""
+    parts = receipt.value.get("beside", {}).values() if receipt else ()
+    known = [file["blake2b"] for files in parts for file in files]
+    for one in beside:
+        if receipt and known and one.digest not in known:
+            yield (
+                f"{one.path} has other rows than when {receipt.path} was written: figures may "
+                "differ from the receipt's."
+            )
 
 
 def _by_quality(rows: Candidates) -> Rows | None:

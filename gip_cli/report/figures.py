@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gip_cli.errors import UsageError, install
+from gip_cli.foreign_models import cause
 from gip_cli.printable import rounded
 from gip_cli.report.content import Data
 from gip_cli.storage import replacing, storage_errors
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _POOL, _PICKS, _RANDOM, _TOP = "#c3c8ce", "#0072b2", "#d98a00", "#00875f"
 _GROUPS = 20
 _NAME = 100  # characters of a file's name: systems take 255 bytes
-_TICKS = 12  # widths of a bar that a value under each leaves room for
+_TICKS, _WIDTHS = 50, 12  # characters, and widths of a bar, that a value under each has room for
+_TITLE = 48  # characters of a selection's name
 _LABEL = 24  # characters of a group's name; 40 wide ones leave no room for the bars
 # With the scripts that matplotlib's own font lacks, in the order tried: those of Debian, macOS
 # and Windows.
@@ -47,11 +49,17 @@ def canvas_type() -> type[Canvas]:
     """Matplotlib's figure; raises UsageError where the extra is not installed."""
     # Without a home it can write to it warns of its cache, where only errors may be told.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's own is of its kernel's environment
+    backend = os.environ.pop("MPLBACKEND", None)  # a notebook's own is of its kernel's environment
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("--figures needs matplotlib", install("report")) from None
+    except Exception as error:  # noqa: BLE001 - whatever a matplotlibrc makes of it
+        what = f"matplotlib cannot be loaded ({cause(error)})"
+        raise UsageError(what, "see to its matplotlibrc, or leave out --figures") from None
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
     return Figure
 
 
@@ -87,7 +95,7 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
             for name, size, draw in _figures(data, selection):
                 canvas = create(figsize=size, dpi=160, layout="constrained")
                 if prefix:
-                    canvas.suptitle(_literal(selection["name"]), fontsize="medium")
+                    canvas.suptitle(_shown(selection["name"]), fontsize="medium")
                 draw(canvas.subplots())
                 plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:_NAME]
                 path = folder / f"{prefix}{plain}.png"
@@ -123,9 +131,9 @@ def _curve(axes: Axes, selection: Data) -> None:
     axes.plot(n, random["mean"], "--", color=_RANDOM, label=f"random, {random['seeds']} seeds")
     if curve["top"]:
         axes.plot(n, curve["top"], ":", color=_TOP, label="top-k by signal")
-    name = selection["name"]
+    name = _shown(selection["name"])
     name = f"./{name}" if name.startswith("_") else name  # matplotlib hides what begins so
-    axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=_literal(name))
+    axes.plot(n, curve["captured"], color=_PICKS, lw=2.5, label=name)
     axes.plot(bend["n"], bend["captured"], "D", color=_PICKS, ms=7, label=f"knee: {bend['n']:,}")
     axes.set(xlabel="picks", ylabel="captured energy", ylim=(0, None))
     axes.locator_params(axis="x", integer=True)
@@ -157,8 +165,9 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
     axes.bar(at, shares["picks"], width * 0.42, color=_PICKS, label="picks")
     axes.plot(at, shares["random"], "_", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.yaxis.set_major_formatter(_percent)
-    if one["distinct"] and len(at) > 1 and at[-1] - at[0] <= _TICKS * width:
-        axes.set_xticks(at)
+    ticks = [f"{value:g}" for value in at]
+    if one["distinct"] and len("  ".join(ticks)) < _TICKS and at[-1] - at[0] <= _WIDTHS * width:
+        axes.set_xticks(at, ticks)
     if (tail := one["tail"]) is not None:
         about += f"; last bar: {rounded(tail)} and more"
     axes.set(xlabel=_literal(about))
@@ -185,6 +194,11 @@ def _legend_above(axes: Axes) -> None:
 
 def _percent(share: float, _: float) -> str:
     return f"{100 * share:.4g}%"
+
+
+def _shown(name: str) -> str:
+    """A selection's name, or its end where it is longer than there is room for."""
+    return _literal(name if len(name) <= _TITLE else f"…{name[-_TITLE:]}")
 
 
 def _literal(text: str) -> str:

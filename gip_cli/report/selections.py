@@ -205,19 +205,18 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
 
 def _positions(picks: list[Rendered], pool: Pool) -> Rows:
     keys = as_keys(b"".join(key_of(pick.text) for pick in picks))
-    absent = join_keys(pool.keys, keys) < 0
-    if absent.any():
-        more = int(np.count_nonzero(absent)) - 1
-        others = f" (nor {agreeing(more, 'are')} {counted(more, 'more row')})" * (more > 0)
-        raise picks[int(np.argmax(absent))].row.error(
-            f"not a row of {pool.rows.name}{others}",
-            "give the pool that it was selected from, or one that has its rows, too",
-        )
     distinct = join_keys(keys, keys)  # each pick's first pick of the same key
     of_key: dict[int, list[int]] = defaultdict(list)
     of_pool = join_keys(keys, pool.keys)
     for position in np.flatnonzero(of_pool >= 0):
         of_key[int(of_pool[position])].append(int(position))
+    if absent := [at for at, key in enumerate(distinct.tolist()) if key not in of_key]:
+        more = len(absent) - 1
+        others = f" (nor {agreeing(more, 'are')} {counted(more, 'more row')})" * (more > 0)
+        raise picks[absent[0]].row.error(
+            f"not a row of {pool.rows.name}{others}",
+            "give the pool that it was selected from, or one that has its rows, too",
+        )
     free: dict[int, _Free] = {}
     found = np.empty(len(picks), dtype=np.int64)
     for number, (pick, key) in enumerate(zip(picks, distinct.tolist(), strict=True)):
