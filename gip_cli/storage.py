@@ -43,7 +43,6 @@ def storage_errors(name: str | Path) -> Iterator[None]:
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_OF_DESCRIPTORS = re.compile(rf"/dev/fd|/proc/{os.getpid()}/(?:task/\d+/)?fd")
 _MOST_LINKS = 40  # that lead to one another, as Linux has it
 
 
@@ -53,12 +52,12 @@ def descriptor(path: str | Path) -> int | None:
     So does a link to such a name. What it leads to may be a regular file (``> all.jsonl``), which
     others write to as well.
     """
-    name = str(path)
+    name, folders = str(path), rf"/dev/fd|/proc/{os.getpid()}/(?:task/\d+/)?fd"
     with suppress(OSError):
         for _ in range(_MOST_LINKS):
             folder, last = os.path.realpath(Path(name).parent), Path(name).name
             number = _STREAMS.get(f"{folder}/{last}")
-            if number is None and _OF_DESCRIPTORS.fullmatch(folder) and last.isdecimal():
+            if number is None and re.fullmatch(folders, folder) and last.isdecimal():
                 number = int(last)
             if number is not None:
                 os.fstat(number)
@@ -214,10 +213,10 @@ def locked(path: Path, note: Tell) -> Iterator[None]:
     which waiters notice (filelock opens the path anew when the file it locked is gone).
     """
     place = path.with_name(f".{path.name}.lock")
-    # filelock would make a folder that is missing, and tries again for ever where no file can be
-    # made, as below /proc.
     lock = filelock.FileLock(place)
     try:
+        # filelock would make a folder that is missing, and tries again for ever where no file can
+        # be made, as below /proc.
         place.touch()
         lock.acquire(timeout=0)
     except filelock.Timeout:

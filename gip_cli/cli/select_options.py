@@ -208,8 +208,7 @@ class OutputOptions:
     ] = None
     json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
     check: Annotated[
-        bool,
-        _output("--check", help="Write nothing; exit 1 if files would change."),
+        bool, _output("--check", help="Write nothing; exit 1 if files would change.")
     ] = False
     min_captured: Annotated[
         float | None, _output(metavar="F", help="Exit 1, write nothing, if less is captured.")
