@@ -817,6 +817,25 @@ def test_check_compares_rejects_and_receipt_too_where_they_are_named(
     select(pool, out, "-k", 8, "--check")  # it is not asked for
 
 
+@pytest.mark.parametrize("option", ["--target", "--exclude", "--given"])
+def test_files_of_a_part_are_one_together_and_may_have_any_names(
+    option: str, select: Select, pool: Path, out: Path
+) -> None:
+    rows, folder = make_rows(), out.parent
+    whole = write_rows(folder / "whole.jsonl", rows[:10])
+    halves = [write_rows(folder / f"{n}.jsonl", rows[n : n + 5]) for n in (0, 5)]
+    receipt = ("--receipt", folder / "receipt.json")
+    select(pool, out, "-k", 9, option, whole, *receipt)
+    picked, captured = read(out), orjson.loads(receipt[1].read_bytes())["captured"]
+    select(pool, out, "-k", 9, *(part for half in halves for part in (option, half)), *receipt)
+    assert read(out) == picked
+    assert orjson.loads(receipt[1].read_bytes())["captured"] == pytest.approx(captured)
+    moved = [shutil.copy(half, folder / f"moved{n}.jsonl") for n, half in enumerate(halves)]
+    parts = [part for half in moved for part in (option, half)]
+    said = select(pool, out, "-k", 9, *parts, *receipt, "--check")
+    assert f"gip: {out} and {receipt[1]}: up to date, 9 rows\n" in said
+
+
 def test_a_pool_that_is_written_to_amid_a_check_is_told_as_that(tmp_path: Path, out: Path) -> None:
     """It was `OUT: stale: a damaged gzip stream`, of a file that is not even packed."""
     path = write_rows(tmp_path / "pool.jsonl", make_rows())
