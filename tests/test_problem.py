@@ -114,6 +114,38 @@ def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_
     assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
 
 
+def test_rows_that_are_excluded_do_not_count_in_the_default_noise(
+    pool: Pool, tmp_path: Path
+) -> None:
+    """Those that are closed because of rows given do: they would have been picked."""
+    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
+    aside = tmp_path / "aside"
+    aside.write_bytes(b"".join(lines[:5]))
+    for budget in (Budget(rows=7), Budget(tokens=60)):
+        problem = pose(*pool, Plan(budget), exclude=[aside])
+        rows = problem.candidates
+        assert 5 <= np.count_nonzero(~rows.open) < M
+        count = 7 if budget.rows else round(60 / rows.tokens[rows.open].mean())
+        w = rows.query.weights
+        one = 0.5 * np.mean(w[rows.open] ** 2) / effective_rank(rows.query.covariance)
+        assert problem.noise == pytest.approx(count * one)
+        assert one != pytest.approx(0.5 * np.mean(w**2) / effective_rank(rows.query.covariance))
+    problem = pose(*pool, Plan(Budget(rows=7), dedup_threshold=0.5), given=[aside])
+    assert Reason.DUPLICATE_OF_GIVEN in problem.candidates.reasons
+    one = 0.5 * np.mean(w**2) / effective_rank(problem.candidates.query.covariance)
+    assert problem.noise == pytest.approx(12 * one)
+
+
+def test_a_token_budget_of_the_shortest_row_is_one_pick(pool: Pool) -> None:
+    tokens = pose(*pool, Plan(Budget(rows=1))).candidates.tokens
+    least = int(tokens.min())
+    problem = pose(*pool, Plan(Budget(tokens=least)))
+    assert problem.limits.expected == 1
+    assert tokens[problem.solve().indices].tolist() == [least]
+    with pytest.raises(UsageError, match=rf"is less than the shortest row has \({least}\)"):
+        pose(*pool, Plan(Budget(tokens=least - 1)))
+
+
 def test_the_default_noise_follows_weights_however_small(tmp_path: Path) -> None:
     bad = {"signals": {"a": 0}, "ranges": {"a": [0, 1]}}
     sources = Sources(self_weight=1, signal_weight=0, quality_power=5)  # weights of 0.05^5
