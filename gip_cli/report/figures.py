@@ -88,7 +88,8 @@ def write_figures(data: Data, folder: Path) -> list[Path]:
     written = []
     with rc_context(), warnings.catch_warnings():
         rcdefaults()  # whoever draws: a matplotlibrc may ask for LaTeX
-        rcParams["font.family"] += [font for font in _FONTS if font in installed]
+        others = [font for font in _FONTS if font in installed]
+        rcParams["font.family"] = [*rcParams["font.family"], *others]
         warnings.filterwarnings("ignore", _UNDRAWN)
         for number, selection in enumerate(data["selections"], 1):
             prefix = f"{number}-" if len(data["selections"]) > 1 else ""
