@@ -817,6 +817,29 @@ def test_check_compares_rejects_and_receipt_too_where_they_are_named(
     select(pool, out, "-k", 8, "--check")  # it is not asked for
 
 
+def test_groups_that_lack_most_are_named_first_and_means_are_the_pools(
+    select: Select, out: Path
+) -> None:
+    vectors = iter(np.random.default_rng(2).standard_normal((36, D)))
+    rows = [
+        row(next(vectors), n=size, lang=f"of {size}", gip={"signals": {"q": size}})
+        for size in range(1, 9)
+        for _ in range(size)
+    ]
+    pool = write_rows(out.parent / "groups.jsonl", rows)
+    embed(pool, D)
+    options = ("--group-field", "lang", "--dedup-threshold", 0.9999)
+    said = select(pool, out, *options, "--per-group", 9).splitlines()
+    at = said.index("gip: 8 groups are 36 rows short:")
+    named = [f"gip:   of {size}: {size} of 9 rows" for size in range(1, 6)]
+    assert said[at + 1 : at + 7] == [*named, "gip:   and 3 more (see the receipt)"]
+    assert "gip:   0 near-duplicates of picks avoided" in said
+    said = select(pool, out, *options, "-k", 8, "--max-per-group", 1).splitlines()
+    pool_mean = sum(size * size for size in range(1, 9)) / 36
+    told = f"gip:   q: mean 4.5 (pool {pool_mean:.3g}), on the scale that these rows span, 1 to 8"
+    assert told in said
+
+
 @pytest.mark.parametrize("option", ["--target", "--exclude", "--given"])
 def test_files_of_a_part_are_one_together_and_may_have_any_names(
     option: str, select: Select, pool: Path, out: Path
