@@ -167,8 +167,9 @@ def test_identity_is_the_files_not_the_place(model: str, tmp_path: Path) -> None
     name, _, digest = identity(model).partition("@")
     assert name == Path(model).name
     assert identity(str(tmp_path / "a" / "m")) == f"{name}@{digest}"
-    (tmp_path / "empty").mkdir()
-    assert identity(str(tmp_path / "empty")) != f"empty@{digest}"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/config.json").touch()
+    assert identity(str(tmp_path / "other")) != f"other@{digest}"
 
 
 def test_a_model_that_is_none_is_one_line(tmp_path: Path) -> None:
