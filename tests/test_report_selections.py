@@ -138,6 +138,7 @@ def test_of_no_row_there_is_nothing_to_measure(
                 *({"input": None}, {"input": {}}, {"embeddings": []}, {"noise": 1e-300}),
                 *({"gip": None}, {"numpy": 1}, {"embeddings": {"path": 1, "model": "m"}}),
                 *({"numpy": ["2"]}, {"gip": {"0": 1}}, {"input": {"blake2b": ["0"]}}),
+                *({"beside": 5}, {"beside": {"x": 5}}, {"beside": {"targets": [{}]}}),
             )
         ),
     ],

@@ -180,10 +180,8 @@ def _gathered(
 
 def _strangers(beside: list[Companion], receipt: Receipt | None) -> Iterator[str]:
     """Files of other rows than those that the receipt names had."""
-    parts = receipt.value.get("beside", {}).values() if receipt else ()
-    known = [file["blake2b"] for files in parts for file in files]
     for one in beside:
-        if receipt and known and one.digest not in known:
+        if receipt and receipt.digests and one.digest not in receipt.digests:
             yield (
                 f"{one.path} has other rows than when {receipt.path} was written: figures may "
                 "differ from the receipt's."

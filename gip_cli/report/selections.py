@@ -41,6 +41,7 @@ class Receipt:
     signals: dict[str, float]  # and their weights
     plan: Plan
     files: dict[str, list[str]]  # targets, given, exclude
+    digests: set[str]  # of these files, as `Pool.digest`; none where an old receipt lacks them
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
@@ -51,7 +52,10 @@ class Receipt:
             value = orjson.loads(data)
             options, store = value["options"], value["embeddings"]
             sources = {str(name): float(w) for name, w in value["query"]["sources"].items()}
-            beside = value.get("beside", {})
+            digests = {
+                str(part): [str(file["blake2b"]) for file in files]
+                for part, files in value.get("beside", {}).items()
+            }
             signals = {str(name): float(w) for name, w in options["signals"].items()}
             receipt = cls(
                 path,
@@ -62,16 +66,12 @@ class Receipt:
                 _plan(options, sources, signals),
                 {
                     part: [
-                        _found(
-                            str(one),
-                            path,
-                            [file["blake2b"] for file in beside.get(part, ())],
-                            store,
-                        )
+                        _found(str(one), path, digests.get(part, []), store)
                         for one in options.get(part) or []
                     ]
                     for part in ("targets", "given", "exclude")
                 },
+                {digest for of_part in digests.values() for digest in of_part},
             )
             texts = [value["gip"], value["numpy"], value["input"]["blake2b"], store["model"]]
             texts += [options[one] for one in ("group_field", "token_field") if one in options]
