@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Counts
 from gip_cli.errors import MismatchError, UsageError, install
-from gip_cli.foreign_models import cause, hub_is_away, import_errors, silence_transformers
-from gip_cli.interrupts import put_off
+from gip_cli.foreign_models import cause, hub_is_away, importing, silence_transformers
 from gip_cli.printable import counted
 
 if TYPE_CHECKING:
@@ -127,8 +126,7 @@ def load_encoder(
     if model.startswith(("/", "./", "../", "~")) and not Path(model).is_dir():
         raise UsageError("no such directory of a model", path=model)
     place = _place(model, revision)
-    # A signal amid the first import of torch aborts the process (SIGABRT).
-    with put_off(), import_errors():
+    with importing():
         import torch
         from sentence_transformers import SentenceTransformer
 

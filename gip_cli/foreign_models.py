@@ -7,20 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gip_cli.errors import UsageError
+from gip_cli.interrupts import put_off
 from gip_cli.storage import temporary_folder
 
 
 @contextmanager
-def import_errors() -> Iterator[None]:
-    """Raise UsageError for a package that is not there, or that its environment keeps from it."""
+def importing() -> Iterator[None]:
+    """Within it torch and what goes with it can be imported for the first time.
+
+    Raises UsageError for a package that is not there, or that its environment keeps from it.
+    """
     temporary_folder()  # they ask for it, and would fail for another reason
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever importing a foreign package raises
-        raise UsageError(
-            f"PyTorch and sentence-transformers cannot be loaded ({cause(error)})",
-            "see to their installation, and to environment variables that are meant for them",
-        ) from None
+    with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever importing a foreign package raises
+            raise UsageError(
+                f"PyTorch and sentence-transformers cannot be loaded ({cause(error)})",
+                "see to their installation, and to environment variables that are meant for them",
+            ) from None
 
 
 def silence_transformers() -> None:

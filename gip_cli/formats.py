@@ -7,6 +7,7 @@ format a file has is found from its first row and holds for the rest of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import blake2b
@@ -135,6 +136,12 @@ class Renderer:
             rows.bad.refuse(NotOfFormatError(what, remedy, path=row.source, line=row.line))
         what = rows.bad.beside("no row of a known format")
         raise NoRowsError(what, "pass --text-field", path=rows.name)
+
+    def found(self, rows: RowFile) -> str | None:
+        """The format that rows would be taken for were it not said; None if none is known."""
+        with suppress(InputError):
+            return Renderer.sniff(rows, fields=self.fields).format
+        return None
 
     def sniff_beside(self, rows: RowFile) -> Renderer:
         """The renderer for another file, whose texts are to be compared with these.

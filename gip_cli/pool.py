@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -16,7 +15,7 @@ from gip_cli.arrays import Rows
 from gip_cli.columns import SignalColumns, Signals, Values
 from gip_cli.embedding_files import embed_command
 from gip_cli.embeddings import Embeddings, Keys, as_keys, find_run, join_keys
-from gip_cli.errors import InputError, MismatchError, UsageError
+from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
@@ -83,10 +82,8 @@ class Pool:
             first = int(np.argmax(missing))
             more = int(np.count_nonzero(missing)) - 1
             store = embeddings.paths.npy
-            ours, found = self.renderer, None
-            with suppress(InputError):  # the first row's format may be none that is known
-                found = Renderer.sniff(self.rows, fields=ours.fields).format
-            format = None if found == ours.format else ours.format
+            ours = self.renderer
+            format = None if ours.found(self.rows) == ours.format else ours.format
             command = embed_command(self.rows.name, embeddings.settings, store, format)
             raise MismatchError(
                 f"no embedding in {store}"

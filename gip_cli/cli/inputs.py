@@ -124,7 +124,6 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
             f"is {store.paths.npy} ({made}) of this pool? If it is, mend the row or pass "
             "--skip-bad, else give by -e what gip embed makes of it"
         )
-        with suppress(InputError):  # the first row's may be no known format
-            if not renderer.fields and Renderer.sniff(rows).format != renderer.format:
-                raise MismatchError(error.fault, remedy) from None
+        if renderer.found(rows) not in (None, renderer.format):
+            raise MismatchError(error.fault, remedy) from None
         raise InputError(error.fault, remedy) from None

@@ -99,7 +99,7 @@ def score(
         raise UsageError("--require goes with --metadata")
     rubric = Rubric.choose(judge.attributes or (), judge.rubric)
     beside = rubric.ranges.keys() if judging else ()
-    scorer, trial = signals.scorer(beside), signals.scorer(beside)
+    scorer = signals.scorer(beside)
     inputs = [input, *([judge.rubric] if judge.rubric else [])]
     check_inputs(*inputs)
     check_outputs(output, read=inputs)
@@ -117,6 +117,7 @@ def score(
             path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
             if signals.metadata:  # now: later it would be found when the judge has been paid
+                trial = signals.scorer(beside)
                 for one in renderer.read(rows):
                     trial.line(one.row)
                 trial.check()

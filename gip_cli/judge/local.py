@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, hub_is_away, import_errors, silence_transformers
-from gip_cli.interrupts import put_off
+from gip_cli.foreign_models import cause, hub_is_away, importing, silence_transformers
 from gip_cli.judge.answers import Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
@@ -121,8 +120,7 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
 
 
 def _transformers() -> Any:
-    # A signal amid the first import of torch aborts the process (SIGABRT).
-    with put_off(), import_errors():
+    with importing():
         import transformers
 
         is_new = hasattr(transformers, "DecisionPipeline")  # imports torch
