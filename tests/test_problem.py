@@ -15,7 +15,6 @@ from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping, Shares
 from gip_cli.plan import Budget, Plan, Pursuit, Sources
 from gip_cli.problem import Problem
-from gip_cli.pursuit import effective_rank
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
 from tests.pools import unit
@@ -96,67 +95,6 @@ def test_information_with_a_spanning_query_is_d_optimal(pool: Pool) -> None:
     assert problem.solve().indices.tolist() == picks
 
 
-def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_path: Path) -> None:
-    def noise(budget: Budget, **beside: list[Path]) -> float:
-        return pose(*pool, Plan(budget), **beside).noise
-
-    rows = pose(*pool, Plan(Budget(rows=1))).candidates
-    one = 0.5 * np.mean(rows.weights**2) / effective_rank(rows.query.covariance)
-    assert noise(Budget(rows=7)) == pytest.approx(7 * one)
-    assert noise(Budget(rows=999)) == pytest.approx(M * one)
-    assert noise(Budget(fraction=0.25)) == pytest.approx(10 * one)
-    expected = round(100 / rows.tokens.mean())
-    assert noise(Budget(tokens=100)) == pytest.approx(expected * one)
-    assert noise(Budget(captured=0.5)) == pytest.approx(0.5 * np.mean(rows.weights**2))
-    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
-    (tmp_path / "given").write_bytes(b"".join(lines[:5]))
-    assert noise(Budget(rows=7), given=[tmp_path / "given"]) == pytest.approx(12 * one)
-    assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
-
-
-def test_rows_that_are_excluded_do_not_count_in_the_default_noise(
-    pool: Pool, tmp_path: Path
-) -> None:
-    """Those that are closed because of rows given do: they would have been picked."""
-    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
-    aside = tmp_path / "aside"
-    aside.write_bytes(b"".join(lines[:5]))
-    for budget in (Budget(rows=7), Budget(tokens=60)):
-        problem = pose(*pool, Plan(budget), exclude=[aside])
-        rows = problem.candidates
-        assert 5 <= np.count_nonzero(~rows.open) < M
-        count = 7 if budget.rows else round(60 / rows.tokens[rows.open].mean())
-        w = rows.query.weights
-        one = 0.5 * np.mean(w[rows.open] ** 2) / effective_rank(rows.query.covariance)
-        assert problem.noise == pytest.approx(count * one)
-        assert one != pytest.approx(0.5 * np.mean(w**2) / effective_rank(rows.query.covariance))
-    problem = pose(*pool, Plan(Budget(rows=7), dedup_threshold=0.5), given=[aside])
-    assert Reason.DUPLICATE_OF_GIVEN in problem.candidates.reasons
-    one = 0.5 * np.mean(w**2) / effective_rank(problem.candidates.query.covariance)
-    assert problem.noise == pytest.approx(12 * one)
-
-
-def test_a_token_budget_of_the_shortest_row_is_one_pick(pool: Pool) -> None:
-    tokens = pose(*pool, Plan(Budget(rows=1))).candidates.tokens
-    least = int(tokens.min())
-    problem = pose(*pool, Plan(Budget(tokens=least)))
-    assert problem.limits.expected == 1
-    assert tokens[problem.solve().indices].tolist() == [least]
-    with pytest.raises(UsageError, match=rf"is less than the shortest row has \({least}\)"):
-        pose(*pool, Plan(Budget(tokens=least - 1)))
-
-
-def test_the_default_noise_follows_weights_however_small(tmp_path: Path) -> None:
-    bad = {"signals": {"a": 0}, "ranges": {"a": [0, 1]}}
-    sources = Sources(self_weight=1, signal_weight=0, quality_power=5)  # weights of 0.05^5
-    path = write_rows(tmp_path / "pool", [row(v, gip=bad) for v in np.eye(D)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        store = in_memory(path, D)
-        for budget in (Budget(rows=3), Budget(captured=0.5)):
-            problem = pose(file, store, Plan(budget, sources))
-            assert problem.noise == problem.solve().noise
-
-
 def test_a_device_that_is_not_there_is_told_before_any_work() -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
@@ -170,22 +108,6 @@ class Untrimmed(Problem):
 
     def _weights(self) -> Array:
         return self.candidates.weights
-
-
-@pytest.mark.parametrize(
-    ("share", "rows"),
-    [(0.0125, 1), (0.0375, 2), (0.0624, 2), (0.0625, 3), (0.0875, 4), (0.001, 1), (1.0, M)],
-)
-def test_a_share_of_the_rows_is_rounded_half_up(share: float, rows: int, pool: Pool) -> None:
-    assert pose(*pool, Plan(Budget(fraction=share))).limits.asked == rows
-
-
-def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
-    """0.145 * 100 is 14.499999999999998."""
-    path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        plan = Plan(Budget(fraction=0.145))
-        assert pose(file, in_memory(path, D), plan).limits.asked == 15
 
 
 @pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
