@@ -25,7 +25,7 @@ Gather = Callable[..., Candidates]
 
 @pytest.fixture
 def gather(tmp_path: Path) -> Gather:
-    """The candidates of rows, beside files of rows; `store` changes what is known of all."""
+    """The candidates of rows, beside files of a row each; `store` changes what is known of all."""
 
     def run(
         rows: list[dict[str, Any]],
@@ -34,7 +34,10 @@ def gather(tmp_path: Path) -> Gather:
         store: Callable[[Embeddings], Embeddings] = lambda store: store,
         **beside: list[dict[str, Any]],
     ) -> Candidates:
-        files = {part: [write_rows(tmp_path / part, rows)] for part, rows in beside.items()}
+        files = {
+            part: [write_rows(tmp_path / f"{part}{n}", [one]) for n, one in enumerate(rows)]
+            for part, rows in beside.items()
+        }
         everything = in_memory(write_rows(tmp_path / "all", sum(beside.values(), rows)), D)
         pool = write_rows(tmp_path / "pool", rows)
         with RowFile(pool, BadRows(), reread=True) as file:
@@ -58,9 +61,16 @@ def test_rows_given_are_weighed_on_the_scale_that_the_pool_spans(gather: Gather)
 
 def test_targets_are_a_source_of_the_query(gather: Gather) -> None:
     plan = Plan(Budget(rows=1), Sources(target_weight=3.0))
-    query = gather([row(AXES[0]), row(AXES[1])], plan, targets=[row(AXES[1])]).query
+    targets = [row(AXES[1]), row(AXES[2])]
+    query = gather([row(AXES[0]), row(AXES[1])], plan, targets=targets).query
     assert query.sources == {"self": 0.25, "targets": 0.75}
-    np.testing.assert_allclose(query.covariance, np.diag([0.125, 0.875, 0, 0]))
+    np.testing.assert_allclose(query.covariance, np.diag([0.125, 0.5, 0.375, 0]))
+
+
+def test_a_row_of_an_excluded_text_is_excluded_whatever_the_threshold(gather: Gather) -> None:
+    plan = Plan(Budget(rows=1), exclude_threshold=1.0)  # no cosine is above it
+    rows = gather([row(axis) for axis in AXES], plan, exclude=[row(AXES[0]), row(AXES[1])])
+    assert rows.reasons.tolist() == [Reason.EXCLUDED] * 2 + [Reason.OPEN] * 2
 
 
 def test_a_query_without_energy_is_wrong_use(gather: Gather) -> None:
@@ -71,7 +81,7 @@ def test_a_query_without_energy_is_wrong_use(gather: Gather) -> None:
 def test_a_row_is_near_where_its_cosine_is_above_the_threshold(gather: Gather) -> None:
     pool = [row(DIAGONAL), row([0.6, 0.8, 0, 0]), row(AXES[3])]
     plan = Plan(Budget(rows=1), exclude_threshold=0.5, dedup_threshold=0.5)
-    excluded = gather(pool, plan, exclude=[row(AXES[0])]).reasons
+    excluded = gather(pool, plan, exclude=[row(AXES[2]), row(AXES[0])]).reasons
     assert excluded.tolist() == [Reason.OPEN, Reason.EXCLUDED, Reason.OPEN]
     doubled = gather(pool, plan, given=[row(AXES[0])]).reasons
     assert doubled.tolist() == [Reason.OPEN, Reason.DUPLICATE_OF_GIVEN, Reason.OPEN]
@@ -108,7 +118,7 @@ def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
 
 
 def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> None:
-    pool = [row(AXES[0]), row(AXES[1])]
+    pool = [row(AXES[0], n=3), row(AXES[1], n=5)]
 
     def without_first(store: Embeddings) -> Embeddings:
         return replace(
@@ -121,6 +131,15 @@ def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> 
     assert rows.reasons.tolist() == [Reason.NO_EMBEDDING, Reason.OPEN]
     assert not rows.vectors[0].any()
     assert (rows.counted.tolist(), rows.tokens.tolist()) == ([False, True], [0, D])
+    by_field = Plan(Budget(tokens=9, token_field="n"), skip_bad=True)
+    rows = gather(pool, by_field, store=without_first)
+    assert (rows.counted.tolist(), rows.tokens.tolist()) == ([True, True], [3, 5])
+
+    def uncounted(store: Embeddings) -> Embeddings:
+        return replace(without_first(store), tokens=np.full(len(store.tokens) - 1, -1))
+
+    rows = gather(pool, Plan(Budget(rows=1), skip_bad=True), store=uncounted)
+    assert rows.reasons.tolist() == [Reason.NO_EMBEDDING, Reason.OPEN]
 
 
 def test_tokens_of_a_field_are_whole_numbers_rounded_up_and_nothing_else(gather: Gather) -> None:

@@ -67,12 +67,32 @@ def test_signals_are_chosen_with_their_weights() -> None:
         (["b=x"], "not NAME=WEIGHT"),
         (["b=-1"], "with a positive weight"),
         (["b=nan"], "with a positive weight"),
+        (["b=inf"], "with a positive weight"),
         (["b", "b=2"], "two --signal named 'b'"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(wanted: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SIGNALS.weighted(wanted)
+
+
+def test_chosen_signals_keep_their_own_scales() -> None:
+    values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    signals = Signals(("a", "b"), values, ((0, 4), None), (False, True))
+    for names, ranges, lower, unit in (
+        (("b",), (None,), (True,), [[1], [0]]),
+        (("b", "a"), (None, (0, 4)), (True, False), [[1, 0.25], [0, 0.75]]),
+    ):
+        chosen = signals.chosen(names)
+        assert (chosen.names, chosen.ranges, chosen.lower) == (names, ranges, lower)
+        np.testing.assert_array_equal(chosen.unit(), unit)
+
+
+def test_a_signal_that_no_row_has_a_value_of_is_none() -> None:
+    values = np.array([[1.0, np.nan], [np.nan, np.nan]])
+    signals = Signals(("a", "b"), values, (None, None), (False, False))
+    with pytest.raises(UsageError, match=r"no row has signal 'b'; signals here: a$"):
+        signals.chosen(("b",))
 
 
 def test_a_field_holds_each_value_once() -> None:

@@ -23,6 +23,7 @@ from gip_cli.groups import Grouping, Groups, Shares, largest_remainder, weigh
         ([41, 33, 26], 10, [4, 3, 3]),  # exact 4.1, 3.3, 2.6
         ([3, 1], 2, [2, 0]),  # exact 1.5, 0.5: a tie goes to the larger weight
         ([18, 48, 34], 20, [3, 10, 7]),  # exact 3.6, 9.6, 6.8: a tie but for rounding
+        ([2, 18, 3, 27], 134, [5, 48, 8, 73]),  # exact 5.36, 48.24, 8.04, 72.36: a wider one
         ([0, 5], 3, [0, 3]),
         ([0.1, 0.2, 0.7], 1000, [100, 200, 700]),
         ([1.2e308, 4e307], 20, [15, 5]),
@@ -67,10 +68,23 @@ def test_shares_by_size_evenly_and_by_file() -> None:
     assert weigh(file, groups, sizes).tolist() == [1, 0, 1, 2]  # c and d will fall short
     with pytest.raises(UsageError, match="name no group that rows are in; groups here: a, b"):
         weigh(Shares("file", {"c": 1, "d": 2}), groups, sizes)
+    with pytest.raises(UsageError, match=r"groups here: b, d$"):
+        weigh(Shares("file", {"a": 1}), groups, np.array([0, 3, 0, 1]))
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", "{}", '{"a": -1, "b": 3}', '{"a": "2"}', '{"a": true}', '{"a": 0}', "{", "3"]
+    "text",
+    [
+        "[1]",
+        "{}",
+        '{"a": -1, "b": 3}',
+        '{"a": "2"}',
+        '{"a": true}',
+        '{"a": 0}',
+        '{"a": 1e308, "b": 1e308}',
+        "{",
+        "3",
+    ],
 )
 def test_a_file_that_holds_no_shares_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "shares.json").write_text(text)

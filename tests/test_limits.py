@@ -172,9 +172,10 @@ def test_rows_without_any_tokens_are_told_and_where_they_were_looked_for(tmp_pat
     message = "--tokens: every row that can be picked has 0 tokens"
     with pytest.raises(UsageError, match=f"{message} in field 'n'; say where rows have theirs: "):
         limits(tmp_path, "000", Plan(Budget(tokens=9, token_field="n")))
-    path = write_rows(tmp_path / "pool", [row(np.eye(D)[0])])
+    path = write_rows(tmp_path / "pool", [row(axis) for axis in np.eye(D)])
+    aside = write_rows(tmp_path / "aside", [row(np.eye(D)[0])])
     with RowFile(path, BadRows(), reread=True) as file:
         store = in_memory(path, D)
-        store.tokens[:] = 0
+        store.tokens[1:] = 0
         with pytest.raises(UsageError, match=f"{message}; say where"):
-            pose(file, store, Plan(Budget(tokens=9)))
+            pose(file, store, Plan(Budget(tokens=9)), exclude=[aside])

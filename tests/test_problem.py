@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,3 +145,60 @@ def test_copies_that_have_no_turn_are_kept_from_the_solver_and_change_nothing(
     assert trimmed.stopped == kept.stopped
     np.testing.assert_array_equal(trimmed.gains, kept.gains)
     assert np.count_nonzero(~np.isnan(problem._weights())) < 250
+
+
+@pytest.mark.parametrize(
+    ("rows", "plan", "picks"),
+    [
+        ([{}] * 9, Plan(Budget(rows=3)), [0, 1, 2]),
+        ([{"good": 0.2}] * 9 + [{"good": 1.0}], Plan(Budget(rows=3)), [9, 0, 1]),
+        (
+            [{"good": 0.2}] * 9 + [{"good": 1.0}],
+            Plan(Budget(rows=2), Sources(self_weight=0.0), noise=9.0, pursuit="residual"),
+            [9, 0],
+        ),
+        (
+            [{"n": 50}] * 9 + [{"n": 1}] * 3,
+            Plan(Budget(tokens=54, token_field="n", length_power=1.0)),
+            [9, 10, 11, 0],
+        ),
+        (
+            [{"lang": "de"}] * 9 + [{"lang": "en"}] * 3,
+            Plan(Budget(rows=4), grouping=Grouping("lang", at_most=2)),
+            [0, 1, 9, 10],
+        ),
+    ],
+    ids=["nothing", "better", "better by scores", "shorter", "of another group"],
+)
+def test_copies_of_a_text_that_differ_in_anything_else_have_their_turn(
+    rows: list[dict[str, Any]], plan: Plan, picks: list[int], tmp_path: Path
+) -> None:
+    one = {"good": 0.5, "n": 1, "lang": "de"}
+    path = write_rows(
+        tmp_path / "pool",
+        [
+            row(np.ones(D), **it, gip={"signals": {"good": it["good"]}, "ranges": {"good": [0, 1]}})
+            for it in ({**one, **other} for other in rows)
+        ],
+    )
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), plan)
+    assert problem.solve().indices.tolist() == picks
+
+
+def test_copies_are_near_duplicates_of_their_pick_all_of_them(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "pool", [row(np.eye(D)[n // 9]) for n in range(10)])
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), Plan(Budget(rows=3), dedup_threshold=0.9))
+    selection = problem.solve()
+    assert (selection.indices.tolist(), selection.duplicates) == ([0, 9], 8)
+
+
+def test_rows_without_tokens_cost_as_much_as_those_of_one_where_gains_are_per_token(
+    tmp_path: Path,
+) -> None:
+    path = write_rows(tmp_path / "pool", [row(v, n=n) for n, v in enumerate(np.eye(D)[:3])])
+    plan = Plan(Budget(tokens=3, token_field="n", length_power=1.0))
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), plan)
+    assert problem.solve().indices.tolist() == [0, 1, 2]  # prices 1, 1 and 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from gip_cli.candidates import Reason
 from gip_cli.groups import Grouping, Shares
-from gip_cli.plan import Budget, Plan
+from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
 from tests.selecting import in_memory, pose, row, write_rows
@@ -124,3 +124,47 @@ def test_what_a_token_budget_has_no_room_for_is_the_budgets(tmp_path: Path) -> N
     picks, words, _, stopped = settled(tmp_path, plan)
     assert (picks, stopped) == ([3, 4], "budget")
     assert set(words) == {"open", "group full"}
+
+
+def test_what_is_left_of_picks_that_captured_enough_is_the_budgets(tmp_path: Path) -> None:
+    picks, words, _, stopped = settled(tmp_path, Plan(Budget(captured=0.2), noise=0.1))
+    assert (picks[0], stopped) == (0, "captured")
+    assert words.count("open") + words.count("budget") == 6
+
+
+def test_a_near_duplicate_is_closer_than_the_threshold(tmp_path: Path) -> None:
+    rows = [row(vector) for vector in ([1, 0, 0, 0], [0.5] * 4, [0, 0.6, 0, 0.8])]
+    path = write_rows(tmp_path / "three", rows)
+    first = write_rows(tmp_path / "first", rows[:1])
+    for threshold, reason in ((0.5, Reason.BUDGET), (0.49, Reason.DUPLICATE)):
+        sources = Sources(self_weight=0.0)  # the target alone: its own row is the pick
+        plan = Plan(Budget(rows=1), sources, noise=0.1, dedup_threshold=threshold)
+        with RowFile(path, BadRows(), reread=True) as file:
+            problem = pose(file, in_memory(path, 4), plan, targets=[first])
+            solution = Solution(problem, problem.solve())
+        assert solution.reasons.tolist() == [Reason.OPEN, reason, Reason.BUDGET]
+
+
+def test_an_interruption_is_one_though_the_tokens_are_spent(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "two", [row(np.eye(D)[0]), row(np.eye(D)[1], 50)])
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), Plan(Budget(tokens=D), noise=0.1))
+    made = problem.solve()
+    assert Solution(problem, made).stopped == "budget"
+    assert Solution(problem, replace(made, stopped="interrupted")).stopped == "interrupted"
+
+
+def test_tokens_are_not_spent_where_a_row_that_fits_gains_nothing(tmp_path: Path) -> None:
+    near = np.eye(D)[0] + NEAR * np.eye(D)[4]
+    rows = [
+        row(vector, words, gip={"signals": {"a": good}, "ranges": {"a": [0, 1]}})
+        for vector, words, good in ((np.eye(D)[0], 0, 1.0), (near, 0, 0.1), (np.eye(D)[1], 50, 0.5))
+    ]
+    path = write_rows(tmp_path / "three", rows)
+    sources = Sources(("a",), self_weight=0.0)
+    plan = Plan(Budget(tokens=3 * D), sources, noise=0.1, pursuit="residual")
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, in_memory(path, D), plan)
+        solution = Solution(problem, problem.solve())
+    assert solution.reasons.tolist() == [Reason.OPEN, Reason.NO_GAIN, Reason.BUDGET]
+    assert solution.stopped == "exhausted"
