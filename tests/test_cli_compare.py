@@ -303,22 +303,61 @@ def test_not_a_terminal_gets_tabs(pool: Path) -> None:
     assert lines[0] == ["", str(a), str(b), "random 2", "top-k 2", "random 3", "top-k 3"]
     table = {line[0]: line[1:] for line in lines[1:]}
     assert table["rows"] == ["2", "3", "2", "2", "3", "3"]
-    assert table["coverage, mean cosine"][0] == "0.700"
+    assert table["coverage, mean cosine"][:2] == ["0.700", "0.900"]
+    assert table["coverage, 10th percentile"][:2] == ["0.240", "0.720"]
+    assert table["nearest-neighbour cosine"][:2] == ["0.000", "0.533"]
+    assert table["tokens, mean"][:2] == ["3.0", "6.7"]
+    assert table["quality, mean"][:2] == ["3", "2"]
     assert table["kind = x"][:2] == ["100.0%", "33.3%"]
+    # Largest first, over all columns: of the first file's rows none is of y or z.
+    assert [name for name in table if name.startswith("kind")] == [
+        "kind = x",
+        "kind = z",
+        "kind = y",
+    ]
     assert table[f"overlap (Jaccard) of {a} and {b}"] == ["0.250"]
+
+
+def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    """One row has no other to be near to, nor a mean of grades that nobody gave."""
+    rows = [row((1, 0), gip={"signals": {"a": None}}), row((0, 1), gip={"signals": {"a": 2}})]
+    pool, one = write_rows(tmp_path / "pool", rows), write_rows(tmp_path / "one", rows[:1])
+    embed(pool, 2)
+    run = gip("compare", one, "--pool", pool, "-e", tmp_path / "pool.npy", "--quiet")
+    table = dict(line.split("\t")[:2] for line in run.stdout.decode().splitlines())
+    assert (table["nearest-neighbour cosine"], table["a, mean"]) == ("-", "-")
+
+
+@pytest.mark.parametrize("groups", [12, 13])
+def test_the_largest_groups_are_shown_and_the_rest_counted(groups: int, tmp_path: Path) -> None:
+    rows = [row((1, at), lang=f"l{min(at, groups - 1)}") for at in range(groups + 1)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    shown = gip("compare", pool, "--pool", pool, "--group-field", "lang").stdout.decode()
+    names = re.findall(r"^lang = (\w+)\t", shown, re.MULTILINE)
+    assert names[0] == f"l{groups - 1}"  # the one of two rows
+    assert len(names) == 12
+    rest = [line for line in shown.splitlines() if "smaller" in line]
+    assert rest == ["1 smaller group: see --json"] * (groups - 12)
+
+
+def test_an_output_that_is_the_pool_is_refused(pool: Path) -> None:
+    a, before = subset(pool, "a.jsonl", 0, 1), pool.read_bytes()
+    with pool.open("ab") as out:
+        run = gip("compare", a, "--pool", pool, stdout=out, stderr=-1)
+    assert run.returncode == 2
+    assert error_of(run) == "-: output and input are the same file; choose another"
+    assert pool.read_bytes() == before
 
 
 def test_a_terminal_gets_a_table(pool: Path) -> None:
     a = subset(pool, "a.jsonl", 0, 1)
-    ours, theirs = os.openpty()
-    run = gip("compare", a, "--pool", pool, stdout=theirs, env={**os.environ, "COLUMNS": "200"})
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
-    assert run.returncode == 0
+    shown = on_terminal(200, "compare", a, "--pool", pool)
     assert "─" in shown
     assert "\t" not in shown
     assert "coverage, mean cosine" in shown
+    figures = json.loads(on_terminal(200, "compare", a, "--pool", pool, "--json"))
+    assert list(figures["subsets"]) == [str(a)]
 
 
 def on_terminal(width: int, *arguments: object) -> str:
