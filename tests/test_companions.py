@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pytest
 
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
-from gip_cli.encoder import GIVEN
-from gip_cli.errors import InputError, MismatchError
+from gip_cli.encoder import GIVEN, load_encoder
+from gip_cli.errors import InputError, MismatchError, NoRowsError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
+from tests import toys
 from tests.pools import unit
 from tests.selecting import VectorEncoder, embed, row, write_rows
+from tests.test_encoder import packaged_model
 from tests.toys import store_given
 
 D = 4
@@ -36,7 +39,9 @@ def test_a_sibling_is_the_store_of_the_same_name(tmp_path: Path) -> None:
     assert sibling(tmp_path / "a.jsonl") == tmp_path / "a.npy"
     assert sibling(tmp_path / "a.jsonl.gz") == tmp_path / "a.npy"
     assert sibling(tmp_path / "b.jsonl") is None
-    assert sibling("-") is None
+    (tmp_path / "-.npy").touch()
+    with chdir(tmp_path):
+        assert sibling("-") is None  # a stream
     for name in (".gz", "..gz"):  # names without a stem
         assert sibling(tmp_path / name) is None
     (tmp_path / ".gz.npy").touch()
@@ -54,6 +59,22 @@ def test_each_row_is_looked_up_in_the_pools_store_then_in_its_own(pool: Path) ->
     assert len(read) == 5
 
 
+def test_of_two_vectors_of_a_row_the_pools_own_counts(pool: Path) -> None:
+    store_given(pool, VECTORS[:3])
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[2:4]))
+    store_given(other, VECTORS[4:])
+    read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    np.testing.assert_allclose(read.vectors, VECTORS[[2, 5]], atol=1e-6)
+
+
+def test_a_damaged_store_of_their_own_is_refused(pool: Path) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[3:]))
+    store = embed(other, D)
+    np.save(store, np.load(store) * 2)
+    with pytest.raises(MismatchError, match=r"other.npy: row 1 has norm 2, not 1; run gip embed"):
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+
+
 def test_a_store_of_another_model_is_passed_over(pool: Path) -> None:
     other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[:2]))
     embed(other, D - 1)
@@ -68,7 +89,31 @@ def test_a_file_without_vectors_is_named_where_no_model_made_the_pools(pool: Pat
         Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
     store = other.with_suffix(".npy")
     assert str(error.value).startswith(f"{other}: 3 rows without a vector, and no model can ")
-    assert str(error.value).endswith(f": gip embed {other} -o {store} --vectors VECTORS.npy")
+    command = f": gip embed {other} -o {store} --vectors VECTORS.npy"
+    assert str(error.value).endswith(command)
+    embed(other, D)
+    with pytest.raises(MismatchError) as error:
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    assert str(error.value).endswith(f"{command} (those of {store} are others, and would be gone)")
+
+
+def test_texts_are_encoded_as_the_pools_were_more_of_them_than_fit_a_batch(tmp_path: Path) -> None:
+    """By the same length, prefix and revision, and not by another model that has its name."""
+    encoder = load_encoder(
+        str(packaged_model()), revision="main", max_length=16, prompt_prefix="query: "
+    )
+    pool = toys.write_rows(tmp_path / "pool.jsonl", ["a row"])
+    toys.embed(pool, tmp_path / "pool.npy", encoder)
+    texts = [f"row {number}" + " and more words" * number for number in range(33)]
+    other = toys.write_rows(tmp_path / "other.jsonl", texts)
+    store = open_embeddings(tmp_path / "pool.npy")
+    read = Companions(store).read(str(other))
+    np.testing.assert_allclose(read.vectors, encoder.encode(texts).vectors, atol=1e-5)
+    settings = replace(store.settings, card=replace(encoder.card, weights="blake2b:0"))
+    with pytest.raises(
+        MismatchError, match=r"pool.npy: made by another .*/model than the one that"
+    ):
+        Companions(replace(store, settings=settings)).read(str(other))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +134,17 @@ def test_the_options_for_the_pools_format_are_no_remedy_for_another_file(
     assert 'knows, prompts alone as {"text": ...}, or pass' in str(error.value)
     assert "--format" not in str(error.value)
     assert "--text-field" not in str(error.value)
+
+
+def test_beside_rows_that_were_read_by_fields_others_need_them_too(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", [{"body": "1 0 0 0"}])
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        renderer = Renderer("fields", ("body",))
+        write_embeddings(rows, pool.with_suffix(".npy"), VectorEncoder(D), renderer)
+    other = write_rows(tmp_path / "other.jsonl", [{"text": "1 0 0 0"}])
+    remedy = "other.jsonl:1: .*; give rows with the fields that the pool was embedded by$"
+    with pytest.raises(InputError, match=remedy):
+        Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
 
 
 @pytest.mark.parametrize("part", ["prompt", "response"])
@@ -121,3 +177,13 @@ def test_bad_rows_are_refused_or_counted(pool: Path) -> None:
         Companions(store).read(str(other))
     read = Companions(store, skip_bad=True).read(str(other))
     assert (len(read), read.skipped.count) == (2, 1)
+
+
+def test_of_all_files_only_one_of_rows_given_may_be_empty(pool: Path) -> None:
+    empty = pool.with_name("empty.jsonl")
+    empty.touch()
+    companions = Companions(open_embeddings(pool.with_suffix(".npy")))
+    assert len(companions.read_parts({"given": [str(empty)]})["given"][0]) == 0
+    for part in ("targets", "exclude"):
+        with pytest.raises(NoRowsError, match=r"empty.jsonl: no "):
+            companions.read_parts({part: [str(empty)]})

@@ -22,6 +22,7 @@ from gip_cli.measures import (
     mean_shift,
     nearest_cosines,
     random_picks,
+    sample,
     side_by_side,
 )
 from gip_cli.pursuit import select
@@ -128,11 +129,13 @@ def test_nearest_cosines_are_to_another_pick() -> None:
 def test_nearest_cosines_of_many_picks_are_those_of_a_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    many = np.tile(F, (46, 1))
+    assert [len(nearest_cosines(many, np.arange(n))) for n in (4096, 4097)] == [4096, 4096]
     exact = nearest_cosines(F, np.arange(90))
     monkeypatch.setattr(measures, "_SAMPLE", 30)
-    sample = nearest_cosines(F, np.arange(90))
-    assert len(sample) == 30
-    assert np.all(np.abs(sample[:, None] - exact).min(axis=1) < 1e-6)
+    some = nearest_cosines(F, np.arange(90))
+    assert len(some) == 30
+    assert np.all(np.abs(some[:, None] - exact).min(axis=1) < 1e-6)
 
 
 def test_closest_pairs_are_the_largest_of_all() -> None:
@@ -172,6 +175,9 @@ def test_random_picks_are_distinct_pickable_and_the_same_for_a_seed() -> None:
     assert not np.array_equal(picks, random_picks(pickable, 20, seed=2))
     assert np.array_equal(picks, random_picks(pickable, 30, seed=1)[:20])
     assert len(random_picks(pickable, 99, seed=1)) == 40
+    some = sample(pickable, 20)
+    assert some.tolist() == sorted(set(some.tolist()) & set(pickable.tolist()))
+    assert (len(some), len(sample(pickable, 40))) == (20, 40)
 
 
 def test_sets_measured_side_by_side_are_so_bit_by_bit_with_any_number_of_threads(

@@ -75,7 +75,9 @@ def test_what_counts_as_a_number(member: Any, value: float | None) -> None:
         ("mean", [1, None], None),
         ("max", [1, [2]], None),
         ("mean", [1.7e308, 1.7e308], 1.7e308),  # though the sum is no number
+        ("mean", [1.7e308, 1.7e308, -1.7e308, -1.7e308], 0.0),
         ("mean", [4.4, 4.4, 4.4], 4.4),  # 4.400000000000001 if summed as it comes
+        ("mean", [0.1, 0.1, 0.1], 0.1),  # 0.10000000000000002 if divided as it comes
         ("max", 4, 4.0),
     ],
 )
@@ -83,9 +85,10 @@ def test_how_a_list_is_joined(how: str, members: Any, value: float | None) -> No
     assert Metadata.parse(f"s=f:{how}").value(row_of({"f": members})) == value
 
 
-def test_a_range_is_no_wider_than_signals_may_be() -> None:
-    with pytest.raises(UsageError, match=r"'s=-1e308:1e308' goes beyond 1e\+100; scale the sig"):
-        parse_ranges(["s=-1e308:1e308"])
+@pytest.mark.parametrize("text", ["s=-1e308:1e308", "s=-1e101:1", "s=1:1e101"])
+def test_a_range_is_no_wider_than_signals_may_be(text: str) -> None:
+    with pytest.raises(UsageError, match=rf"'{text}' goes beyond 1e\+100; scale the sig"):
+        parse_ranges([text])
 
 
 @pytest.mark.parametrize("text", ["", "s", "s=1", "s=5:1", "s=1:1", "=1:2", "s=a:b", "s=1:inf"])
@@ -144,6 +147,7 @@ def test_a_list_that_is_not_joined_is_named_with_the_ways_to_join_it() -> None:
     first = scorer("s=v")
     first.line(row_of({"w": 1}))
     first.line(row_of({"v": "90%\x1b"}))
+    first.line(row_of({"v": "the second that is odd"}))
     why = "pool.jsonl: no row has a number in field 'v' (line 7: '90%\\x1b'); write numbers there"
     with pytest.raises(InputError, match=re.escape(why)):
         first.check()
@@ -214,7 +218,7 @@ def test_a_value_just_outside_its_range_is_shown_in_full() -> None:
 def test_a_signal_that_is_there_is_replaced_only_when_told() -> None:
     row = row_of({"a": 2, "gip": {"signals": {"s": 1, "t": 3}}})
     with pytest.raises(InputError, match="signal 's' is there already; pass --overwrite"):
-        scorer("s=a").line(row)
+        scorer("t=a", "s=a").line(row)  # of several the first by name, in every run
     line = scorer("s=a", overwrite=True).line(row)
     assert orjson.loads(line)["gip"]["signals"] == {"s": 2, "t": 3}
 

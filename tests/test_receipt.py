@@ -17,7 +17,7 @@ from gip_cli.companions import Companions
 from gip_cli.groups import Grouping, Shares
 from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
-from gip_cli.receipt import receipt
+from gip_cli.receipt import change, receipt
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
 from tests.pools import unit
@@ -58,25 +58,19 @@ def make(tmp_path: Path) -> Make:
 def test_random_picks_have_the_same_budget_in_rows(make: Make) -> None:
     figures = make(Plan(Budget(rows=8), noise=0.5))
     rows = figures["problem"].candidates
+    draws = [np.random.default_rng(seed).permutation(40)[:8] for seed in range(10)]
     energies = [
-        captured_energy(
-            rows.vectors,
-            rows.query.weights,
-            np.random.default_rng(seed).permutation(40)[:8],
-            rows.query.covariance,
-            0.5,
-        )
-        for seed in range(10)
+        captured_energy(rows.vectors, rows.query.weights, draw, rows.query.covariance, 0.5)
+        for draw in draws
     ]
     told = figures["captured_by_random"]
     assert told["mean"] == pytest.approx(np.mean(energies))
     assert told["sd"] == pytest.approx(np.std(energies))
     assert figures["captured"] > max(energies)
-    cosines = [
-        nearest_cosines(rows.vectors, np.random.default_rng(seed).permutation(40)[:8])
-        for seed in range(10)
-    ]
+    cosines = [nearest_cosines(rows.vectors, draw) for draw in draws]
     assert figures["nearest_cosine"]["random"] == pytest.approx(np.mean(cosines))
+    lengths = [rows.pool.lengths[draw] for draw in draws]
+    assert figures["response_characters"]["random"] == pytest.approx(np.mean(lengths))
 
 
 def test_random_picks_have_the_same_budget_in_tokens(make: Make) -> None:
@@ -224,3 +218,32 @@ def test_near_duplicates_of_rows_given_are_counted_once(make: Make) -> None:
     closed = figures["not_pickable"].get("duplicate of given", 0)
     assert closed > 0
     assert figures["picked"] + figures["duplicates_avoided"] == 40 - 3 - closed
+
+
+WRITTEN = b"""{
+    "input": {"path": "pool.jsonl", "rows": 60},
+    "beside": {"given": [{"path": "old.jsonl", "rows": 3}], "exclude": [{"path": "eval.jsonl"}]},
+    "options": {"given": ["old.jsonl"], "exclude": ["eval.jsonl"], "num": 8},
+    "captured": 0.5, "captured_by_random": {"sd": 0.0}
+}"""
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "told"),
+    [
+        ("pool.jsonl", "/data/pool.jsonl", None),  # named from another folder
+        ("old.jsonl", "/data/old.jsonl", None),
+        ("eval.jsonl", "/data/eval.jsonl", None),
+        ('"rows": 3', '"rows": 4', "beside.given.0.rows differs"),
+        ("8", "9", "options.num differs"),
+        ("0.5", "0.50002", None),  # rounded otherwise by another processor,
+        ("0.5", "0.5002", "captured differs"),
+        ("0.0", "5e-7", None),  # of which nothing is left where it is next to nothing
+        ("0.0", "5e-6", "captured_by_random.sd differs"),
+    ],
+)
+def test_a_receipt_says_the_same_whatever_files_were_called_and_by_whatever_roundings(
+    there: str, now: str, told: str | None
+) -> None:
+    figures = orjson.loads(WRITTEN.replace(there.encode(), now.encode()))
+    assert change(WRITTEN, figures) == told

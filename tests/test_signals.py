@@ -95,6 +95,8 @@ def test_signals_of_other_names_and_what_select_wrote_stay() -> None:
         b'{"ranges":{"s":5}}',
         b'{"ranges":{"s":[1]}}',
         b'{"ranges":{"s":[5,1]}}',
+        b'{"ranges":{"s":[1,1]}}',
+        b'{"ranges":{"s":[0,1e101]}}',
         b'{"ranges":{"s":[1,null]}}',
         b'{"lower":"s"}',
         b'{"lower":[1]}',

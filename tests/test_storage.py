@@ -169,8 +169,11 @@ def test_a_directory_without_permission(command: Command, pool: Path, tmp_path: 
     refused(command, pool, tmp_path / "out", 6, "permission denied", preexec_fn=powerless)
 
 
-def test_a_directory_without_permission_is_told_before_the_work(pool: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir(mode=0o555)
+@pytest.mark.parametrize("mode", [0o555, 0o666], ids=["no files", "no way in"])
+def test_a_directory_without_permission_is_told_before_the_work(
+    mode: int, pool: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir(mode)
     run = gip(*select(pool, tmp_path / "out"), preexec_fn=powerless)
     assert run.returncode == 6
     assert run.stderr.decode() == f"gip: error: {tmp_path}/out/small.jsonl: permission denied\n"
@@ -227,12 +230,17 @@ def test_a_target_may_have_the_longest_name_there_is(name: str, tmp_path: Path) 
 def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "scored.jsonl").symlink_to(tmp_path / "none" / "y.jsonl")
     refused(score, pool, tmp_path, 2, f"{tmp_path}/none: no such directory; make it first")
+    run = gip(*score(pool, Path("none")), cwd=tmp_path)  # which is named as it was given
+    assert error_of(run) == "none: no such directory; make it first"
 
 
 def test_where_no_file_can_be_made(pool: Path) -> None:
     run = gip(*embed_given(pool, Path("/proc/self/fd")))
     assert run.returncode == 2
     assert error_of(run) == "/proc/self/fd/new.npy: no such file or directory"
+    run = gip("select", pool, "-k", 5, "-o", "/dev/fd/9999")  # which nobody has opened
+    assert run.returncode == 2
+    assert error_of(run) == "/dev/fd/9999: no such file or directory"
 
 
 @pytest.mark.parametrize(
@@ -479,9 +487,10 @@ def test_standard_output_by_a_longer_way_is_written_to_its_end(
     assert descriptor(tmp_path / "below/../../link") == 1
     all_picks = tmp_path / "all.jsonl"
     all_picks.write_bytes(b"before\n")
+    tmp_path.chmod(0o555)  # nothing is made beside the link, as users may not in /dev
     with all_picks.open("ab") as file:
         run = gip("select", pool, "-k", 2, "-o", name, cwd=tmp_path, stdout=file,
-                  stderr=subprocess.PIPE)  # fmt: skip
+                  stderr=subprocess.PIPE, preexec_fn=powerless)  # fmt: skip
     assert run.returncode == 0, run.stderr
     first, *rest = all_picks.read_bytes().splitlines()
     assert (first, len(rest)) == (b"before", 2)
