@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,8 +22,8 @@ from gip_cli.signals import LARGEST, attach, outside, refuse_present
 def _mean(numbers: list[float]) -> float:
     try:
         mean = math.fsum(numbers) / len(numbers)
-    except OverflowError:
-        mean = math.fsum(number / len(numbers) for number in numbers)
+    except OverflowError:  # of the sum, which fractions do without
+        mean = statistics.mean(numbers)
     return min(max(mean, min(numbers)), max(numbers))  # past which rounding can take it
 
 
@@ -232,7 +233,7 @@ class MetadataScorer:
             most = len(values) - few
             widths = values[most - 1 :] - values[: few + 1]
             at = int(np.argmin(widths))
-            if few and 0 < widths[at] < _NARROW * (high - low):
+            if 0 < widths[at] < _NARROW * (high - low):
                 yield (
                     f"{source.name}: 99% of the rows lie from {values[at]:g} to "
                     f"{values[at + most - 1]:g}, where on that scale they hardly differ: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import orjson
@@ -74,7 +75,8 @@ def test_what_counts_as_a_number(member: Any, value: float | None) -> None:
         ("mean", [], None),
         ("mean", [1, None], None),
         ("max", [1, [2]], None),
-        ("mean", [1.7e308, 1.7e308], 1.7e308),  # though the sum is no number
+        ("mean", [1.7e308, 1.7e308], 1.7e308),  # though the sum is no number,
+        ("mean", [sys.float_info.max] * 3, sys.float_info.max),  # nor that of their thirds
         ("mean", [1.7e308, 1.7e308, -1.7e308, -1.7e308], 0.0),
         ("mean", [4.4, 4.4, 4.4], 4.4),  # 4.400000000000001 if summed as it comes
         ("mean", [0.1, 0.1, 0.1], 0.1),  # 0.10000000000000002 if divided as it comes
