@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,21 @@ def in_memory(path: Path, d: int) -> Embeddings:
     )
 
 
-def case_of(path: Path, d: int, picks: Sequence[int], fields: Sequence[str] = ()) -> Case:
-    """What a selection without a receipt is judged by."""
+@contextmanager
+def opened_case(
+    path: Path, d: int, picks: Sequence[int], fields: Sequence[str] = ()
+) -> Iterator[Case]:
+    """What a selection without a receipt is judged by; the rows' texts can be read."""
     with RowFile(path, BadRows(), reread=True) as rows:
         pool = load_pool(rows, Renderer("text"), fields)
         picked = [Picked("small.jsonl", np.array(picks), None, True)]
-        return open_case(pool, in_memory(path, d), picked, fields, skip_bad=False)
+        yield open_case(pool, in_memory(path, d), picked, fields, skip_bad=False)
+
+
+def case_of(path: Path, d: int, picks: Sequence[int], fields: Sequence[str] = ()) -> Case:
+    """The same where no text is read any more."""
+    with opened_case(path, d, picks, fields) as case:
+        return case
 
 
 def pose(rows: RowFile, store: Embeddings, plan: Plan, **beside: Sequence[Path]) -> Problem:

@@ -77,6 +77,7 @@ def test_figures_by_hand(pool: Path) -> None:
 def test_the_whole_pool_is_its_own_random_and_top_rows(pool: Path) -> None:
     figures = compared(pool, subset(pool, "all.jsonl", 3, 1, 0, 2))
     (ours,) = figures["subsets"].values()
+    assert [*figures["references"]] == ["random 4", "top-k 4"]
     for reference in figures["references"].values():
         assert {k: v for k, v in reference.items() if k not in ("signals", "shares")} == (
             pytest.approx({k: v for k, v in ours.items() if k not in ("signals", "shares")})
@@ -135,6 +136,21 @@ def test_figures_are_the_receipts(large: Path, options: str) -> None:
     )
 
 
+def test_without_a_receipt_the_noise_is_that_of_selecting_as_many_as_the_largest(
+    large: Path, tmp_path: Path
+) -> None:
+    pool, small, few = (tmp_path / f"{name}.jsonl" for name in ("pool", "small", "few"))
+    unknown = write_rows(few, [scored((9, 9, 9, 9), 0, 4, "x")])  # a good row of no embedding
+    pool.write_bytes(large.read_bytes() + unknown.read_bytes())
+    asked = ("-e", large.with_suffix(".npy"), "--skip-bad")
+    assert gip("select", pool, *asked, "-k", 12, "-o", small).returncode == 0
+    receipt = small.with_suffix(".receipt.json")
+    noise = json.loads(receipt.read_bytes())["noise"]
+    receipt.unlink()
+    few.write_bytes(b"".join(small.read_bytes().splitlines(keepends=True)[:5]))
+    assert compared(pool, few, small, *asked)["noise"] == pytest.approx(noise, rel=1e-9)
+
+
 def test_rows_given_before_count_once(large: Path) -> None:
     march, april = large.with_name("march.jsonl"), large.with_name("april.jsonl")
     assert gip("select", large, "-k", 6, "--noise", 0.01, "-o", march).returncode == 0
@@ -176,6 +192,69 @@ def test_top_k_is_left_out_where_too_few_rows_have_every_signal(
     run = gip("compare", small, "--pool", path, "--json", "--quiet")
     assert (run.returncode, run.stderr) == (0, b"")
     assert list(json.loads(run.stdout)["references"]) == ["random 2"]
+
+
+def test_random_draws_of_which_something_is_not_known_do_not_count_for_it(tmp_path: Path) -> None:
+    signals = [{"good": 4 if at % 2 else None, "other": 1} for at in range(8)]
+    rows = [row((1, at), gip={"signals": one}) for at, one in enumerate(signals)]
+    path, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(path, 2)
+    assert gip("select", path, "--no-signals", "-k", 1, "-o", small).returncode == 0
+    references = compared(path, small)["references"]
+    assert references["random 1"]["signals"] == {"good": 4, "other": 1}
+    assert references["random 1"]["nearest_cosine"] is None  # of one row, in any draw
+
+
+@pytest.mark.parametrize(
+    ("options", "best"), [("--no-signals", 4), ("--no-signals --exclude best.jsonl", 3)]
+)
+def test_top_k_is_the_best_that_could_be_picked_also_where_signals_had_no_say(
+    pool: Path, tmp_path: Path, options: str, best: float
+) -> None:
+    subset(pool, "best.jsonl", 0)
+    small = tmp_path / "small.jsonl"
+    words = [str(pool.with_name(w)) if w.endswith("jsonl") else w for w in options.split()]
+    assert gip("select", pool, *words, "-k", 1, "-o", small).returncode == 0
+    assert compared(pool, small)["references"]["top-k 1"]["signals"] == {"quality": best}
+
+
+def test_the_first_receipt_there_is_measures_all(large: Path, tmp_path: Path) -> None:
+    small, plain = tmp_path / "small.jsonl", tmp_path / "plain.jsonl"
+    assert gip("select", large, "-k", 3, "--noise", 0.125, "-o", small).returncode == 0
+    plain.write_bytes(b"".join(large.read_bytes().splitlines(keepends=True)[:2]))
+    figures = compared(large, plain, small)
+    assert (figures["noise"], len(figures["notes"])) == (0.125, 1)
+
+
+def test_rows_without_a_signal_of_the_query_are_told(tmp_path: Path) -> None:
+    rows = [row((1, at), gip={"signals": {"good": at if at < 6 else None}}) for at in range(9)]
+    path, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(path, 2)
+    write_rows(small, rows[4:8])
+    assert compared(path, small)["notes"][1:] == [
+        f"Without a signal of the query, and so capturing nothing here: 2 of 4 rows of {small}."
+    ]
+
+
+def test_a_noise_that_no_selection_of_these_rows_had_is_refused(
+    large: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.jsonl"
+    assert gip("select", large, "-k", 4, "-o", small).returncode == 0
+    receipt = small.with_suffix(".receipt.json")
+    receipt.write_text(json.dumps(json.loads(receipt.read_bytes()) | {"noise": 1e-12}))
+    run = gip("compare", small, "--pool", large)
+    assert run.returncode == 2
+    assert error_of(run).startswith(f"the noise of {receipt} is too small for these rows; give")
+
+
+def test_a_query_without_energy_is_refused_where_no_receipt_asks_for_it(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", ROWS)
+    small = subset(pool, "small.jsonl", 0)
+    toys.store_given(pool, np.zeros((len(ROWS), 2)))
+    run = gip("compare", small, "--pool", pool)
+    assert run.returncode == 2
+    assert error_of(run).startswith("the signals of the query have no energy: all are zero")
 
 
 def test_coverage_of_a_sample_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

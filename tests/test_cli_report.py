@@ -28,10 +28,14 @@ from tests.selecting import embed, row, write_rows
 from tests.toys import error_of, gip, powerless
 
 
+def packed(html: bytes) -> bytes:
+    found = re.search(rb'id="data">([^<]*)<', html)
+    assert found
+    return base64.b64decode(found[1])
+
+
 def data_of(report: Path) -> Any:
-    packed = re.search(rb'id="data">([^<]*)<', report.read_bytes())
-    assert packed
-    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return json.loads(gzip.decompress(packed(report.read_bytes())))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,7 @@ def test_page_is_whole_strict_and_the_same_every_time(pool: Path, tmp_path: Path
         assert gip("report", pool, "-s", chosen, "-o", target).returncode == 0
     html = first.read_bytes()
     assert html == again.read_bytes()
+    assert packed(html)[4:8] == bytes(4)  # gzip's place for the time
     assert gip("report", pool, "-s", chosen).stdout == html
     policy = re.search(rb'Content-Security-Policy" content="([^"]*)"', html)
     assert policy
@@ -170,20 +175,24 @@ def test_commands_for_a_gzipped_selection_work(pool: Path, tmp_path: Path) -> No
         *("--target T --target-weight 0", "--target T --self-weight 1 --target-weight 0.123456789"),
         *("--target T --no-signals", "--target T --no-signals --self-weight 0"),
         *("--target T --no-signals --target-weight 0", "--signal quality=0.7 --quality-power 1.5"),
-        *("--annotate", "--keep-signals", "--order input"),
+        *("--annotate", "--keep-signals", "--order input", "--target T --target U"),
+        "--format text --given T --exclude U --exclude-threshold 0.9 --dedup-threshold 0.95",
     ],
 )
 def test_selecting_again_picks_the_same_by_any_mix_of_sources(
     pool: Path, tmp_path: Path, options: str
 ) -> None:
     small, report = tmp_path / "small.jsonl", tmp_path / "r.html"
-    words = [str(picks(pool, "task.jsonl", 2, 4)) if w == "T" else w for w in options.split()]
+    named = {"T": picks(pool, "task.jsonl", 2, 4), "U": picks(pool, "other.jsonl", 7)}
+    words = [str(named.get(word, word)) for word in options.split()]
     assert gip("select", pool, "-k", 30, *words, "-o", small).returncode == 0
     assert gip("report", pool, "-s", small, "-o", report).returncode == 0
     (selection,) = data_of(report)["selections"]
     again = shlex.split(selection["curve"]["commands"][-1].replace("@N@", "30"))
     assert any(word.endswith("-weight") for word in again) == ("-weight" in options)
-    assert not {"--annotate", "--keep-signals"} & {*options.split()} - {*again}
+    assert ("--quality-power" in again) == ("--quality-power" in options)
+    nested = {"--annotate", "--keep-signals", "--format", "--exclude-threshold"}
+    assert not nested & {*options.split()} - {*again}
     assert gip(*again[1:]).returncode == 0
     assert (tmp_path / "small-30.jsonl").read_bytes() == small.read_bytes()
 
@@ -271,7 +280,7 @@ def test_names_of_a_dataset_are_escaped_wherever_they_stand(tmp_path: Path) -> N
     pool, chosen = tmp_path / "pool.jsonl", tmp_path / f"{nasty}.jsonl"
     embed(write_rows(pool, rows), 2)
     write_rows(chosen, rows[:5])
-    small = tmp_path / "small.jsonl"  # of whose receipt all is shown
+    small = tmp_path / f"small{nasty}.jsonl"  # of whose receipt all is shown, and a note names it
     grouped = ("--group-field", nasty, "--group-share", "equal")
     assert gip("select", pool, "-k", 4, *grouped, "-o", small).returncode == 0
     reporting = ("report", pool, "-s", chosen, "-s", small, "--group-field", nasty)
@@ -433,6 +442,7 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     for picture in pictures.values():
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(np.unique(imread(BytesIO(picture)))) > 20  # not blank
+        assert b"Software" not in picture  # matplotlib's version, with which it would change
     again = ("report", pool, "-s", chosen, "-o", tmp_path / "r.html", "--figures", folder)
     told = gip(*again).stderr.decode()
     assert f"gip: {folder}: 5 figures; 1 more there is not of this report\n" in told
@@ -444,6 +454,7 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
         assert one.read_bytes() != other.read_bytes()
     alone = ("-s", picks(pool, "alone.jsonl", 3), "-o", tmp_path / "r.html")
     assert gip("report", pool, *alone, "--figures", tmp_path / "alone").returncode == 0
+    assert not (tmp_path / "alone/redundancy.png").exists()  # of one row
     full = gip("report", pool, *alone, "-o", "/dev/full", "--figures", tmp_path / "alone")
     assert (full.returncode, b"figures" in full.stderr) == (6, False)
     (loop := tmp_path / "loop").symlink_to(loop)
@@ -509,13 +520,14 @@ def test_one_row_is_told_as_one(tmp_path: Path) -> None:
     assert b"small.jsonl has 1 row, its receipt tells of 2" in run.stderr
 
 
-def test_figures_of_the_longest_names_are_written(tmp_path: Path) -> None:
-    rows = [row((1, at), gip={"signals": {"s" * 300 + end: 1.0 for end in "ab"}}) for at in (1, 2)]
+def test_figures_of_the_longest_names_and_of_paths_are_written(tmp_path: Path) -> None:
+    names = ["s/s" * 100 + end for end in "ab"]
+    rows = [row((1, at), gip={"signals": dict.fromkeys(names, 1.0)}) for at in (1, 2)]
     pool = write_rows(tmp_path / "pool.jsonl", rows)
     embed(pool, 2)
     reporting = ("report", pool, "-s", pool, "-o", tmp_path / "r.html", "--figures", tmp_path / "f")
     assert gip(*reporting).returncode == 0
-    assert len([*(tmp_path / "f").glob("signal-?-sss*.png")]) == 2
+    assert len([*(tmp_path / "f").glob("signal-?-s_ss_s*.png")]) == 2
 
 
 def test_what_a_receipt_names_is_read_and_so_neither_overwritten_nor_missing(

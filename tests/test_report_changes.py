@@ -28,6 +28,23 @@ def test_few_values_have_a_bar_each() -> None:
     assert drawn["shares"] == {"pool": [0.5, 0.25, 0.25], "picks": [0, 0, 1], "random": [0, 1, 0]}
 
 
+@pytest.mark.parametrize(
+    ("values", "each"),
+    [(range(12), True), (range(13), False), ([0, 1, 30], True), ([0, 1, 31], False)],
+)
+def test_up_to_twelve_values_within_thirty_gaps_have_a_bar_each(values: Any, each: bool) -> None:
+    pool = np.array(values, float)
+    drawn = bars({"pool": pool, "picks": pool, "random": pool})
+    assert (drawn["distinct"], drawn["at"] == pool.tolist()) == (each, each)
+
+
+@pytest.mark.parametrize(("count", "bins"), [(8, 8), (1000, 20), (1728, 24), (5000, 24)])
+def test_bins_are_as_many_as_the_picks_can_fill(count: int, bins: int) -> None:
+    pool = np.arange(5000.0)
+    drawn = bars({"pool": pool, "picks": pool[:count], "random": pool})
+    assert len(drawn["at"]) == bins
+
+
 def test_few_values_of_which_one_is_far_off_have_bars_that_can_be_seen() -> None:
     pool = np.repeat([0.0, 1.0, 2.0, 3.0, 5000.0], 100)
     drawn = bars({"pool": pool, "picks": pool, "random": pool})
@@ -161,7 +178,7 @@ def test_a_group_that_cannot_be_picked_is_not_missed(tmp_path: Path) -> None:
 
 def test_of_many_groups_without_a_pick_five_are_named(tmp_path: Path) -> None:
     rows = [row((1, at), kind="abcdefg"[at % 7]) for at in range(168)]
-    path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 168, 7)
+    path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 147, 7)  # 21: 3 of each group
     for kept, named in ((1, "b, c, d, e, f, …"), (2, "b, c, d, e, f")):
         chosen = np.sort(np.append(picks, np.arange(6, 168, 7))) if kept == 2 else picks
         told = changes(case_of(path, 2, chosen.tolist(), ["kind"]), chosen)

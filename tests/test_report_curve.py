@@ -65,6 +65,16 @@ def test_the_curve_is_what_the_first_picks_capture(draw: Draw) -> None:
     assert told["top"] is None
 
 
+def test_a_long_curve_has_a_point_where_it_bends(tmp_path: Path) -> None:
+    rows = [row(np.eye(6)[at % 6]) for at in range(200)]
+    case = case_of(write_rows(tmp_path / "pool", rows), 6, range(200))
+    told = curve(case, case.picked[0])
+    assert len(told["n"]) < 100
+    assert told["captured"][told["n"].index(told["knee"]["n"])] == pytest.approx(
+        told["knee"]["captured"], rel=1e-4
+    )
+
+
 def test_what_rows_given_before_capture_is_where_the_curve_begins(draw: Draw) -> None:
     picks = RNG.permutation(M)[:30].tolist()
     case, _ = draw(picks)
@@ -85,15 +95,24 @@ def test_what_rows_given_before_capture_is_where_the_curve_begins(draw: Draw) ->
     assert told["knee"]["sharpness"] == pytest.approx(rise - bend / 30)
 
 
-def test_random_picks_are_followed_until_they_capture_as_much(draw: Draw) -> None:
-    picks = RNG.permutation(M)[:20].tolist()
+def test_the_most_there_is_to_capture_is_by_all_rows_that_could_be_picked(draw: Draw) -> None:
+    case, _ = draw([*range(0, 20, 2)])
+    keys, atoms = case.pool.keys[:2], VECTORS[:2].astype(np.float32)  # of which row 0 can be picked
+    before = Given(keys, atoms, np.ones(2), 0, 0)
+    case = replace(case, pickable=np.arange(0, M, 2), given=before)
+    assert curve(case, case.picked[0])["pool"] == pytest.approx(case.captured(case.pickable))
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_random_picks_are_followed_until_they_capture_as_much(draw: Draw, count: int) -> None:
+    picks = np.random.default_rng(0).permutation(M)[:count].tolist()
     case, told = draw(picks)
     n, random = told["n"], told["random"]
-    followed = [along(case, order, n) for order in case.draws(20)]
+    followed = [along(case, order, n) for order in case.draws(count)]
     for name, measure in (("mean", np.mean), ("low", np.min), ("high", np.max)):
         assert random[name] == pytest.approx(measure(followed, axis=0), abs=1e-5)
-    assert (random["seeds"], random["searched"]) == (10, 40)
-    longer = [along(case, order, [*range(1, 41)]) for order in case.draws(40)[:3]]
+    assert (random["seeds"], random["searched"]) == (10, 2 * count)
+    longer = [along(case, order, [*range(1, 2 * count + 1)]) for order in case.draws(2 * count)[:3]]
     enough = np.flatnonzero(np.mean(longer, axis=0) >= case.captured(np.array(picks)))
     assert random["needed"] == enough[0] + 1
 
@@ -160,5 +179,7 @@ def test_picks_are_better_than_random_by_all_digits(tmp_path: Path) -> None:
     told = curve(case, case.picked[0])
     assert told["captured"][-1] == told["random"]["high"][-1]
     assert told["better"]
-    case = case_of(pool, 2, [int(np.argmin(every))])
-    assert not curve(case, case.picked[0])["better"]
+    drawn = [int(order[0]) for order in case.draws(1)]
+    for no_better in (int(np.argmin(every)), drawn[int(np.argmax(every[drawn]))]):
+        case = case_of(pool, 2, [no_better])
+        assert not curve(case, case.picked[0])["better"]

@@ -14,11 +14,20 @@ def placed(vectors: np.ndarray) -> tuple[np.ndarray, str]:
     return found.positions, found.description
 
 
-def test_axes_are_those_of_largest_variance() -> None:
+@pytest.mark.parametrize("middle", [0, 5])
+def test_axes_are_those_of_largest_variance(middle: int) -> None:
     vectors = np.diag([3.0, 2.0, 1.0])[[0, 1, 2, 0, 1, 2]] * np.repeat([[1], [-1]], 3, axis=0)
-    positions, description = placed(vectors)
-    assert positions == pytest.approx(vectors[:, :2], abs=1e-6)
+    positions, description = placed(vectors + middle)
+    assert positions == pytest.approx(vectors[:, :2], abs=1e-5)
     assert description == "PCA, 93% of the variance"  # 13 of 14
+
+
+@pytest.mark.parametrize("angle", range(0, 180, 30))
+def test_an_axis_points_where_its_largest_entry_is_positive(angle: int) -> None:
+    axis = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+    positions, _ = placed(np.stack([axis, -axis]))
+    towards = 1 if axis[np.argmax(np.abs(axis))] > 0 else -1
+    assert positions[:, 0] == pytest.approx([towards, -towards], abs=1e-6)
 
 
 @pytest.mark.parametrize(("m", "d"), [(1, 8), (20, 8), (5000, 384)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import InputError
 from gip_cli.formats import Renderer
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import Pool, load_pool
 from gip_cli.report.selections import Receipt, read_selection
 from gip_cli.rows import BadRows, RowFile
+from tests import toys
 from tests.selecting import write_rows
 
 # Rows 1, 3 and 4 have one text but differ in what is not rendered.
@@ -61,9 +64,18 @@ def test_annotated_and_signals_do_not_matter(pool: Pool, tmp_path: Path) -> None
     assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [4, 3]
 
 
-def test_rewritten_lines_take_the_first_free_row_of_their_text(pool: Pool, tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "s.jsonl", [{"text": "b"}, {"text": "c"}, {"text": "b"}])
-    assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == [1, 2, 3]
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([{"text": "b"}, {"text": "c"}, {"text": "b"}], [1, 2, 3]),
+        ([POOL[1], {"text": "b"}, POOL[3]], [1, 3, 4]),  # whose own row an earlier line has taken
+    ],
+)
+def test_rewritten_lines_take_the_first_free_row_of_their_text(
+    pool: Pool, tmp_path: Path, lines: list[dict[str, Any]], found: list[int]
+) -> None:
+    path = write_rows(tmp_path / "s.jsonl", lines)
+    assert read_selection(str(path), pool, None, BadRows()).rows.tolist() == found
 
 
 def test_many_rows_of_one_text_are_read_once_each(tmp_path: Path) -> None:
@@ -136,6 +148,7 @@ def test_of_no_row_there_is_nothing_to_measure(
             json.dumps(RECEIPT | part)
             for part in (
                 *({"input": None}, {"input": {}}, {"embeddings": []}, {"noise": 1e-300}),
+                *({"noise": 1e300}, {"query": {"sources": {}}}),
                 *({"gip": None}, {"numpy": 1}, {"embeddings": {"path": 1, "model": "m"}}),
                 *({"numpy": ["2"]}, {"gip": {"0": 1}}, {"input": {"blake2b": ["0"]}}),
                 *({"beside": 5}, {"beside": {"x": 5}}, {"beside": {"targets": [{}]}}),
@@ -166,6 +179,27 @@ def test_a_receipt_is_a_plan_without_how_much_to_pick(tmp_path: Path) -> None:
         dedup_threshold=0.8,
         exclude_threshold=0.7,
     )
+
+
+def test_the_embeddings_of_a_receipt_are_of_the_same_rows_by_the_same_model(tmp_path: Path) -> None:
+    pool, store = write_rows(tmp_path / "pool.jsonl", POOL), tmp_path / "aside" / "pool.npy"
+    store.parent.mkdir()
+    toys.embed(pool, store)
+    opened = open_embeddings(store)
+    made = {"path": "aside/pool.npy", "keys": opened.digest, **asdict(opened.settings.card)}
+    path = tmp_path / "s.receipt.json"
+    path.write_text(json.dumps(RECEIPT | {"embeddings": made}))
+
+    def found() -> str | None:
+        return Receipt.read(path).store_path
+
+    assert found() == str(store)
+    toys.embed(pool, store, toys.ToyEncoder("other"))
+    assert found() is None
+    toys.embed(write_rows(pool, POOL[:3]), store)
+    assert found() is None
+    toys.embed(write_rows(pool, POOL), store)
+    assert found() == str(store)
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,14 @@ COMMANDS = [score, select, embed_given]
 TARGETS = {score: "scored.jsonl", select: "small.jsonl", embed_given: "new.npy"}
 
 
-def refused(command: Command, pool: Path, out: Path, code: int, why: str, **options: Any) -> None:
+def refused(command: Command, pool: Path, out: Path, code: int, why: str, **options: Any) -> str:
+    """The error of a command that leaves everything as it was."""
     before = names(out)
     run = gip(*command(pool, out), **options)
     assert run.returncode == code, run.stderr.decode()
     assert why in error_of(run)
     assert names(out) == before
+    return error_of(run)
 
 
 def names(out: Path) -> list[str]:
@@ -336,7 +338,8 @@ def test_a_store_that_is_up_to_date_need_not_be_written(
     assert {path: path.lstat().st_mtime_ns for path in out.iterdir()} == before
     refused(embed_half, pool, out, code, why, preexec_fn=powerless)
     write_rows(pool, [f"row {n}" for n in range(ROWS)][::-1])
-    refused(embed_given, pool, out, code, why, preexec_fn=powerless)
+    told = refused(embed_given, pool, out, code, why, preexec_fn=powerless)
+    assert "--reuse" not in told  # that is of models
 
 
 def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path) -> None:

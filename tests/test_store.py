@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from gip_cli.encoder import Encoded
 from gip_cli.errors import InputError, MismatchError, NoRowsError, StorageError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
-from gip_cli.store import Written, write_embeddings
+from gip_cli.store import Written, lending, write_embeddings
 from tests.toys import ToyEncoder, embed, store_given, write_rows
 
 TEXTS = [f"row {number} of some" + " words" * (number % 7) for number in range(300)]
@@ -80,6 +81,14 @@ def test_a_log_says_how_much_work_there_is(count: int, told: list[str], tmp_path
     assert notes == told
 
 
+def test_the_longest_texts_come_first_and_share_their_batches(tmp_path: Path) -> None:
+    """A batch is padded to its longest; and what a GPU has no room for is known at once."""
+    encoder = ToyEncoder()
+    embed(write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy", encoder)
+    lengths = [len(text) for text in encoder.texts]
+    assert lengths == sorted(lengths, reverse=True)
+
+
 def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
     encoder = ToyEncoder()
     texts = ["a", "b", "a", "a", "b"]
@@ -94,6 +103,10 @@ def test_tokens_beyond_the_models_length_are_told(tmp_path: Path) -> None:
     written = embed(write_rows(tmp_path / "pool.jsonl", texts), tmp_path / "pool.npy")
     assert written.truncated == 2
     assert written.tokens_unseen == pytest.approx((1 + 6) / 49, abs=1e-6)
+    endless = ToyEncoder("of no known length")
+    endless.card = replace(endless.card, max_length=0)
+    written = embed(tmp_path / "pool.jsonl", tmp_path / "endless.npy", endless)
+    assert (written.truncated, written.tokens_unseen) == (0, 0)
 
 
 class Cut(ToyEncoder):
@@ -164,6 +177,18 @@ def test_a_run_with_other_settings_does_not_cost_an_interrupted_ones_work(tmp_pa
     assert len(files_of(tmp_path)) == 4  # a finished target has no journals
 
 
+def test_rows_that_another_store_has_are_reused_and_not_resumed(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, tmp_path / "other.npy")
+    with pytest.raises(KeyboardInterrupt):
+        embed(pool, target, Cut(after=100), batch_size=10)
+    notes: list[str] = []
+    written = embed(
+        pool, target, reuse=[open_embeddings(tmp_path / "other.npy")], note=notes.append
+    )
+    assert (written.encoded, written.reused, written.resumed, notes) == (0, 300, 0, [])
+
+
 @pytest.mark.parametrize(
     ("name", "other"),
     [("model", {"encoder": ToyEncoder("other")}), ("dtype", {"dtype": "float16"})],
@@ -227,10 +252,27 @@ def test_single_precision_is_rounded_to_half_as_the_encoders_is(lent: bool, tmp_
     single = tmp_path / "single.npy"
     embed(pool, single)
     embed(pool, anew, dtype="float16")
+    check(anew, TEXTS[:9])
     half = tmp_path / "half.npy" if lent else single
     written = embed(pool, half, dtype="float16", reuse=[open_embeddings(single)] if lent else [])
     assert (written.encoded, written.reused) == (0, 9)
     assert half.read_bytes() == anew.read_bytes()
+
+
+def test_a_row_that_several_stores_have_keeps_the_vector_of_the_first(tmp_path: Path) -> None:
+    """The target's own before any other: where nothing is encoded no byte changes."""
+    pool, stores = write_rows(tmp_path / "pool.jsonl", "abcdefghi"), []
+    for batch_size in (1, 2, 3):
+        stores.append(tmp_path / f"{batch_size}.npy")
+        embed(pool, stores[-1], Rounding(after=9), batch_size=batch_size)
+    target, first, second = stores
+    whole = [path.read_bytes() for path in stores]
+    assert len({*whole}) == 3
+    assert embed(pool, target, reuse=[open_embeddings(first)]).reused == 9
+    assert target.read_bytes() == whole[0]
+    target.unlink()
+    assert embed(pool, target, reuse=[*map(open_embeddings, (first, second))]).reused == 9
+    assert target.read_bytes() == whole[1]
 
 
 def test_texts_are_reused_however_their_rows_were_read(tmp_path: Path) -> None:
@@ -252,6 +294,23 @@ def test_a_damaged_store_is_not_reused(tmp_path: Path) -> None:
     damage_rows(tmp_path / "theirs.npy")
     with pytest.raises(MismatchError, match="row 8 has norm nan, not 1; leave it out of --reuse"):
         embed(pool, tmp_path / "mine.npy", reuse=[open_embeddings(tmp_path / "theirs.npy")])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("theirs.json", b'{"version": 2}', "upgrade gip"),
+        ("theirs.npy", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+    ],
+)
+def test_of_a_store_to_reuse_that_only_cannot_be_read_here_it_is_told_what_helps(
+    name: str, content: bytes, remedy: str, tmp_path: Path
+) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS[:9])
+    embed(pool, tmp_path / "theirs.npy")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MismatchError, match=f"{remedy}$"), lending():
+        open_embeddings(tmp_path / "theirs.npy")
 
 
 def test_vectors_that_were_given_are_not_replaced_by_a_models(tmp_path: Path) -> None:
@@ -342,6 +401,16 @@ def test_a_link_among_the_files_of_a_store_is_not_replaced(name: str, tmp_path: 
     assert files_of(tmp_path) == before
 
 
+def test_a_damaged_store_that_may_not_be_replaced_is_not_called_up_to_date(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target)
+    damage_rows(target)
+    (tmp_path / "pool.json").rename(tmp_path / "elsewhere")
+    (tmp_path / "pool.json").symlink_to("elsewhere")
+    with pytest.raises(UsageError, match=r"pool\.json: a link, which the new file would replace"):
+        embed(pool, target)
+
+
 def test_a_link_to_nothing_that_a_store_is_called_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop.npy").symlink_to("loop.npy")
     (tmp_path / "pool.npy").symlink_to("pool.bin")
@@ -361,12 +430,21 @@ def test_a_newer_gips_store_is_not_replaced(tmp_path: Path) -> None:
         embed(pool, target)
 
 
-def test_a_file_that_changes_between_the_passes_is_no_pool(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "meanwhile",
+    [[*TEXTS, "one more"], [text.upper() for text in TEXTS]],
+    ids=["longer", "as long and as old"],
+)
+def test_a_file_that_changes_between_the_passes_is_no_pool(
+    meanwhile: list[str], tmp_path: Path
+) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", TEXTS)
+    written = pool.stat().st_mtime_ns
 
     class Meddling(ToyEncoder):
         def encode(self, texts: Sequence[str]) -> Encoded:
-            write_rows(pool, [*TEXTS, "one more"])
+            write_rows(pool, meanwhile)
+            os.utime(pool, ns=(written, written))
             return super().encode(texts)
 
     with pytest.raises(InputError, match="changed while it was read; run again"):
