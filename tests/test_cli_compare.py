@@ -254,7 +254,9 @@ def test_a_query_without_energy_is_refused_where_no_receipt_asks_for_it(tmp_path
     toys.store_given(pool, np.zeros((len(ROWS), 2)))
     run = gip("compare", small, "--pool", pool)
     assert run.returncode == 2
-    assert error_of(run).startswith("the signals of the query have no energy: all are zero")
+    assert error_of(run) == (
+        "the signals of the query have no energy: all are zero; give other embeddings: -e"
+    )
 
 
 def test_coverage_of_a_sample_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

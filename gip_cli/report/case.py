@@ -171,8 +171,8 @@ def _gathered(
         files = [one for part in beside.values() for one in part]
         return gather_candidates(pool, store, plan, **beside), files
     except UsageError as error:
-        if receipt is None:
-            raise
+        if receipt is None:  # by the defaults only rows without energy make no query
+            raise UsageError(error.fault, "give other embeddings: -e") from None
         remedy = "run where gip select ran, or move the receipt away"
         told = str(error) if str(error) != error.fault else f"{error}; {remedy}"
         raise UsageError(f"the query of {receipt.path}: {told}") from None
