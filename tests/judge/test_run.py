@@ -127,11 +127,12 @@ def test_no_more_rows_are_held_than_are_under_way(tmp_path: Path) -> None:
 def test_requests_a_minute_count_retries_too(tmp_path: Path) -> None:
     with JudgeServer(once(503, retry_after="0.001")) as server:
         run = Run(server.url, tmp_path / "j", requests_per_minute=1200)
+        began = time.monotonic()
         run(items(6))
-    times = sorted(asked.at for asked in server.requests)
+    times = sorted(asked.at - began for asked in server.requests)
     assert len(times) == 12
-    assert times[-1] - times[0] >= 11 * 0.05 - 0.02
-    assert all(times[n + 4] - times[n] >= 4 * 0.05 - 0.03 for n in range(8))
+    # Each may arrive late, but none before its turn.
+    assert all(at >= turn * 0.05 - 1e-3 for turn, at in enumerate(times))
 
 
 def test_retry_after_is_honoured(tmp_path: Path) -> None:
