@@ -469,13 +469,17 @@ def test_figures_are_pictures(pool: Path, tmp_path: Path) -> None:
     [
         ("plotly", (), "gip report needs plotly; pip install '.[report]' in the clone of gip"),
         ("matplotlib", ("--figures", "f"), "--figures needs matplotlib; pip install"),
-        ("umap", ("--map", "umap"), "--map umap needs umap-learn; pip install umap-learn"),
+        (
+            "umap",
+            ("--map", "umap"),
+            "needs umap-learn, which cannot be loaded (not here); pip install umap-learn, or leave",
+        ),
     ],
 )
 def test_what_is_not_installed_is_named(
     pool: Path, tmp_path: Path, module: str, arguments: tuple[str, ...], remedy: str
 ) -> None:
-    (tmp_path / f"{module}.py").write_text("raise ImportError")
+    (tmp_path / f"{module}.py").write_text("raise ImportError('not here')")
     chosen = picks(pool, "chosen.jsonl", 3, 5, 8)
     run = gip(
         *("report", pool, "-s", chosen, "-o", tmp_path / "r.html", *arguments),

@@ -44,7 +44,21 @@ def test_few_rows_are_no_umap(m: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((m, 8)).astype(np.float32)
     found = layout(vectors, np.arange(m), Method.umap)
     assert found.positions.shape == (m, 2)
-    assert found.description.startswith("PCA (too few rows for UMAP)" if m < 4 else "UMAP")
+    few = f"UMAP, cosine, {m - 1} neighbours"
+    assert found.description.startswith("PCA (too few rows for UMAP)" if m < 4 else few)
+
+
+def test_umap_lays_rows_out_the_same_every_time_and_groups_apart() -> None:
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(0)
+    middles = np.repeat(np.eye(2, 8), 30, axis=0)
+    vectors = (middles + 0.1 * rng.standard_normal((60, 8))).astype(np.float32)
+    found, again = (layout(vectors, np.arange(60), Method.umap) for _ in range(2))
+    np.testing.assert_array_equal(found.positions, again.positions)
+    assert found.description == "UMAP, cosine, 15 neighbours"
+    one, other = found.positions[:30], found.positions[30:]
+    between = np.linalg.norm(one.mean(axis=0) - other.mean(axis=0))
+    assert between > 3 * np.linalg.norm(one - one.mean(axis=0), axis=1).mean()
 
 
 def test_one_dimension_is_a_line() -> None:

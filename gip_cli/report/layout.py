@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.errors import UsageError
+from gip_cli.foreign_models import cause
 from gip_cli.pursuit.source import gram
 from gip_cli.pursuit.team import Team
 from gip_cli.report import Method
 
 _FEWEST = 4  # rows that UMAP can place
+_NEIGHBOURS = 15  # of a row, as by UMAP's default, where there are as many
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     Raises
     ------
     UsageError
-        UMAP is asked for and umap-learn is not installed.
+        UMAP is asked for and umap-learn is not installed, or cannot be loaded.
     """
     few = method is Method.umap and len(rows) < _FEWEST
     if method is Method.umap and not few:
-        return Layout(_umap(vectors[rows].astype(np.float32)), "UMAP, cosine, 15 neighbours")
+        neighbours = min(_NEIGHBOURS, len(rows) - 1)
+        positions = _umap(vectors[rows].astype(np.float32), neighbours)
+        return Layout(positions, f"UMAP, cosine, {neighbours} neighbours")
     mean = vectors.mean(axis=0, dtype=np.float64)
     covariance = gram(vectors) / len(vectors) - np.outer(mean, mean)
     with Team():  # whose one BLAS thread is soon done; several wait busily for each other
@@ -58,12 +62,12 @@ def layout(vectors: Vectors, rows: Rows, method: Method) -> Layout:
     return Layout(positions, f"{name}, {seen:.0%} of the variance")
 
 
-def _umap(vectors: npt.NDArray[np.float32]) -> Array:
+def _umap(vectors: npt.NDArray[np.float32], neighbours: int) -> Array:
     try:
         from umap import UMAP
-    except ImportError:
-        raise UsageError("--map umap needs umap-learn", "pip install umap-learn") from None
-    neighbours = min(15, len(vectors) - 1)
+    except Exception as error:  # noqa: BLE001 - numba refuses versions of numpy by several kinds
+        what = f"--map umap needs umap-learn, which cannot be loaded ({cause(error)})"
+        raise UsageError(what, "pip install umap-learn, or leave out --map") from None
     fitted = UMAP(n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1)
     positions: Array = fitted.fit_transform(vectors).astype(np.float64)
     return positions
