@@ -64,6 +64,9 @@ def test_picks_lie_on_the_map_by_rank_the_first_on_top(axes: Axes) -> None:
     assert rows.get_offsets().tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
     assert picks.get_offsets().tolist() == [[1, 5], [4, 8]]
     assert np.asarray(picks.get_array()).tolist() == [2, 1]
+    assert axes.figure is not None
+    _, ranks = axes.figure.axes
+    assert [*filter(None, (tick.get_text() for tick in ranks.get_yticklabels()))] == ["1", "2"]
 
 
 def test_shares_of_values_are_bars_and_random_ones_lines(axes: Axes) -> None:

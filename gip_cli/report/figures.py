@@ -154,7 +154,8 @@ def _map(axes: Axes, data: Data, selection: Data) -> None:
         x[at], y[at], c=ranks + 1, s=4 * dot, cmap="viridis", edgecolors="white", lw=0.4
     )
     assert axes.figure is not None
-    axes.figure.colorbar(drawn, ax=axes, label="rank", shrink=0.6)
+    bar = axes.figure.colorbar(drawn, ax=axes, label="rank", shrink=0.6)
+    bar.ax.locator_params(axis="y", integer=True, min_n_ticks=1)
     axes.set(xticks=[], yticks=[], title=data["map"]["about"])
     _plain(axes)
 
