@@ -42,6 +42,20 @@ def row(vector: Iterable[float], words: int = 0, **members: Any) -> dict[str, An
     return {"text": " ".join([*(f"{x:.6f}" for x in vector), *["and"] * words]), **members}
 
 
+def random_rows(m: int, d: int) -> list[dict[str, Any]]:
+    """Rows of up to eight more words, with two signals from 0 to 1."""
+    rng = np.random.default_rng(6)
+    ranges = {"a": [0, 1], "b": [0, 1]}
+    return [
+        row(
+            vector,
+            int(rng.integers(0, 9)),
+            gip={"signals": {"a": rng.uniform(0, 1), "b": rng.uniform(0, 1)}, "ranges": ranges},
+        )
+        for vector in unit(rng.standard_normal((m, d)) + 0.3)
+    ]
+
+
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in rows))
     return path
@@ -89,8 +103,14 @@ def case_of(path: Path, d: int, picks: Sequence[int], fields: Sequence[str] = ()
         return case
 
 
+def problem_of(path: Path, d: int, plan: Plan, **beside: Sequence[Path]) -> Problem:
+    """The problem that `gip select` would solve; its rows' own bytes cannot be read any more."""
+    with RowFile(path, BadRows(), reread=True) as rows:
+        return pose(rows, in_memory(path, d), plan, **beside)
+
+
 def pose(rows: RowFile, store: Embeddings, plan: Plan, **beside: Sequence[Path]) -> Problem:
-    """The problem that `gip select` would solve; files beside the pool are in its store."""
+    """The same where rows are open; files beside the pool are in its store."""
     fields = [plan.budget.token_field, plan.grouping and plan.grouping.field]
     pool = load_pool(rows, store.settings.renderer, [field for field in fields if field])
     read = Companions(store).read

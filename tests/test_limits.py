@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gip_cli.candidates import Reason
-from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping, Shares
 from gip_cli.limits import Limits
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pursuit import effective_rank
 from gip_cli.rows import BadRows, RowFile
-from tests.pools import unit
-from tests.selecting import in_memory, pose, row, write_rows
+from tests.selecting import in_memory, pose, problem_of, random_rows, row, write_rows
 
 D, M = 5, 40
-Pool = tuple[RowFile, Embeddings]
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    rng = np.random.default_rng(6)
-    rows = [
-        row(
-            vector,
-            int(rng.integers(0, 9)),
-            gip={"signals": {"a": rng.uniform(0, 1), "b": rng.uniform(0, 1)}, "ranges": RANGES},
-        )
-        for vector in unit(rng.standard_normal((M, D)) + 0.3)
-    ]
-    path = write_rows(tmp_path / "pool", rows)
-    with RowFile(path, BadRows(), reread=True) as file:
-        yield file, in_memory(path, D)
+def pool(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "pool", random_rows(M, D))
 
 
-RANGES = {"a": [0, 1], "b": [0, 1]}
-
-
-def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_path: Path) -> None:
+def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Path, tmp_path: Path) -> None:
     def noise(budget: Budget, **beside: list[Path]) -> float:
-        return pose(*pool, Plan(budget), **beside).noise
+        return problem_of(pool, D, Plan(budget), **beside).noise
 
-    rows = pose(*pool, Plan(Budget(rows=1))).candidates
+    rows = problem_of(pool, D, Plan(Budget(rows=1))).candidates
     one = 0.5 * np.mean(rows.weights**2) / effective_rank(rows.query.covariance)
     assert noise(Budget(rows=7)) == pytest.approx(7 * one)
     assert noise(Budget(rows=999)) == pytest.approx(M * one)
@@ -54,21 +36,21 @@ def test_the_default_noise_is_made_for_the_picks_to_be_expected(pool: Pool, tmp_
     expected = round(100 / rows.tokens.mean())
     assert noise(Budget(tokens=100)) == pytest.approx(expected * one)
     assert noise(Budget(captured=0.5)) == pytest.approx(0.5 * np.mean(rows.weights**2))
-    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
+    lines = pool.read_bytes().splitlines(keepends=True)
     (tmp_path / "given").write_bytes(b"".join(lines[:5]))
     assert noise(Budget(rows=7), given=[tmp_path / "given"]) == pytest.approx(12 * one)
-    assert pose(*pool, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
+    assert problem_of(pool, D, Plan(Budget(rows=7), noise=0.3)).noise == 0.3
 
 
 def test_rows_that_are_excluded_do_not_count_in_the_default_noise(
-    pool: Pool, tmp_path: Path
+    pool: Path, tmp_path: Path
 ) -> None:
     """Those that are closed because of rows given do: they would have been picked."""
-    lines = (tmp_path / "pool").read_bytes().splitlines(keepends=True)
+    lines = pool.read_bytes().splitlines(keepends=True)
     aside = tmp_path / "aside"
     aside.write_bytes(b"".join(lines[:5]))
     for budget in (Budget(rows=7), Budget(tokens=60)):
-        problem = pose(*pool, Plan(budget), exclude=[aside])
+        problem = problem_of(pool, D, Plan(budget), exclude=[aside])
         rows = problem.candidates
         assert 5 <= np.count_nonzero(~rows.open) < M
         count = 7 if budget.rows else round(60 / rows.tokens[rows.open].mean())
@@ -76,47 +58,43 @@ def test_rows_that_are_excluded_do_not_count_in_the_default_noise(
         one = 0.5 * np.mean(w[rows.open] ** 2) / effective_rank(rows.query.covariance)
         assert problem.noise == pytest.approx(count * one)
         assert one != pytest.approx(0.5 * np.mean(w**2) / effective_rank(rows.query.covariance))
-    problem = pose(*pool, Plan(Budget(rows=7), dedup_threshold=0.5), given=[aside])
+    problem = problem_of(pool, D, Plan(Budget(rows=7), dedup_threshold=0.5), given=[aside])
     assert Reason.DUPLICATE_OF_GIVEN in problem.candidates.reasons
     one = 0.5 * np.mean(w**2) / effective_rank(problem.candidates.query.covariance)
     assert problem.noise == pytest.approx(12 * one)
 
 
-def test_a_token_budget_of_the_shortest_row_is_one_pick(pool: Pool) -> None:
-    tokens = pose(*pool, Plan(Budget(rows=1))).candidates.tokens
+def test_a_token_budget_of_the_shortest_row_is_one_pick(pool: Path) -> None:
+    tokens = problem_of(pool, D, Plan(Budget(rows=1))).candidates.tokens
     least = int(tokens.min())
-    problem = pose(*pool, Plan(Budget(tokens=least)))
+    problem = problem_of(pool, D, Plan(Budget(tokens=least)))
     assert problem.limits.expected == 1
     assert tokens[problem.solve().indices].tolist() == [least]
     with pytest.raises(UsageError, match=rf"is less than the shortest row has \({least}\)"):
-        pose(*pool, Plan(Budget(tokens=least - 1)))
+        problem_of(pool, D, Plan(Budget(tokens=least - 1)))
 
 
 def test_the_default_noise_follows_weights_however_small(tmp_path: Path) -> None:
     bad = {"signals": {"a": 0}, "ranges": {"a": [0, 1]}}
     sources = Sources(self_weight=1, signal_weight=0, quality_power=5)  # weights of 0.05^5
     path = write_rows(tmp_path / "pool", [row(v, gip=bad) for v in np.eye(D)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        store = in_memory(path, D)
-        for budget in (Budget(rows=3), Budget(captured=0.5)):
-            problem = pose(file, store, Plan(budget, sources))
-            assert problem.noise == problem.solve().noise
+    for budget in (Budget(rows=3), Budget(captured=0.5)):
+        problem = problem_of(path, D, Plan(budget, sources))
+        assert problem.noise == problem.solve().noise
 
 
 @pytest.mark.parametrize(
     ("share", "rows"),
     [(0.0125, 1), (0.0375, 2), (0.0624, 2), (0.0625, 3), (0.0875, 4), (0.001, 1), (1.0, M)],
 )
-def test_a_share_of_the_rows_is_rounded_half_up(share: float, rows: int, pool: Pool) -> None:
-    assert pose(*pool, Plan(Budget(fraction=share))).limits.asked == rows
+def test_a_share_of_the_rows_is_rounded_half_up(share: float, rows: int, pool: Path) -> None:
+    assert problem_of(pool, D, Plan(Budget(fraction=share))).limits.asked == rows
 
 
 def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
     """0.145 * 100 is 14.499999999999998."""
     path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        plan = Plan(Budget(fraction=0.145))
-        assert pose(file, in_memory(path, D), plan).limits.asked == 15
+    assert problem_of(path, D, Plan(Budget(fraction=0.145))).limits.asked == 15
 
 
 def limits(tmp_path: Path, tokens: str, plan: Plan, groups: str = "") -> Limits:
@@ -125,9 +103,7 @@ def limits(tmp_path: Path, tokens: str, plan: Plan, groups: str = "") -> Limits:
         row(np.ones(D), number, n=int(n), group=group)
         for number, (n, group) in enumerate(zip(tokens, groups or tokens, strict=True))
     ]
-    path = write_rows(tmp_path / "pool", rows)
-    with RowFile(path, BadRows(), reread=True) as file:
-        return pose(file, in_memory(path, D), plan).limits
+    return problem_of(write_rows(tmp_path / "pool", rows), D, plan).limits
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +10,19 @@ import pytest
 
 from gip_cli.arrays import Array
 from gip_cli.candidates import Reason
-from gip_cli.embeddings import Embeddings
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping, Shares
 from gip_cli.plan import Budget, Plan, Pursuit, Sources
 from gip_cli.problem import Problem
-from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
-from tests.pools import unit
-from tests.selecting import in_memory, pose, row, write_rows
+from tests.selecting import problem_of, random_rows, row, write_rows
 
 D, M = 5, 40
-Pool = tuple[RowFile, Embeddings]
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    rng = np.random.default_rng(6)
-    rows = [
-        row(
-            vector,
-            int(rng.integers(0, 9)),
-            gip={"signals": {"a": rng.uniform(0, 1), "b": rng.uniform(0, 1)}, "ranges": RANGES},
-        )
-        for vector in unit(rng.standard_normal((M, D)) + 0.3)
-    ]
-    path = write_rows(tmp_path / "pool", rows)
-    with RowFile(path, BadRows(), reread=True) as file:
-        yield file, in_memory(path, D)
-
-
-RANGES = {"a": [0, 1], "b": [0, 1]}
+def pool(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "pool", random_rows(M, D))
 
 
 def dense_residual(problem: Problem, k: int) -> list[int]:
@@ -62,9 +43,9 @@ def dense_residual(problem: Problem, k: int) -> list[int]:
     return picks
 
 
-def test_residual_pursues_the_signals_themselves(pool: Pool) -> None:
+def test_residual_pursues_the_signals_themselves(pool: Path) -> None:
     plan = Plan(Budget(rows=M), Sources(("a=3", "b")), noise=0.8, pursuit="residual")
-    problem = pose(*pool, plan)
+    problem = problem_of(pool, D, plan)
     selection = problem.solve()
     assert selection.indices.tolist() == dense_residual(problem, M)
     assert selection.stopped == "exhausted"  # no row of a positive residual is left
@@ -73,19 +54,19 @@ def test_residual_pursues_the_signals_themselves(pool: Pool) -> None:
 
 
 def test_residual_of_another_query_is_defined_and_knows_no_rows_given(
-    pool: Pool, tmp_path: Path
+    pool: Path, tmp_path: Path
 ) -> None:
     plan = Plan(Budget(rows=4), Sources(()), noise=0.8, pursuit="residual")
-    assert len(pose(*pool, plan).solve().indices) == 4
-    (tmp_path / "given").write_bytes((tmp_path / "pool").read_bytes().splitlines()[0])
+    assert len(problem_of(pool, D, plan).solve().indices) == 4
+    (tmp_path / "given").write_bytes(pool.read_bytes().splitlines()[0])
     with pytest.raises(UsageError, match="given is not defined for pursuit='residual'"):
-        pose(*pool, plan, given=[tmp_path / "given"]).solve()
+        problem_of(pool, D, plan, given=[tmp_path / "given"]).solve()
 
 
-def test_information_with_a_spanning_query_is_d_optimal(pool: Pool) -> None:
+def test_information_with_a_spanning_query_is_d_optimal(pool: Path) -> None:
     """There the gain is log(1 + v / s2) (design 2.3): the query drops out."""
     plan = Plan(Budget(rows=12), Sources(()), noise=0.8, pursuit="information")
-    problem = pose(*pool, plan)
+    problem = problem_of(pool, D, plan)
     F = problem.candidates.vectors.astype(np.float64)
     picks: list[int] = []
     for _ in range(12):
@@ -138,8 +119,7 @@ def test_copies_that_have_no_turn_are_kept_from_the_solver_and_change_nothing(
     ]
     path = write_rows(tmp_path / "pool", rows)
     plan = Plan(budget, Sources(("a",), self_weight=1), pursuit=pursuit, grouping=grouping)
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), plan)
+    problem = problem_of(path, D, plan)
     kept, trimmed = Untrimmed(**vars(problem)).solve(), problem.solve()
     assert trimmed.indices.tolist() == kept.indices.tolist()
     assert trimmed.stopped == kept.stopped
@@ -181,16 +161,12 @@ def test_copies_of_a_text_that_differ_in_anything_else_have_their_turn(
             for it in ({**one, **other} for other in rows)
         ],
     )
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), plan)
-    assert problem.solve().indices.tolist() == picks
+    assert problem_of(path, D, plan).solve().indices.tolist() == picks
 
 
 def test_copies_are_near_duplicates_of_their_pick_all_of_them(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "pool", [row(np.eye(D)[n // 9]) for n in range(10)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), Plan(Budget(rows=3), dedup_threshold=0.9))
-    selection = problem.solve()
+    selection = problem_of(path, D, Plan(Budget(rows=3), dedup_threshold=0.9)).solve()
     assert (selection.indices.tolist(), selection.duplicates) == ([0, 9], 8)
 
 
@@ -199,6 +175,4 @@ def test_rows_without_tokens_cost_as_much_as_those_of_one_where_gains_are_per_to
 ) -> None:
     path = write_rows(tmp_path / "pool", [row(v, n=n) for n, v in enumerate(np.eye(D)[:3])])
     plan = Plan(Budget(tokens=3, token_field="n", length_power=1.0))
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), plan)
-    assert problem.solve().indices.tolist() == [0, 1, 2]  # prices 1, 1 and 2
+    assert problem_of(path, D, plan).solve().indices.tolist() == [0, 1, 2]  # prices 1, 1 and 2

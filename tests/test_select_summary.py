@@ -13,8 +13,7 @@ from gip_cli.cli.select_summary import progress_of, summarise
 from gip_cli.plan import Budget, Plan
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
-from gip_cli.rows import BadRows, RowFile
-from tests.selecting import embed, in_memory, pose, row, write_rows
+from tests.selecting import embed, problem_of, row, write_rows
 from tests.toys import gip
 
 D = 4
@@ -239,8 +238,7 @@ def test_progress_is_told_of_what_the_budget_counts(
     budget: Budget, total: Any, tmp_path: Path
 ) -> None:
     path = write_rows(tmp_path / "pool", [row(vector) for vector in np.eye(D)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), Plan(budget, noise=0.1))
+    problem = problem_of(path, D, Plan(budget, noise=0.1))
     at = Progress(7, problem.solve())
     made, expected, detail = progress_of(problem, at)
     assert (made, detail) == (at.picks, f"captured {at.captured:.1%}")

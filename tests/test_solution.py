@@ -10,9 +10,8 @@ import numpy as np
 from gip_cli.candidates import Reason
 from gip_cli.groups import Grouping, Shares
 from gip_cli.plan import Budget, Plan, Sources
-from gip_cli.rows import BadRows, RowFile
 from gip_cli.solution import Solution
-from tests.selecting import in_memory, pose, row, write_rows
+from tests.selecting import problem_of, row, write_rows
 
 D = 5
 NEAR = 0.05  # to an axis: a cosine of 0.999
@@ -33,9 +32,8 @@ def settled(tmp_path: Path, plan: Plan) -> tuple[list[int], list[str], int, str]
         )
     ]
     path = write_rows(tmp_path / "six", rows)
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), plan)
-        solution = Solution(problem, problem.solve())
+    problem = problem_of(path, D, plan)
+    solution = Solution(problem, problem.solve())
     words = [Reason(code).words for code in solution.reasons]
     picks = solution.selection.indices.tolist()
     return picks, words, solution.duplicates, solution.stopped
@@ -53,9 +51,8 @@ def test_tokens_are_spent_where_a_row_is_too_long_though_others_are_closed_and_w
     ):
         for tokens, stopped in ((2 * D, "budget"), (200, "exhausted")):
             plan = Plan(Budget(tokens=tokens), noise=0.1, **limit)
-            with RowFile(path, BadRows(), reread=True) as file:
-                problem = pose(file, in_memory(path, D), plan)
-                assert Solution(problem, problem.solve()).stopped == stopped, (limit, tokens)
+            problem = problem_of(path, D, plan)
+            assert Solution(problem, problem.solve()).stopped == stopped, (limit, tokens)
 
 
 def test_every_row_that_is_not_picked_has_the_first_reason_that_holds(tmp_path: Path) -> None:
@@ -139,16 +136,14 @@ def test_a_near_duplicate_is_closer_than_the_threshold(tmp_path: Path) -> None:
     for threshold, reason in ((0.5, Reason.BUDGET), (0.49, Reason.DUPLICATE)):
         sources = Sources(self_weight=0.0)  # the target alone: its own row is the pick
         plan = Plan(Budget(rows=1), sources, noise=0.1, dedup_threshold=threshold)
-        with RowFile(path, BadRows(), reread=True) as file:
-            problem = pose(file, in_memory(path, 4), plan, targets=[first])
-            solution = Solution(problem, problem.solve())
+        problem = problem_of(path, 4, plan, targets=[first])
+        solution = Solution(problem, problem.solve())
         assert solution.reasons.tolist() == [Reason.OPEN, reason, Reason.BUDGET]
 
 
 def test_an_interruption_is_one_though_the_tokens_are_spent(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "two", [row(np.eye(D)[0]), row(np.eye(D)[1], 50)])
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), Plan(Budget(tokens=D), noise=0.1))
+    problem = problem_of(path, D, Plan(Budget(tokens=D), noise=0.1))
     made = problem.solve()
     assert Solution(problem, made).stopped == "budget"
     assert Solution(problem, replace(made, stopped="interrupted")).stopped == "interrupted"
@@ -163,8 +158,7 @@ def test_tokens_are_not_spent_where_a_row_that_fits_gains_nothing(tmp_path: Path
     path = write_rows(tmp_path / "three", rows)
     sources = Sources(("a",), self_weight=0.0)
     plan = Plan(Budget(tokens=3 * D), sources, noise=0.1, pursuit="residual")
-    with RowFile(path, BadRows(), reread=True) as file:
-        problem = pose(file, in_memory(path, D), plan)
-        solution = Solution(problem, problem.solve())
+    problem = problem_of(path, D, plan)
+    solution = Solution(problem, problem.solve())
     assert solution.reasons.tolist() == [Reason.OPEN, Reason.NO_GAIN, Reason.BUDGET]
     assert solution.stopped == "exhausted"
