@@ -12,11 +12,11 @@ import numpy as np
 from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embedding_commit import commit, writing_store
 from gip_cli.embedding_files import Settings
-from gip_cli.embeddings import Keys, join_keys, open_embeddings, read_array, row_norms
+from gip_cli.embeddings import join_keys, open_embeddings, read_array, row_norms
 from gip_cli.encoder import GIVEN, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
-from gip_cli.printable import Tell, counted
+from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
 from gip_cli.store import row_keys, tell_gone, unwritable_but_current
@@ -24,6 +24,7 @@ from gip_cli.store import row_keys, tell_gone, unwritable_but_current
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
 _ROUNDING = 1e-2  # between a text's vectors, which depend on its batch: unit, of half precision
+_SAME = 1e-6  # of single precision
 
 
 def write_given(
@@ -37,8 +38,9 @@ def write_given(
 ) -> tuple[int, int]:
     """Make the store `target` from the `.npy` file `vectors`; its shape (m, d).
 
-    The i-th vector is the i-th usable row's; from here on they are joined by key. Vectors are
-    brought to unit norm. Token counts are unknown: -1.
+    The i-th vector is the i-th usable row's; from here on they are joined by key, so that rows of
+    one text all have the first one's. Vectors are brought to unit norm. Token counts are unknown:
+    -1.
 
     Raises
     ------
@@ -72,7 +74,13 @@ def write_given(
                 "give one vector for each row that is not skipped, in their order",
                 path=source,
             )
-        _check_repeated(given, keys, rows, renderer, source)
+        first = join_keys(keys, keys)
+        if other := _check_repeated(given, first, rows, renderer, source):
+            repeat = agreeing(other, "repeat")
+            note(
+                f"{source}: {counted(other, 'row')} {repeat} a text with a slightly other vector, "
+                f"and {agreeing(other, 'have')} the first one's"
+            )
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
                 old = open_embeddings(paths.npy)
@@ -80,16 +88,22 @@ def write_given(
                     note(f"{target} was made by {old.settings.card.model}, and is replaced")
                 tell_gone(old, keys, rows.name, note)
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
-        commit(paths, settings, keys, tokens, _unit_blocks(given, source, note))
+        commit(paths, settings, keys, tokens, _unit_blocks(given, first, source, note))
     return len(given), given.shape[1]
 
 
 def _check_repeated(
-    vectors: Vectors, keys: Keys, rows: RowFile, renderer: Renderer, source: Path
-) -> None:
-    """Refuse rows of one key and two vectors: joined by key, one of them would be lost."""
-    first = join_keys(keys, keys)
-    repeated = np.flatnonzero(first != np.arange(len(keys)))
+    vectors: Vectors, first: Rows, rows: RowFile, renderer: Renderer, source: Path
+) -> int:
+    """How many rows have another vector than the first of their text; raises if quite another.
+
+    Parameters
+    ----------
+    first : (m,)
+        The first row of each one's text.
+    """
+    other = 0
+    repeated = np.flatnonzero(first != np.arange(len(first)))
     for start in range(0, len(repeated), _BLOCK):
         at = repeated[start : start + _BLOCK]
         apart = row_norms(_unit(vectors, at, source) - _unit(vectors, first[at], source))
@@ -103,13 +117,15 @@ def _check_repeated(
                 "embed what tells them apart (--text-field, --part), or give them one vector",
                 path=source,
             )
+        other += int(np.count_nonzero(apart > _SAME))
+    return other
 
 
-def _unit_blocks(vectors: Vectors, source: Path, note: Tell) -> Iterator[Array]:
-    """Blocks of rows divided by their norms; zero rows stay zero."""
+def _unit_blocks(vectors: Vectors, first: Rows, source: Path, note: Tell) -> Iterator[Array]:
+    """Blocks of each row's vector, the `first` one's (m,), over its norm; zero rows stay zero."""
     scaled = zero = 0
     for start in range(0, len(vectors), _BLOCK):
-        at = np.arange(start, min(start + _BLOCK, len(vectors)))
+        at = first[start : start + _BLOCK]
         block = _unit(vectors, at, source)
         off = np.abs(row_norms(vectors[at]) - 1) > 1e-3
         some = block.any(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from gip_cli.formats import Renderer
 from gip_cli.given_vectors import write_given
 from gip_cli.rows import BadRows, RowFile
 from tests.pools import unit
-from tests.toys import write_rows
+from tests.toys import gip, write_rows
 
 TEXTS = [f"row {n}" for n in range(10)]
 VECTORS = np.random.default_rng(0).standard_normal((10, 3))
@@ -73,6 +74,34 @@ def test_every_repeat_of_a_text_is_compared_with_its_first_row(far: int, tmp_pat
     vectors[2 + far] += [0, 0, 0.1]
     with pytest.raises(MismatchError, match=rf"mine\.npy: lines 1 and {far + 3} of .*pool\.jsonl"):
         give(tmp_path, texts, vectors)
+
+
+def test_rows_of_one_text_have_one_vector(tmp_path: Path) -> None:
+    vectors = unit(VECTORS)[[0, 1, 2, 0, 1, 2, 0, 1, 2]]
+    vectors[[3, 7, 8], 0] += 1e-3
+    mine = tmp_path / "mine.npy"
+    assert give(tmp_path, TEXTS[:3] * 3, vectors) == [
+        f"{mine}: 3 rows repeat a text with a slightly other vector, and have the first one's",
+    ]
+    store = np.load(tmp_path / "pool.npy")
+    np.testing.assert_array_equal(store, store[[0, 1, 2] * 3])
+    np.testing.assert_allclose(store[:3], unit(VECTORS)[:3], atol=1e-6)
+
+
+def test_fewer_picks_of_such_rows_are_the_first_of_more(tmp_path: Path) -> None:
+    which = np.random.default_rng(0).integers(0, 3, 40)
+    vectors = unit(VECTORS)[which] + np.random.default_rng(1).normal(0, 5e-4, (40, 3))
+    give(tmp_path, [TEXTS[at] for at in which], vectors)
+    pool, out = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    pool.write_text(
+        "".join(f'{{"text": "{TEXTS[at]}", "id": {number}}}\n' for number, at in enumerate(which))
+    )
+    picks = []
+    for k in (2, 4, 8, 20):
+        run = gip("select", pool, "-k", k, "--noise", "1", "-o", out)
+        assert run.returncode == 0, run.stderr
+        picks.append(out.read_text().splitlines())
+    assert all(more[: len(fewer)] == fewer for fewer, more in pairwise(picks))
 
 
 @pytest.mark.parametrize("row", [0, 3, 4, 9])
