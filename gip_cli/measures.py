@@ -192,20 +192,12 @@ def known_mean(values: Array) -> float | None:
 def nearest_cosines(vectors: Vectors, picks: Rows) -> Array:
     """Each pick's cosine with its nearest other pick (n,); of a seeded sample if n > 4096.
 
-    Blockwise: never an n x n matrix. Fewer than two picks give an empty array.
+    Fewer than two picks give an empty array.
     """
     if len(picks) < 2:
         return np.empty(0)
     chosen = sample(np.arange(len(picks)), _SAMPLE)
-    nearest = np.full(len(chosen), -1.0)
-    queries = _normalised(vectors[picks[chosen]])
-    for start in range(0, len(picks), _BLOCK):
-        block = _normalised(vectors[picks[start : start + _BLOCK]])
-        cosines = queries @ block.T
-        own = np.flatnonzero((chosen >= start) & (chosen < start + len(block)))
-        cosines[own, chosen[own] - start] = -1.0
-        np.maximum(nearest, cosines.max(axis=1), out=nearest)
-    return nearest
+    return closest(vectors[picks[chosen]], vectors[picks], own=chosen)[1]
 
 
 def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> tuple[Rows, Array]:
@@ -244,11 +236,14 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 
 
 def _normalised(vectors: Vectors) -> npt.NDArray[np.float32]:
-    """Rows in float32; those of half precision over their norms, which it has rounded off 1."""
-    rows = vectors.astype(np.float32, copy=False)
-    if vectors.dtype == np.float16:
-        norms = row_norms(rows)
-        rows /= np.where(norms > 0, norms, 1)[:, None]
+    """Rows in float32 over their norms, which half precision has rounded off 1.
+
+    Whatever type they are of now: what was read of a store in half precision beside other rows is
+    in float32.
+    """
+    rows = vectors.astype(np.float32)
+    norms = row_norms(rows)
+    rows /= np.where(norms > 0, norms, 1)[:, None]
     return rows
 
 

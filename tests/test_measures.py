@@ -101,6 +101,9 @@ def test_closest_is_the_first_of_the_largest_cosines() -> None:
 def test_rows_of_half_precision_are_as_close_as_their_directions_are() -> None:
     half = F.astype(np.float16)
     np.testing.assert_allclose(closest(half, half)[1], 1, atol=1e-6)
+    read = half.astype(np.float32)  # of a store in half precision, beside other rows
+    np.testing.assert_allclose(closest(half, read)[1], 1, atol=1e-6)
+    assert np.array_equal(read, half)  # left as they are
     twice = np.concatenate([half, half])
     np.testing.assert_allclose(nearest_cosines(twice, np.arange(len(twice))), 1, atol=1e-6)
     np.testing.assert_allclose(closest_pairs(twice, np.arange(len(twice)), 90)[1], 1, atol=1e-6)
