@@ -236,6 +236,19 @@ def test_rows_without_a_signal_of_the_query_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_that_could_not_be_picked_have_no_say_in_the_least_noise(tmp_path: Path) -> None:
+    rows = [row((1, 0), gip={"signals": {"good": 5}}), row((0, 1), gip={"signals": {"good": 1}})]
+    path, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    best = write_rows(tmp_path / "best.jsonl", rows[:1])
+    embed(path, 2)
+    run = gip("select", path, "-k", 1, "--noise", 5e-6, "--exclude", best, "-o", small)
+    assert run.returncode == 0, run.stderr
+    assert compared(path, small)["noise"] == 5e-6
+    run = gip("compare", small, best, "--pool", path)  # the best is among what is measured now
+    assert run.returncode == 2
+    assert "is too small for these rows" in error_of(run)
+
+
 def test_a_noise_that_no_selection_of_these_rows_had_is_refused(
     large: Path, tmp_path: Path
 ) -> None:

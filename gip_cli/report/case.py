@@ -126,7 +126,8 @@ def open_case(
     receipt = next((one.receipt for one in picked if one.receipt), None)
     rows, beside = _gathered(pool, store, receipt, skip_bad=skip_bad)
     weights, covariance = rows.query.weights, rows.query.covariance
-    if receipt and receipt.noise < least_noise(weights):
+    measured = np.concatenate([weights[one.rows] for one in picked])
+    if receipt and receipt.noise < least_noise(np.append(measured, rows.weights)):
         raise UsageError(
             f"the noise of {receipt.path} is too small for these rows",
             "give the pool that was selected from, or move the receipt away",
