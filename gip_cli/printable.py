@@ -15,10 +15,17 @@ def printable(text: str, width: int = 60) -> str:
 
 
 def escaped(text: str) -> str:
-    """All of `text`, with escapes for controls: also for those that turn what follows around."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    """All of `text`, with escapes for controls: also for those that turn what follows around.
+
+    And for what Python makes of bytes that are not UTF-8 in files' names, as in `file_name`.
+    """
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def file_name(path: str | Path) -> str:

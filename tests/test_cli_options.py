@@ -159,6 +159,25 @@ def test_text_that_is_not_utf_8_is_refused(arguments: str, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "embed POOL -o o.npy --reuse",
+        "embed POOL -o o.npy --vectors",
+        "select POOL -k 2 -e",
+        "select POOL -k 2 -e POOL --given",
+        "compare POOL --pool POOL -e",
+        "report POOL -o o.html -s",
+    ],
+)
+def test_a_file_may_be_of_any_name(arguments: str, tmp_path: Path) -> None:
+    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
+    name = os.fsdecode(b"not \xff.npy")
+    run = gip(*arguments.replace("POOL", str(pool)).split(), name, cwd=tmp_path)
+    assert run.returncode in (2, 6)
+    assert error_of(run).startswith(r"not \xff.npy: no such ")
+
+
 def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(6)], up=3)
     np.save(tmp_path / "mine.npy", np.eye(6))

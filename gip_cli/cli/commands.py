@@ -13,7 +13,7 @@ from gip_cli.errors import UsageError
 from gip_cli.interrupts import put_off
 
 # How the help calls a file or folder: only their names may be of any bytes.
-_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|NAME\.npy|SHARES|FILE.*")
+_FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|(NAME|OTHER)\.npy|SHARES|FILE.*")
 _LARGEST = 2**40  # beyond all rows and tokens there are, and floats still divide it exactly
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
