@@ -15,7 +15,7 @@ import orjson
 from gip_cli.arrays import Array
 from gip_cli.errors import UsageError
 from gip_cli.rows import Row
-from gip_cli.signals import attached, to_unit
+from gip_cli.signals import MOST_WEIGHT, attached, to_unit
 
 Range = tuple[float, float]
 
@@ -38,8 +38,11 @@ class Signals:
                 share = float(weight) if equals else 1.0
             except ValueError:
                 share = -1.0
-            if not 0 < share < float("inf"):
-                raise UsageError(f"--signal {text!r} is not NAME=WEIGHT with a positive weight")
+            if not 0 < share <= MOST_WEIGHT:
+                raise UsageError(
+                    f"--signal {text!r} is not NAME=WEIGHT with a positive weight of at most "
+                    f"{MOST_WEIGHT:g}"
+                )
             names.append(name if equals else text)
             shares.append(share)
         if twice := [name for name in names if names.count(name) > 1]:

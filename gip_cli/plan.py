@@ -9,11 +9,11 @@ from typing import Literal
 from gip_cli.errors import UsageError
 from gip_cli.groups import Grouping
 from gip_cli.pursuit.device import torch_device
+from gip_cli.signals import MOST_WEIGHT
 
 Pursuit = Literal["projection", "information", "residual"]
 
 # Beyond these, numbers would leave what arithmetic tells apart, and nobody is served.
-_MOST_WEIGHT = 1e9
 _MOST_QUALITY_POWER = 10.0  # the worst row's weight is then 0.05^10 of the best one's
 _MOST_LENGTH_POWER = 3.0
 
@@ -83,9 +83,9 @@ class Sources:
 
     def __post_init__(self) -> None:
         for option, number, most in (
-            ("--self-weight", self.self_weight, _MOST_WEIGHT),
-            ("--signal-weight", self.signal_weight, _MOST_WEIGHT),
-            ("--target-weight", self.target_weight, _MOST_WEIGHT),
+            ("--self-weight", self.self_weight, MOST_WEIGHT),
+            ("--signal-weight", self.signal_weight, MOST_WEIGHT),
+            ("--target-weight", self.target_weight, MOST_WEIGHT),
             ("--quality-power", self.quality_power, _MOST_QUALITY_POWER),
         ):
             if number is not None:

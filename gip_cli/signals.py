@@ -28,6 +28,7 @@ MEMBER = "gip"
 _OF_SCORE = {"signals", "ranges", "lower", "judge"}
 OF_SELECT = {"rank", "gain", "captured", "reason", "nearest"}
 LARGEST = 1e100  # size of a signal; the squares of larger ones, and so deviations, overflow
+MOST_WEIGHT = 1e9  # of a signal or source beside another: sums of far larger ones overflow
 WEIGHT_FLOOR = 0.05  # of a row's mean signal: no row is so bad that it cannot be compared
 
 
@@ -215,10 +216,10 @@ def to_unit(values: Array, ranges: Sequence[tuple[float, float]], lower: Sequenc
     unit = np.empty_like(values)
     for column, ((low, high), less) in enumerate(zip(ranges, lower, strict=True)):
         one = values[:, column]
-        if high == low:
+        half = high / 2 - low / 2  # halves, so that no difference overflows
+        if half == 0:  # also of the least numbers that there are
             unit[:, column] = np.where(np.isnan(one), np.nan, 1.0)
         else:
-            half = high / 2 - low / 2  # halves, so that no difference overflows
             unit[:, column] = (high / 2 - one / 2 if less else one / 2 - low / 2) / half
     return unit
 

@@ -68,6 +68,7 @@ def test_signals_are_chosen_with_their_weights() -> None:
         (["b=-1"], "with a positive weight"),
         (["b=nan"], "with a positive weight"),
         (["b=inf"], "with a positive weight"),
+        (["b=1.1e9"], r"with a positive weight of at most 1e\+09"),
         (["b", "b=2"], "two --signal named 'b'"),
     ],
 )

@@ -151,6 +151,7 @@ NAN = float("nan")
         ([2, NAN, 2], None, True, [1, NAN, 1]),  # without spread it says nothing against a row
         ([NAN, NAN], None, False, [NAN, NAN]),
         ([-1e308, 0, 1e308], None, False, [0, 0.5, 1]),
+        ([0, 5e-324, NAN], None, False, [1, 1, NAN]),  # of which there is no half
     ],
 )
 def test_signals_map_to_the_unit_interval(
