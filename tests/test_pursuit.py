@@ -270,6 +270,8 @@ def test_effective_rank_of_known_spectra():
         ({"k": True}, "whole number"),
         ({"weights": [1.0, 0.5]}, "weights must have shape \\(3,\\), not \\(2,\\)"),
         ({"weights": [1.0, 0.5, 0.0]}, "in \\(0, 1\\]"),
+        ({"weights": [1.0, 0.5, 1j]}, "weights must be real"),
+        ({"query": np.eye(2) * 1j}, "query must be real"),
         ({"query": np.eye(3)}, "query must have shape \\(2, 2\\)"),
         ({"query": np.array([[1.0, 1], [0, 1]])}, "symmetric"),
         ({"query": np.diag([2.0, -1])}, "semidefinite"),
@@ -277,6 +279,9 @@ def test_effective_rank_of_known_spectra():
         ({"noise": 0.9e-5}, "noise"),
         ({"noise": 1e21}, "noise"),
         ({"noise": np.inf}, "noise"),
+        ({"noise": "low"}, "noise must lie in .*, not low"),
+        ({"noise": None}, "noise"),
+        ({"noise": np.array([1.0, 2.0])}, "noise"),
         ({"pursuit": "nearest"}, "projection, information or residual"),
         ({"scores": np.ones((3, 1))}, "residual"),
         ({"pursuit": "residual", "scores": np.ones((2, 1))}, "scores"),
@@ -287,6 +292,7 @@ def test_effective_rank_of_known_spectra():
         ({"price": [1.0, 2.0, 0.0], "embeddings": np.full((3, 2), np.nan)}, "price"),  # at once
         ({"price": [1.0, 2.0, 1e21]}, "price"),
         ({"max_cosine": 1.5}, "max_cosine"),
+        ({"max_cosine": "0.5"}, "max_cosine"),
         ({"stop_at": 1.0}, "stop_at"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +51,8 @@ def _unmasked(name: str, values: ArrayLike) -> None:
 def numbers(name: str, values: ArrayLike) -> Array:
     """A copy in float64."""
     _unmasked(name, values)
+    if np.iscomplexobj(values):
+        raise ValueError(f"{name} must be real")
     return np.array(values, dtype=np.float64)
 
 
@@ -138,7 +140,7 @@ def least_noise(weights: ArrayLike) -> float:
 
 def noise(s2: float, weights: ArrayLike) -> float:
     least = least_noise(weights)
-    if not least <= s2 <= MOST_NOISE:
+    if not isinstance(s2, Real) or not least <= s2 <= MOST_NOISE:
         raise ValueError(f"noise must lie in [{least:g}, {MOST_NOISE:g}], not {s2}")
     return float(s2)
 
@@ -165,6 +167,6 @@ def given(embeddings: ArrayLike | None, values: ArrayLike | None, d: int) -> tup
 
 
 def share(name: str, value: float | None, low: float, high: float) -> float | None:
-    if value is not None and not low < value < high:
+    if value is not None and (not isinstance(value, Real) or not low < value < high):
         raise ValueError(f"{name} must be more than {low:g} and less than {high:g}, not {value}")
     return value

@@ -129,7 +129,7 @@ def select(
             if not np.isfinite(query).all():
                 check.finite(source.squares())
         K = check.query(query, d)
-        if noise == "auto":
+        if isinstance(noise, str) and noise == "auto":
             pickable = int(np.count_nonzero(~np.isnan(w)))
             noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
         s2, least_noise = check.noise(noise, w), check.least_noise(w)

@@ -212,9 +212,7 @@ def settle(
     rows, steps, theirs = map(np.concatenate, zip(*found, strict=True))
     for step in np.unique(steps):
         at = steps == step
-        who, rate = rows[at], theirs[at]
-        if picks[step] not in who:
-            who, rate = np.append(who, picks[step]), np.append(rate, rates[step])
+        who, rate = np.append(rows[at], picks[step]), np.append(theirs[at], rates[step])
         right = int(who[rate >= rate.max() * (1 - TIE)].min())
         right = first_twin(pool, right, np.sort(who[who < right]))
         if right != picks[step]:
