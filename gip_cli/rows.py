@@ -27,8 +27,8 @@ _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
 _NO_NUMBERS = ("NaN", "Infinity")  # but Python writes them
 _UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16)"
-_UTF32 = "UTF-32 text", "convert it to UTF-8 (iconv -f UTF-32)"
+_UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)"
+_UTF32 = "UTF-32 text", "convert it to UTF-8 (iconv -f UTF-32 -t UTF-8)"
 _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
     b"\xff\xfe\0\0": _UTF32,
     b"\0\0\xfe\xff": _UTF32,
@@ -91,7 +91,7 @@ class BadRows:
 
     def beside(self, what: str) -> str:
         """What is wrong with a whole file, and with the rows of it that were skipped, if any."""
-        return f"{what} ({self.told})" if self.first else what
+        return f"{what} ({self.told})" if self.told else what
 
 
 class RowFile(Stream):

@@ -604,7 +604,7 @@ def test_rejects_say_why_and_what_is_nearest(select: Select, pool: Path, out: Pa
     options = ("--given", given, "--exclude", exclude, "--dedup-threshold", 0.99)
     limits = ("-k", 12, "--group-field", "lang", "--max-per-group", 5, "--exclude-threshold", 0.999)
     said = select(pool, out, *options, *limits, "--rejects", rejects)
-    assert "2 of 60 rows are near-duplicates of a row given and cannot be picked" in said
+    assert "2 of 60 rows are too close to a row given and cannot be picked" in said
     picked, rejected = read(out), read(rejects)
     assert sorted(one["n"] for one in picked + rejected) == list(range(60))
     assert [one["n"] for one in rejected] == sorted(one["n"] for one in rejected)

@@ -37,7 +37,7 @@ def note(text: str) -> None:
 
 def tell_skipped(bad: BadRows) -> None:
     """Say how many rows were skipped, and the first reason."""
-    if bad.first:
+    if bad.told:
         note(bad.told)
 
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Annotated
 
 import typer
@@ -130,10 +131,6 @@ class JudgeOptions:
 
     def _check_files(self) -> None:
         """Refuse more connections than files may be open; raises UsageError."""
-        try:
-            from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-        except ImportError:
-            return  # Windows has no such limit
         most, _ = getrlimit(RLIMIT_NOFILE)
         if most != RLIM_INFINITY and self.max_concurrent + _OTHER_FILES > most:
             raise UsageError(

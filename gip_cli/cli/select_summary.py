@@ -19,7 +19,7 @@ _CLOSED = {
     Reason.NO_TOKEN_COUNT.words: "have no token count",
     Reason.GIVEN.words: "are given",
     Reason.EXCLUDED.words: "are too close to an excluded one",
-    Reason.DUPLICATE_OF_GIVEN.words: "are near-duplicates of a row given",
+    Reason.DUPLICATE_OF_GIVEN.words: "are too close to a row given",
 }
 
 
