@@ -197,6 +197,21 @@ def test_selecting_again_picks_the_same_by_any_mix_of_sources(
     assert (tmp_path / "small-30.jsonl").read_bytes() == small.read_bytes()
 
 
+@pytest.mark.parametrize("limit", ["--max-per-group 8", "--per-group 9", "-k 20 --per-group 9"])
+def test_selecting_fewer_keeps_to_the_groups(pool: Path, tmp_path: Path, limit: str) -> None:
+    small, report = tmp_path / "small.jsonl", tmp_path / "r.html"
+    budget = ["-k", 20] if limit.startswith("--max") else []
+    options = (*budget, "--group-field", "kind", *limit.split())
+    assert gip("select", pool, *options, "-o", small).returncode == 0
+    assert gip("report", pool, "-s", small, "-o", report).returncode == 0
+    _, again = commands_of(report)
+    picked = small.read_bytes().splitlines(keepends=True)
+    for count in (7, len(picked)):
+        assert gip(*shlex.split(again.replace("@N@", str(count)))[1:]).returncode == 0
+        fewer = tmp_path / f"small-{count}.jsonl"
+        assert fewer.read_bytes() == b"".join(picked[:count])
+
+
 def test_selecting_again_skips_the_rows_that_were_skipped(pool: Path, tmp_path: Path) -> None:
     rows, small, report = tmp_path / "rows.jsonl", tmp_path / "small.jsonl", tmp_path / "r.html"
     rows.write_bytes(pool.read_bytes() + b"{}\n")

@@ -143,7 +143,7 @@ def test_top_k_is_by_the_signals_where_they_are_enough(draw: Draw) -> None:
         ({"captured": 0.5, "dedup_threshold": 0.9}, ["head", "gip select"]),
         ({"num": 9, "order": "input"}, ["gip select"]),  # whose first rows are not the first picks
         ({"tokens": 90}, ["head"]),  # fewer tokens have room for other rows
-        ({"num": 9, "group_field": "kind", "max_per_group": 4}, ["head"]),
+        ({"num": 9, "group_field": "kind", "max_per_group": 4}, ["head", "gip select"]),
         ({"num": 9, "group_field": "kind", "group_share": "equal"}, []),  # other quotas
     ],
     ids=str,
