@@ -166,7 +166,7 @@ def test_rows_given_before_count_once(large: Path) -> None:
     settings, note = figures["notes"]
     receipt = april.with_suffix(".receipt.json")
     assert settings == (
-        f"All selections are measured by the query and noise of one receipt, {receipt}."
+        f"All selections are measured by the query, weights and noise of one receipt, {receipt}."
     )
     assert f"the 6 rows given before, which alone capture {alone['captured']:.1%}" in note
     report = large.with_name("given.html")

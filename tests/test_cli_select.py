@@ -456,6 +456,17 @@ def test_what_means_nothing_without_signals_is_refused(option: str, gip: Gip, ou
     assert (run.code, run.error, out.exists()) == (2, f"{pool}: {what}", False)
 
 
+def test_what_means_nothing_to_the_dual_form_of_signals_is_refused(
+    gip: Gip, pool: Path, out: Path
+) -> None:
+    options = ("--pursuit", "residual", "--quality-power", 1)
+    run = gip("select", pool, "-o", out, "-k", 3, *options)
+    assert (run.code, out.exists()) == (2, False)
+    assert run.error.startswith("--quality-power does nothing for --pursuit residual of signals")
+    run = gip("select", pool, "-o", out, "-k", 3, *options, "--self-weight", 1)
+    assert (run.code, out.exists()) == (0, True)
+
+
 def test_the_format_of_a_file_beside_the_pool_is_told_where_it_is_another(
     select: Select, pool: Path, out: Path
 ) -> None:

@@ -59,6 +59,12 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
                 "attach them with gip score",
                 path=file.name,
             )
+        if candidates.scores is not None and options.query.quality_power is not None:
+            raise UsageError(
+                "--quality-power does nothing for --pursuit residual of signals alone, "
+                "which pursues their scores and weighs no row",
+                "leave it out, or choose another pursuit",
+            )
         problem = Problem.pose(plan, candidates)
         solution = Solution(problem, _solve(problem, keep_partial=output.keep_partial))
         before_picks.pop_all()

@@ -216,7 +216,10 @@ def _notes(
             "signals and figures may differ from the receipt's."
         )
     if receipt and len(case.picked) > 1:
-        yield f"All selections are measured by the query and noise of one receipt, {receipt.path}."
+        yield (
+            "All selections are measured by the query, weights and noise of one receipt, "
+            f"{receipt.path}."
+        )
     for one in case.picked:
         if one.receipt:
             yield from _deviations(one, one.receipt, store, pool)
