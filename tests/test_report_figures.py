@@ -92,3 +92,13 @@ def test_the_twenty_largest_groups_are_drawn_from_the_top(axes: Axes) -> None:
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert axes.get_yticks().tolist() == [-at for at in range(20)]
     assert labels == [rf"\${at}" for at in range(20)]
+    assert axes.get_xlabel() == "share, by kind; the largest 20 of 25"
+
+
+def test_a_group_whose_name_is_cut_is_marked(axes: Axes) -> None:
+    names, shares = ["a" * 24, "b" * 25], [0.5, 0.5]
+    group = {"field": "kind", "labels": names, "pool": shares, "picks": shares, "random": shares}
+    _groups(axes, group)
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["a" * 24, "b" * 24 + "…"]
+    assert axes.get_xlabel() == "share, by kind"

@@ -18,7 +18,7 @@ import numpy as np
 
 from gip_cli.errors import UsageError, install
 from gip_cli.foreign_models import cause
-from gip_cli.printable import rounded
+from gip_cli.printable import printable, rounded
 from gip_cli.report.content import Data
 from gip_cli.storage import replacing, storage_errors
 
@@ -178,14 +178,16 @@ def _bars(axes: Axes, one: Data, about: str) -> None:
 
 
 def _groups(axes: Axes, group: Data) -> None:
-    labels = [_literal(label[:_LABEL]) for label in group["labels"][:_GROUPS]]
+    every = group["labels"]
+    labels = [_literal(printable(label, _LABEL)) for label in every[:_GROUPS]]
     at = -np.arange(len(labels))
     axes.barh(at, group["pool"][:_GROUPS], 0.82, color=_POOL, label="pool")
     axes.barh(at, group["picks"][:_GROUPS], 0.36, color=_PICKS, label="picks")
     axes.plot(group["random"][:_GROUPS], at, "|", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.set_yticks(at, labels)
     axes.xaxis.set_major_formatter(_percent)
-    axes.set(xlabel=f"share, by {_literal(group['field'])}")
+    shown = "" if len(every) <= _GROUPS else f"; the largest {_GROUPS} of {len(every):,}"
+    axes.set(xlabel=f"share, by {_literal(group['field'])}{shown}")
     _legend_above(axes)
     _plain(axes)
 
