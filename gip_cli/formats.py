@@ -20,7 +20,7 @@ from gip_cli.turns import FORMATS, NotThisFormat, Turn, Value, format_of
 
 KEY_BYTES = 16
 
-_ONE_TEXT = ("fields", "text")  # formats without parts
+ONE_TEXT = ("fields", "text")  # formats without parts
 _SHOWN, _LONGEST = 8, 60  # members named in a message, and characters of each
 
 
@@ -65,10 +65,16 @@ class Rendered(NamedTuple):
     text: str
 
     @property
+    def answered(self) -> bool:
+        """Whether a turn is the assistant's."""
+        return any(role == "assistant" for role, _ in self.turns)
+
+    @property
     def response_length(self) -> int:
-        """Characters that the assistant says; of the whole text where nobody else speaks."""
-        spoken = [text for role, text in self.turns if role == "assistant"]
-        return sum(map(len, spoken)) if spoken else len(self.text)
+        """Characters that the assistant says; of the whole text where it says nothing."""
+        if not self.answered:
+            return len(self.text)
+        return sum(len(text) for role, text in self.turns if role == "assistant")
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Renderer:
         known = self.format == "fields" if self.fields else self.format in FORMATS
         if not known:
             raise ValueError(f"no format {self.format!r} with fields {self.fields}")
-        if self.part is not Part.both and self.format in _ONE_TEXT:
+        if self.part is not Part.both and self.format in ONE_TEXT:
             raise UsageError(
                 f"--part {self.part} needs rows with a prompt and a response",
                 f"rows of format '{self.format}' have one text; leave --part out",
@@ -149,7 +155,7 @@ class Renderer:
         A row that has one text gives that as the part, as a prompt alone, say. Raises as `sniff`.
         """
         found = Renderer.sniff(rows, fields=self.fields)
-        return found if found.format in _ONE_TEXT else replace(found, part=self.part)
+        return found if found.format in ONE_TEXT else replace(found, part=self.part)
 
     def read(self, rows: RowFile) -> Iterator[Rendered]:
         """Every row with its text; rows without one are refused through ``rows.bad``.

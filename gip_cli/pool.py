@@ -35,6 +35,7 @@ class Pool:
     sizes: npt.NDArray[np.uint32]  # bytes
     keys: Keys
     lengths: npt.NDArray[np.uint32]  # characters of the response
+    unanswered: int  # rows without one, whose length is that of all their text
     signals: Signals
     digest: str  # BLAKE2b-128 of the rows' bytes, a newline after each
     fields: dict[str, Values]  # those asked for
@@ -119,6 +120,7 @@ def load_pool(
         No row, or none left where bad ones are skipped.
     """
     lines, offsets, sizes, lengths = array("I"), array("q"), array("I"), array("I")
+    unanswered = 0
     keys = bytearray()
     digest = blake2b(digest_size=16)
     signals = SignalColumns()
@@ -135,6 +137,7 @@ def load_pool(
         except OverflowError:
             what = "a row of 4 GiB, or as many lines before it"
             raise row.error(what, "split the file") from None
+        unanswered += not one.answered
         offsets.append(row.offset)
         keys += key_of(one.text)
         for name, values in members.items():
@@ -154,6 +157,7 @@ def load_pool(
         sizes=np.frombuffer(sizes, dtype=np.uint32),
         keys=as_keys(keys),
         lengths=np.frombuffer(lengths, dtype=np.uint32),
+        unanswered=unanswered,
         signals=signals.signals(),
         digest=digest.hexdigest(),
         fields=members,

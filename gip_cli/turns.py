@@ -71,8 +71,10 @@ def _sharegpt(value: Value) -> list[Turn]:
     return _conversation(value, key, *(("role", "content") if openai else ("from", "value")))
 
 
-# The names that ShareGPT files use, and OpenAI's, are made one set.
-_ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+# The names that ShareGPT files use, and OpenAI's, are made one set; some write them large.
+_ROLES = {"human": "user", "prompter": "user", "user": "user", "system": "system"} | dict.fromkeys(
+    ("assistant", "gpt", "chatgpt", "bot", "model", "ai", "bing", "bard"), "assistant"
+)
 
 
 def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]:
@@ -90,7 +92,7 @@ def _conversation(value: Value, key: str, role: str, content: str) -> list[Turn]
         if not (isinstance(name, str) and (content in turn or calls)):
             raise NotThisFormat(f"turn {number} of {key!r} lacks {role!r} or {content!r}")
         said = _content(turn.get(content), f"turn {number}")
-        out.append((_ROLES.get(name, name), "\n".join([said, *calls] if said else calls)))
+        out.append((_ROLES.get(name.lower(), name), "\n".join([said, *calls] if said else calls)))
     return out
 
 

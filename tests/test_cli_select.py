@@ -467,6 +467,23 @@ def test_what_means_nothing_to_the_dual_form_of_signals_is_refused(
     assert (run.code, out.exists()) == (0, True)
 
 
+@pytest.mark.parametrize(("role", "told"), [("narrator", True), ("GPT", False)])
+def test_rows_without_an_answer_are_told(gip: Gip, out: Path, role: str, told: bool) -> None:
+    lines = []
+    for at, name in enumerate(["assistant", role, role, role]):
+        asked = {"role": "user", "content": " ".join("1" * at + "2" * (D - at))}
+        lines.append({"messages": [asked, {"role": name, "content": "a"}]})
+    pool = write_rows(out.parent / "chat.jsonl", lines)
+    with RowFile(pool, BadRows(), reread=True) as rows:
+        write_embeddings(rows, pool.with_suffix(".npy"), VectorEncoder(D), Renderer("messages"))
+    run = gip("select", pool, "-k", 4, "-o", out)
+    said = f"{pool}: 3 of 4 rows have no turn of an assistant: all the text counts as response"
+    assert (said in run.stderr) == told
+    whole = 2 * D + 1
+    assert receipt_of(out)["response_characters"]["pool"] == ((3 * whole + 1) / 4 if told else 1)
+    assert "assistant" not in gip("select", pool, "-k", 4, "-o", out, "--check").stderr
+
+
 def test_the_format_of_a_file_beside_the_pool_is_told_where_it_is_another(
     select: Select, pool: Path, out: Path
 ) -> None:

@@ -97,6 +97,9 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("messages", messages(("wizard", "q"), ("assistant", "a")), "q\na", "q", "a"),
     ("sharegpt", sharegpt(("human", "q"), ("gpt", "a")), "q\na", "q", "a"),
     ("sharegpt", sharegpt(("system", "s"), ("user", "q"), ("bot", "a")), "s\nq\na", "s\nq", "a"),
+    ("sharegpt", sharegpt(("Human", "q"), ("ChatGPT", "a")), "q\na", "q", "a"),
+    ("messages", {"messages": [{"role": "prompter", "content": "q"},
+                               {"role": "Assistant", "content": "a"}]}, "q\na", "q", "a"),
     ("sharegpt", sharegpt(("human", "q"), ("model", "a")), "q\na", "q", "a"),
     # As LMSYS, WildChat, Dolly, OpenOrca and MetaMathQA have them.
     ("sharegpt", {"conversations": messages(("user", "q"), ("assistant", "a"))["messages"]},

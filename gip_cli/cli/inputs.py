@@ -13,9 +13,9 @@ from gip_cli.companions import sibling
 from gip_cli.embedding_files import store_with
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.errors import GipError, InputError, MismatchError, UsageError
-from gip_cli.formats import NotOfFormatError, Renderer
+from gip_cli.formats import ONE_TEXT, NotOfFormatError, Renderer
 from gip_cli.pool import Pool, load_pool
-from gip_cli.printable import Tell, counted
+from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import temporary_folder
 
@@ -112,12 +112,12 @@ def _holder(rows: RowFile, folder: Path, text: TextOptions, tell: Tell) -> Path 
     return None
 
 
-def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
+def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str], tell: Tell = note) -> Pool:
     """The rows, read as those of the store were; raises as `load_pool`."""
     renderer = store.settings.renderer
     try:
         with progress("reading", "rows", threaded=False) as update:
-            return load_pool(rows, renderer, fields, update)
+            pool = load_pool(rows, renderer, fields, update)
     except NotOfFormatError as error:
         made = f"{counted(len(store.keys), 'row')} of format {renderer.format}"
         remedy = (
@@ -127,3 +127,10 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
         if renderer.found(rows) not in (None, renderer.format):
             raise MismatchError(error.fault, remedy) from None
         raise InputError(error.fault, remedy) from None
+    if pool.unanswered and renderer.format not in ONE_TEXT:
+        these = f"{pool.unanswered:,} of {counted(len(pool), 'row')}"
+        tell(
+            f"{rows.name}: {these} {agreeing(pool.unanswered, 'have')} no turn of an assistant: "
+            "all the text counts as response"
+        )
+    return pool

@@ -46,7 +46,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
             store_path,
         ),
     ):
-        pool = pool_of(file, store, fields).sharing(store)
+        pool = pool_of(file, store, fields, tell).sharing(store)
         beside = Companions(store, skip_bad=plan.skip_bad).read_parts(options.beside)
         companions = [one for part in beside.values() for one in part]
         for one in companions:
