@@ -21,7 +21,7 @@ import pytest
 from gip_cli.cli import app
 from gip_cli.errors import UsageError
 from tests import toys
-from tests.judge.server import Asked, Handler, JudgeServer, distribution, expected_index
+from tests.judge.server import Asked, Handler, JudgeServer, answer, distribution, expected_index
 from tests.toys import GIP
 
 KEY = "sk-test-9Xv2LmNoPqRsTuVw"
@@ -66,6 +66,21 @@ def judge(server: JudgeServer) -> list[object]:
 
 def members(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line)["gip"] for line in path.read_text().splitlines()]
+
+
+def test_tokens_are_told_as_far_as_the_server_counts_them(pool: Path, server: JudgeServer) -> None:
+    out = pool.with_name("scored.jsonl")
+    said = gip("score", pool, "-o", out, *judge(server)).stderr
+    assert b"judge: 7 asked by systemone, 700 input and 0 output tokens\n" in said
+
+    def silent(handler: Handler, asked: Asked) -> bool:
+        handler.json({name: one for name, one in answer(asked).items() if name != "usage"})
+        return True
+
+    server.fault = silent
+    again = ("--journal", pool.with_name("again.jsonl"))
+    said = gip("score", pool, "-o", out, *judge(server), *again).stderr
+    assert b"judge: 7 asked by systemone, of tokens nothing is told\n" in said
 
 
 def test_scores_are_spliced_in_and_the_rest_keeps_its_bytes(

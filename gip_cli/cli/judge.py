@@ -21,7 +21,7 @@ from gip_cli.judge import (
     estimate,
     judge,
 )
-from gip_cli.judge.answers import Transport
+from gip_cli.judge.answers import Transport, Usage
 from gip_cli.judge.journal import look
 from gip_cli.judge.run import Connect, told
 from gip_cli.judge.scorer import JudgeScorer
@@ -191,10 +191,10 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
 def _tell(outcome: Outcome, journal: Path) -> None:
     tally = outcome.tally
     if tally.asked:
-        note(
-            f"judge: {tally.asked:,} asked{f' by {outcome.api}' if outcome.api else ''}, "
-            f"{tally.usage.input_tokens:,} input and {tally.usage.output_tokens:,} output tokens"
-        )
+        usage, by = tally.usage, f" by {outcome.api}" if outcome.api else ""
+        spent = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+        tokens = "of tokens nothing is told" if usage == Usage() else spent
+        note(f"judge: {tally.asked:,} asked{by}, {tokens}")
     if tally.failures:
         note(
             f"judge: {tally.failures:,} of {counted(tally.rows, 'distinct row')} "

@@ -180,6 +180,7 @@ class _Run:
         self._in_a_row = 0  # failures
         self._closed_in_a_row = 0
         self._answers = 0
+        self._earlier: Counter[str] = Counter()  # causes that the journal has
         self._scored = journal.scored  # a row of this run or of an earlier one
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
@@ -211,7 +212,7 @@ class _Run:
                 seen.add(item.key)
                 self.tally.rows += 1
                 if item.key in self._journal:
-                    self._count(self._journal.get(item.key))
+                    self._earlier += self._count(self._journal.get(item.key))
                 else:
                     yield item
             if number % _BREATH == 0:
@@ -241,17 +242,21 @@ class _Run:
         if self._answers >= self._many and not (self._scored or self._patient):
             raise JudgeError(
                 f"none of the first {self._answers} answers holds a score "
-                f"({told(self.tally.causes)})",
+                f"({told(self.tally.causes - self._earlier)})",
                 f"see to --judge-model and --judge-api; the answers are in {self._journal.path}: "
                 'delete its lines with "score": null to have them asked again',
             )
 
-    def _count(self, verdicts: dict[str, Verdict]) -> None:
+    def _count(self, verdicts: dict[str, Verdict]) -> Counter[str]:
+        """Count an answer, and return what it adds to the causes."""
+        added: Counter[str] = Counter()
         self._scored |= any(one.score is not None for one in verdicts.values())
         causes = [(name, one.cause) for name, one in verdicts.items() if one.cause]
         if causes:
             name, cause = causes[0]  # where a row has its other scores, which one it lacks is news
-            self.tally.causes[cause if len(causes) == len(verdicts) else f"{name} {cause}"] += 1
+            added[cause if len(causes) == len(verdicts) else f"{name} {cause}"] = 1
+            self.tally.causes += added
+        return added
 
     def _fail(self, key: bytes, failure: Unanswered) -> None:
         self.failed[key] = failure.cause
