@@ -20,10 +20,13 @@ from gip_cli.given import Given, gather_given
 from gip_cli.measures import closest
 from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
+from gip_cli.printable import printable
 from gip_cli.query import Query, build_query
 from gip_cli.rows import is_number
 
 Reasons = npt.NDArray[np.uint8]
+
+_SHOWN = 5  # signals named in a message
 
 
 class Reason(IntEnum):
@@ -157,7 +160,11 @@ def gather_candidates(
         if plan.dedup_threshold is not None:
             near = closest(vectors, warm.vectors)[1] > plan.dedup_threshold
             closed[Reason.DUPLICATE_OF_GIVEN] = near
-    reasons = _first_reasons(closed, pool)
+    reasons = _first_reasons(closed)
+    if np.all(reasons != Reason.OPEN):
+        why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
+        remedy = _choice(signals) if closed[Reason.NO_SIGNAL].all() else ""
+        raise InputError(f"no row can be picked ({why})", remedy, path=pool.rows.name)
     return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, counted, reasons)
 
 
@@ -184,15 +191,21 @@ def _query(
         raise UsageError(str(error), "see --signal, --target and the weights") from None
 
 
-def _first_reasons(closed: Mapping[Reason, Mask], pool: Pool) -> Reasons:
-    """The first reason that closes each row (m,); raises InputError where all are closed."""
-    reasons = np.full(len(pool), Reason.OPEN, dtype=np.uint8)
+def _first_reasons(closed: Mapping[Reason, Mask]) -> Reasons:
+    """The first reason that closes each row (m,)."""
+    reasons = np.full(len(closed[Reason.NO_SIGNAL]), Reason.OPEN, dtype=np.uint8)
     for reason in sorted(closed, reverse=True):
         reasons[closed[reason]] = reason
-    if np.all(reasons != Reason.OPEN):
-        why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
-        raise InputError(f"no row can be picked ({why})", path=pool.rows.name)
     return reasons
+
+
+def _choice(signals: Signals) -> str:
+    """What to choose by, where no row has all signals."""
+    counts = np.count_nonzero(~np.isnan(signals.values), axis=0)
+    most = np.argsort(-counts, kind="stable")
+    rows = ", ".join(f"{printable(signals.names[at])} in {counts[at]:,}" for at in most[:_SHOWN])
+    more = f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else ""
+    return f"none has all signals ({rows}{more}): choose by --signal, or take --no-signals"
 
 
 def _near(

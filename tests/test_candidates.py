@@ -115,6 +115,15 @@ def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"pool: no row can be picked \(1 no signal, 2 given\)$"):
         gather(pool[:3], given=[pool[0], pool[2]])
+    apart = [scored(AXES[0], 3), scored(AXES[1], 1), scored(AXES[2], 2)]
+    for one, name in zip(apart, ("a", "b", "b"), strict=True):
+        one["gip"]["signals"] = {name: one["gip"]["signals"].popitem()[1]}
+    with pytest.raises(InputError) as error:
+        gather(apart)
+    assert str(error.value).endswith(
+        "pool: no row can be picked (3 no signal); none has all signals (b in 2, a in 1): "
+        "choose by --signal, or take --no-signals"
+    )
 
 
 def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> None:
