@@ -155,12 +155,3 @@ def test_every_command_is_documented() -> None:
     for command in app.registered_commands:
         assert command.callback is not None
         assert f"`gip {command.callback.__name__}`" in README
-
-
-def test_every_exit_code_is_documented() -> None:
-    from gip_cli import errors
-
-    table = README[README.index("| exit code |") : README.index("## Rows and files")]
-    for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, errors.GipError):
-            assert f"| {kind.exit_code} |" in table
