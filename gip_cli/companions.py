@@ -14,7 +14,7 @@ from gip_cli.arrays import Mask
 from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
-from gip_cli.encoder import GIVEN, Encoder, load_encoder
+from gip_cli.encoder import OWN_VECTORS, Encoder, load_encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
 from gip_cli.formats import KEY_BYTES, NotOfFormatError, Renderer
 from gip_cli.pool import NO_ROWS, load_pool
@@ -125,7 +125,7 @@ class Companions:
         """Vectors by the model, of the rows that are `missing` (t,) from every store."""
         pool = self._embeddings.paths.npy
         settings = replace(self._embeddings.settings, renderer=renderer)
-        if settings.card.model == GIVEN:
+        if settings.card.model == OWN_VECTORS:
             beside = sibling(rows.name)
             others = f" (those of {beside} are others, and would be gone)" if beside else ""
             raise MismatchError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gip_cli.encoder import DEFAULT_LENGTH, DEFAULT_MODEL, GIVEN, ModelCard
+from gip_cli.encoder import DEFAULT_LENGTH, DEFAULT_MODEL, OWN_VECTORS, ModelCard
 from gip_cli.errors import GipError, MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.storage import storage_errors
@@ -139,7 +139,7 @@ def embed_command(name: str, settings: Settings, store: Path, format: str | None
         words += ["--text-field", field]
     words += [] if renderer.part is Part.both else ["--part", renderer.part]
     words += [] if settings.dtype == "float32" else ["--dtype", settings.dtype]
-    if card.model == GIVEN:
+    if card.model == OWN_VECTORS:
         return shlex.join([*words, "--vectors", "VECTORS.npy"])
     words += [] if card.model == DEFAULT_MODEL else ["--model", card.model]
     words += ["--revision", card.revision] if card.revision else []

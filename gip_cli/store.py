@@ -35,7 +35,7 @@ from gip_cli.embeddings import (
     open_embeddings,
     sortable,
 )
-from gip_cli.encoder import GIVEN, Encoder
+from gip_cli.encoder import OWN_VECTORS, Encoder
 from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import Renderer, key_of
 from gip_cli.printable import Tell, agreeing, counted
@@ -176,7 +176,7 @@ def unwritable_but_current(
             if lends and np.array_equal(store.keys, row_keys(rows, settings.renderer)):
                 note(f"{store.paths.npy}: up to date; it cannot be written, and need not be")
                 return store
-        if isinstance(error, StorageError) and lends and settings.card.model != GIVEN:
+        if isinstance(error, StorageError) and lends and settings.card.model != OWN_VECTORS:
             remedy = f"choose another -o, and --reuse {store.paths.npy} beside it"
             raise StorageError(error.fault, remedy) from None
         raise
@@ -195,7 +195,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
     except (MismatchError, UsageError) as error:
         note(f"not reusing what is there: {error.fault}")
         return None
-    if old.settings.card.model == GIVEN:
+    if old.settings.card.model == OWN_VECTORS:
         raise UsageError(
             "holds vectors that were given, which no model makes again",
             "give them anew by --vectors, or choose another NAME.npy",
@@ -241,7 +241,7 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
 
     How its rows were read does not matter: a text's key and vector are its own.
     """
-    if store.settings.card.model == GIVEN:
+    if store.settings.card.model == OWN_VECTORS:
         raise MismatchError(
             "cannot be reused: it holds vectors that were given, which no model makes",
             "leave it out",

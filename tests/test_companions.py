@@ -12,7 +12,7 @@ import pytest
 
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
-from gip_cli.encoder import GIVEN, load_encoder
+from gip_cli.encoder import OWN_VECTORS, load_encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
@@ -161,7 +161,7 @@ def test_beside_a_part_of_the_pools_rows_a_text_is_that_part(part: str, tmp_path
     read = companions.read(str(other))
     assert (read.format, read.keys.tolist()) == ("text", open_embeddings(store).keys.tolist())
     assert companions.read(str(pool)).keys.tolist() == read.keys.tolist()
-    model = replace(companions._embeddings.settings.card, model=GIVEN)
+    model = replace(companions._embeddings.settings.card, model=OWN_VECTORS)
     settings = replace(companions._embeddings.settings, card=model)
     given = Companions(replace(companions._embeddings, settings=settings))
     late = write_rows(tmp_path / "late.jsonl", [{"text": "no vector"}])

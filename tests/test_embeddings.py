@@ -17,7 +17,7 @@ from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import join_keys, open_embeddings
 from gip_cli.errors import InputError, MismatchError, UsageError
 from gip_cli.formats import Renderer, key_of
-from gip_cli.given_vectors import write_given
+from gip_cli.own_vectors import write_own_vectors
 from gip_cli.rows import BadRows, RowFile
 from tests.toys import ToyEncoder, embed, write_rows
 
@@ -208,7 +208,7 @@ def test_what_git_lfs_has_not_fetched_is_not_made_again(name: str, tmp_path: Pat
         for use in (
             lambda: open_embeddings(store),
             lambda: embed(pool, store),
-            lambda: write_given(rows, store, vectors, Renderer("text")),
+            lambda: write_own_vectors(rows, store, vectors, Renderer("text")),
         ):
             with pytest.raises(MismatchError, match=f"{name}: a Git LFS pointer.*git lfs pull"):
                 use()

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from gip_cli.encoder import GIVEN, ModelCard, SentenceEncoder, load_encoder
+from gip_cli.encoder import OWN_VECTORS, ModelCard, SentenceEncoder, load_encoder
 from gip_cli.errors import UsageError
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
@@ -179,8 +179,8 @@ def test_an_absent_device_is_a_wrong_use() -> None:
 
 
 def test_given_vectors_are_of_one_space_if_the_user_says_so() -> None:
-    first, second = (ModelCard(GIVEN, None, weights, 8, 0, 0, "") for weights in ("a", "b"))
-    wider = ModelCard(GIVEN, None, "a", 9, 0, 0, "")
+    first, second = (ModelCard(OWN_VECTORS, None, weights, 8, 0, 0, "") for weights in ("a", "b"))
+    wider = ModelCard(OWN_VECTORS, None, "a", 9, 0, 0, "")
     model = ModelCard("m", None, "a", 8, 0, 0, "")
     assert first.same_space(second)
     assert not first.same_space(wider)

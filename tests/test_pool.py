@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gip_cli.embeddings import open_embeddings, rows_at
-from gip_cli.encoder import DEFAULT_MODEL, GIVEN
+from gip_cli.encoder import DEFAULT_MODEL, OWN_VECTORS
 from gip_cli.errors import InputError, MismatchError
 from gip_cli.formats import Part, Rendered, Renderer, key_of
 from gip_cli.pool import TOLD, Pool, load_pool
@@ -157,7 +157,7 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
             r" --model m --revision r --prompt-prefix 'q: ' --reuse \S+pool\.npy",
         ),
         ({"model": DEFAULT_MODEL, "max_length": 256}, r" --reuse \S+pool\.npy"),
-        ({"model": GIVEN}, " --vectors VECTORS.npy"),
+        ({"model": OWN_VECTORS}, " --vectors VECTORS.npy"),
     ],
 )
 def test_what_is_missing_is_to_be_embedded_as_the_rest_is(

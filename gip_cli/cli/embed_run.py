@@ -15,7 +15,7 @@ from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import DEFAULT_MODEL, load_encoder
 from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import Renderer
-from gip_cli.given_vectors import write_given
+from gip_cli.own_vectors import write_own_vectors
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import lending, write_embeddings
@@ -44,7 +44,7 @@ def run(
         renderer = text.renderer(rows, text.part)
         note(f"{rows.name}: {renderer.format} rows")
         if vectors:
-            m, d = write_given(rows, output, vectors, renderer, dtype=store.dtype, note=note)
+            m, d = write_own_vectors(rows, output, vectors, renderer, dtype=store.dtype, note=note)
             note(f"{output}: {counted(m, 'row')} x {d}, as given")
         else:
             _encode(rows, output, renderer, model, encoding, store)

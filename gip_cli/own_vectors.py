@@ -13,7 +13,7 @@ from gip_cli.arrays import Array, Rows, Vectors
 from gip_cli.embedding_commit import commit, writing_store
 from gip_cli.embedding_files import Settings
 from gip_cli.embeddings import join_keys, open_embeddings, read_array, row_norms
-from gip_cli.encoder import GIVEN, ModelCard
+from gip_cli.encoder import OWN_VECTORS, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.printable import Tell, agreeing, counted
@@ -27,7 +27,7 @@ _ROUNDING = 1e-2  # between a text's vectors, which depend on its batch: unit, o
 _SAME = 1e-6  # of single precision
 
 
-def write_given(
+def write_own_vectors(
     rows: RowFile,
     target: str | Path,
     vectors: str | Path,
@@ -61,7 +61,7 @@ def write_given(
         2,
         "save it with numpy.save as (rows, d) floats, C-ordered",
     )
-    card = ModelCard(GIVEN, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
+    card = ModelCard(OWN_VECTORS, None, f"blake2b:{digest}", given.shape[1], 0, 0, "")
     settings = Settings(card, renderer, dtype)
     if there := unwritable_but_current(rows, target, settings, note):
         return len(there.keys), card.dimension
@@ -84,7 +84,7 @@ def write_given(
         if paths.json.exists():
             with suppress(MismatchError, UsageError):  # of a damaged store nothing can be lost
                 old = open_embeddings(paths.npy)
-                if old.settings.card.model != GIVEN:
+                if old.settings.card.model != OWN_VECTORS:
                     note(f"{target} was made by {old.settings.card.model}, and is replaced")
                 tell_gone(old, keys, rows.name, note)
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)

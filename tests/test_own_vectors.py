@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gip_cli import given_vectors
+from gip_cli import own_vectors
 from gip_cli.errors import MismatchError
 from gip_cli.formats import Renderer
-from gip_cli.given_vectors import write_given
+from gip_cli.own_vectors import write_own_vectors
 from gip_cli.rows import BadRows, RowFile
 from tests.pools import unit
 from tests.toys import gip, write_rows
@@ -24,7 +24,7 @@ VECTORS = np.random.default_rng(0).standard_normal((10, 3))
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks even here, the last of them not full."""
-    monkeypatch.setattr(given_vectors, "_BLOCK", 4)
+    monkeypatch.setattr(own_vectors, "_BLOCK", 4)
 
 
 def give(tmp_path: Path, texts: list[str], vectors: npt.NDArray[np.float64]) -> list[str]:
@@ -32,7 +32,7 @@ def give(tmp_path: Path, texts: list[str], vectors: npt.NDArray[np.float64]) -> 
     notes: list[str] = []
     np.save(tmp_path / "mine.npy", vectors)
     with RowFile(write_rows(tmp_path / "pool.jsonl", texts), BadRows(), reread=True) as rows:
-        shape = write_given(
+        shape = write_own_vectors(
             rows, tmp_path / "pool.npy", tmp_path / "mine.npy", Renderer("text"), note=notes.append
         )
     assert shape == vectors.shape
