@@ -179,13 +179,10 @@ def _query(
     try:
         return build_query(
             vectors,
+            sources,
             unit_signals=unit_signals if shares else None,
             signal_shares=shares,
             targets=np.concatenate([one.vectors for one in targets]) if targets else None,
-            self_weight=sources.self_weight,
-            signal_weight=sources.signal_weight,
-            target_weight=sources.target_weight,
-            quality_power=sources.quality_power,
         )
     except ValueError as error:
         raise UsageError(str(error), "see --signal, --target and the weights") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_cli.arrays import Array, Vectors
+from gip_cli.plan import Sources
 from gip_cli.pursuit.source import gram
 from gip_cli.signals import quality_weights
 
@@ -30,14 +31,11 @@ class Query:
 
 def build_query(
     vectors: Vectors,
+    mix: Sources = Sources(),  # noqa: B008 - frozen
     *,
     unit_signals: Array | None = None,
     signal_shares: Sequence[float] = (),
     targets: Vectors | None = None,
-    self_weight: float | None = None,
-    signal_weight: float | None = None,
-    target_weight: float = 1.0,
-    quality_power: float = 2.0,
 ) -> Query:
     """Mix the sources that are there.
 
@@ -45,15 +43,13 @@ def build_query(
     ----------
     vectors : (m, d)
         The pool's unit embeddings F.
+    mix : Sources
+        The sources' shares. By default signals count 1 if there are any, else the pool itself does,
+        and targets as much as that. Its power is that of the weights (design 2.2).
     unit_signals : (m, a), optional
         Signals in [0, 1], NaN where missing; K gets ``sum_a share_a Fᵀ diag(s_a²) F``.
     targets : (t, d), optional
         Embeddings T of target-task examples; K gets ``Tᵀ T``.
-    self_weight, signal_weight, target_weight
-        Shares of the sources. By default signals count 1 if there are any, else the pool itself
-        does, and targets as much as that.
-    quality_power : float
-        Exponent of the weights (design 2.2): larger leans to quality.
 
     Raises
     ------
@@ -62,15 +58,16 @@ def build_query(
     """
     m, d = vectors.shape
     weights: Array = np.broadcast_to(1.0, m)
-    pool_weight = float(unit_signals is None) if self_weight is None else self_weight
+    pool_weight = float(unit_signals is None) if mix.self_weight is None else mix.self_weight
     # By name: its share, and the vectors and weights of its Gram matrix.
     sources: dict[str, tuple[float, Vectors, Array | None]] = {"self": (pool_weight, vectors, None)}
     if unit_signals is not None:
-        weights = quality_weights(unit_signals, signal_shares, quality_power)
+        weights = quality_weights(unit_signals, signal_shares, mix.quality_power)
         squares = np.nan_to_num(unit_signals) ** 2 @ (signal_shares / np.sum(signal_shares))
-        sources["signals"] = (1.0 if signal_weight is None else signal_weight, vectors, squares)
+        share = 1.0 if mix.signal_weight is None else mix.signal_weight
+        sources["signals"] = (share, vectors, squares)
     if targets is not None:
-        sources["targets"] = (target_weight, targets, None)
+        sources["targets"] = (mix.target_weight, targets, None)
     shares = {name: share for name, (share, *_) in sources.items() if share > 0}
     if not shares:
         raise ValueError("no query source has a positive weight")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gip_cli.plan import Sources
 from gip_cli.pursuit import select
 from gip_cli.pursuit.source import gram
 from gip_cli.query import build_query
@@ -28,7 +29,7 @@ def test_the_pool_itself_is_the_query_without_other_sources() -> None:
 
 
 def test_signals_weigh_rows_by_their_squares_and_shares() -> None:
-    query = build_query(F, unit_signals=S, signal_shares=[3, 1], quality_power=1)
+    query = build_query(F, Sources(quality_power=1), unit_signals=S, signal_shares=[3, 1])
     squares = (3 * S[:, 0] ** 2 + S[:, 1] ** 2) / 4
     np.testing.assert_allclose(query.covariance, normal(F.T @ (squares[:, None] * F)), atol=1e-7)
     np.testing.assert_allclose(query.weights, np.maximum(S @ [0.75, 0.25], 0.05))
@@ -55,24 +56,28 @@ def test_a_missing_signal_adds_nothing_and_leaves_no_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "sources"),
+    ("mix", "options", "sources"),
     [
-        ({"targets": T}, {"self": 0.5, "targets": 0.5}),
-        ({"targets": T, "self_weight": 0}, {"targets": 1}),
-        ({"targets": T, "target_weight": 3}, {"self": 0.25, "targets": 0.75}),
+        ({}, {"targets": T}, {"self": 0.5, "targets": 0.5}),
+        ({"self_weight": 0}, {"targets": T}, {"targets": 1}),
+        ({"target_weight": 3}, {"targets": T}, {"self": 0.25, "targets": 0.75}),
         (
+            {},
             {"targets": T, "unit_signals": S, "signal_shares": [1, 1]},
             {"signals": 0.5, "targets": 0.5},
         ),
         (
-            {"unit_signals": S, "signal_shares": [1, 1], "self_weight": 1, "signal_weight": 4},
+            {"self_weight": 1, "signal_weight": 4},
+            {"unit_signals": S, "signal_shares": [1, 1]},
             {"self": 0.2, "signals": 0.8},
         ),
     ],
     ids=str,
 )
-def test_sources_are_mixed_by_their_shares(options: dict, sources: dict[str, float]) -> None:
-    query = build_query(F, **options)
+def test_sources_are_mixed_by_their_shares(
+    mix: dict, options: dict, sources: dict[str, float]
+) -> None:
+    query = build_query(F, Sources(**mix), **options)
     assert query.sources == sources
     parts = {
         "self": F.T @ F,
@@ -85,7 +90,7 @@ def test_sources_are_mixed_by_their_shares(options: dict, sources: dict[str, flo
 
 def test_a_query_without_energy_is_refused() -> None:
     with pytest.raises(ValueError, match="no query source has a positive weight"):
-        build_query(F, self_weight=0)
+        build_query(F, Sources(self_weight=0))
     with pytest.raises(ValueError, match="the targets of the query have no energy"):
         build_query(F, targets=np.zeros((2, 5), dtype=np.float32))
     with pytest.raises(ValueError, match="the embeddings of the query have no energy"):
@@ -118,7 +123,7 @@ def test_a_query_of_few_rows_has_no_more_directions_than_they_have(source: str) 
     signals = np.zeros((200, 1))
     signals[:15] = RNG.uniform(0.1, 1, (15, 1))
     query = (
-        build_query(rows, targets=rows[:15], self_weight=0)
+        build_query(rows, Sources(self_weight=0), targets=rows[:15])
         if source == "targets"
         else build_query(rows, unit_signals=signals, signal_shares=[1])
     )
