@@ -173,6 +173,9 @@ class Renderer:
             except NotOfFormatError as error:
                 if found:  # then no other format is the remedy
                     remedy = "those before it are: mend it or pass --skip-bad"
+                    other = None if self.fields else format_of(row.value)
+                    if other not in (None, self.format):
+                        remedy = f"it looks like {other}, and a file has one format; {remedy}"
                     error = NotOfFormatError(error.fault, remedy)
                 rows.bad.refuse(error)
             except InputError as error:
