@@ -88,6 +88,13 @@ def test_picks_that_add_nothing_are_told_where_they_are_more_than_a_twentieth(
     )
 
 
+@pytest.mark.parametrize("option", ["per_group", "group_share"])
+def test_no_fewer_would_do_where_each_group_was_to_have_some(option: str, figures: Figures) -> None:
+    options = figures["options"] | {option: 3}
+    lines = told(figures, picked=100, idle_picks=9, options=options)
+    assert "  less than a thousandth of that comes from the last 9 picks" in lines
+
+
 def test_no_near_duplicates_are_told_too(figures: Figures) -> None:
     assert "  0 near-duplicates of picks avoided" in told(figures, duplicates_avoided=0)
 

@@ -46,9 +46,11 @@ def summarise(figures: Figures, tell: Tell) -> None:
         f"(random picks: {figures['captured_by_random']['mean']:.1%}), noise {figures['noise']:.4g}"
     )
     if (idle := figures["idle_picks"]) > figures["picked"] * _TOLD_IDLE:
+        wanted = {"per_group", "group_share"} & figures["options"].keys()
+        fewer = "" if wanted else ": fewer would do"
         tell(
             f"  less than a thousandth of that comes from the last "
-            f"{'pick' if idle == 1 else counted(idle, 'pick')}: fewer would do"
+            f"{'pick' if idle == 1 else counted(idle, 'pick')}{fewer}"
         )
     if limit := figures["options"].get("tokens"):
         tell(f"  {figures['tokens']['picked']:,} of {counted(limit, 'token')}")
