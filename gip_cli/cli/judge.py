@@ -22,7 +22,6 @@ from gip_cli.judge import (
     judge,
 )
 from gip_cli.judge.answers import Transport, Usage
-from gip_cli.judge.journal import look
 from gip_cli.judge.run import Connect, told
 from gip_cli.judge.scorer import JudgeScorer
 from gip_cli.printable import agreeing, counted
@@ -83,15 +82,20 @@ def judged(
         More rows without a score than allowed.
     """
     asked, rubric = _who(options), scorer.rubric
-    if options.dry_run or journal_path is None:
-        _tell_plan(_plan(rows, scorer, asked, journal_path, options), options)
-        yield None
-        return
-    with Journal(journal_path, asked.identity, rubric, asked.apis, note, hold=False) as journal:
+    with (
+        nullcontext()
+        if journal_path is None
+        else Journal(journal_path, asked.identity, rubric, asked.apis, note, hold=False)
+    ) as journal:
 
-        def planned() -> Estimate:
-            return estimate(scorer.items(rows), rubric, journal, journal.api or asked.apis[0])
+        def planned(count_tokens: Callable[[str], int] | None = None) -> Estimate:
+            api = (journal and journal.api) or asked.apis[0]
+            return estimate(scorer.items(rows), rubric, journal or (), api, count_tokens)
 
+        if options.dry_run or journal is None:
+            _tell_plan(planned(_token_counter(options, rubric)), options)
+            yield None
+            return
         plan = planned()
         if plan.requests:  # else a journal in a read-only place will do, and no key is needed
             _check(asked.server, plan, journal)
@@ -122,23 +126,13 @@ def _check(server: Server | None, plan: Estimate, journal: Journal) -> None:
         raise UsageError(f"{known}: {error}") from None
 
 
-def _plan(
-    rows: RowFile,
-    scorer: JudgeScorer,
-    asked: _Asked,
-    journal_path: Path | None,
-    options: JudgeOptions,
-) -> Estimate:
-    count_tokens = None
-    if options.local is not None:
-        from gip_cli.judge.local import token_counter
+def _token_counter(options: JudgeOptions, rubric: Rubric) -> Callable[[str], int] | None:
+    """What counts the tokens that a local model reads; None for a server's."""
+    if options.local is None:
+        return None
+    from gip_cli.judge.local import token_counter
 
-        count_tokens = token_counter(options.local, scorer.rubric)
-    known = None
-    if journal_path is not None and journal_path.exists():
-        known = look(journal_path, asked.identity, scorer.rubric, asked.apis)
-    api = (known.api if known else None) or asked.apis[0]
-    return estimate(scorer.items(rows), scorer.rubric, known or (), api, count_tokens)
+    return token_counter(options.local, rubric)
 
 
 def _ask(
