@@ -192,12 +192,20 @@ def known_mean(values: Array) -> float | None:
 def nearest_cosines(vectors: Vectors, picks: Rows) -> Array:
     """Each pick's cosine with its nearest other pick (n,); of a seeded sample if n > 4096.
 
-    Fewer than two picks give an empty array.
+    Blockwise: never an n x n matrix, nor a copy of the picks. Fewer than two give an empty array.
     """
     if len(picks) < 2:
         return np.empty(0)
     chosen = sample(np.arange(len(picks)), _SAMPLE)
-    return closest(vectors[picks[chosen]], vectors[picks], own=chosen)[1]
+    nearest = np.full(len(chosen), -1.0)
+    queries = _normalised(vectors[picks[chosen]])
+    for start in range(0, len(picks), _BLOCK):
+        block = _normalised(vectors[picks[start : start + _BLOCK]])
+        cosines = queries @ block.T
+        own = np.flatnonzero((chosen >= start) & (chosen < start + len(block)))
+        cosines[own, chosen[own] - start] = -1.0
+        np.maximum(nearest, cosines.max(axis=1), out=nearest)
+    return nearest
 
 
 def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> tuple[Rows, Array]:
@@ -232,6 +240,7 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
 
     with Team() as team:
         team.each(look, range(0, len(vectors), _BLOCK))
+    np.minimum(cosine, 1.0, out=cosine)  # past which rounding can take it
     return which, cosine
 
 

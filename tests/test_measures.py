@@ -98,6 +98,12 @@ def test_closest_is_the_first_of_the_largest_cosines() -> None:
     np.testing.assert_allclose(half, cosine, atol=2e-3)
 
 
+def test_no_cosine_is_above_1() -> None:
+    rows = unit(RNG.standard_normal((500, 64))).astype(np.float32)
+    for alike in (rows, rows.astype(np.float16)):
+        assert closest(alike, alike)[1].max() == 1
+
+
 def test_rows_of_half_precision_are_as_close_as_their_directions_are() -> None:
     half = F.astype(np.float16)
     np.testing.assert_allclose(closest(half, half)[1], 1, atol=1e-6)
