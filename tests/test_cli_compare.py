@@ -246,7 +246,10 @@ def test_rows_that_could_not_be_picked_have_no_say_in_the_least_noise(tmp_path: 
     assert compared(path, small)["noise"] == 5e-6
     run = gip("compare", small, best, "--pool", path)  # the best is among what is measured now
     assert run.returncode == 2
-    assert "is too small for these rows" in error_of(run)
+    assert error_of(run) == (
+        f"the noise of {small.with_suffix('.receipt.json')} is too small for rows of {best}, which "
+        f"weigh more than any that could be picked; leave {best} out, or move the receipt away"
+    )
 
 
 def test_a_noise_that_no_selection_of_these_rows_had_is_refused(

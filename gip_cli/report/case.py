@@ -126,12 +126,18 @@ def open_case(
     receipt = next((one.receipt for one in picked if one.receipt), None)
     rows, beside = _gathered(pool, store, receipt, skip_bad=skip_bad)
     weights, covariance = rows.query.weights, rows.query.covariance
-    measured = np.concatenate([weights[one.rows] for one in picked])
-    if receipt and receipt.noise < least_noise(np.append(measured, rows.weights)):
+    if receipt and receipt.noise < least_noise(rows.weights):
         raise UsageError(
             f"the noise of {receipt.path} is too small for these rows",
             "give the pool that was selected from, or move the receipt away",
         )
+    for one in picked:
+        if receipt and receipt.noise < least_noise(weights[one.rows]):
+            raise UsageError(
+                f"the noise of {receipt.path} is too small for rows of {one.name}, which weigh "
+                "more than any that could be picked",
+                f"leave {one.name} out, or move the receipt away",
+            )
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
     case = Case(
