@@ -147,7 +147,8 @@ def _ask(
 
         def show(tally: Tally) -> None:
             tokens = tally.usage.input_tokens + tally.usage.output_tokens
-            update(tally.asked, total, f"{tally.failures:,} failed, {tokens:,} tokens")
+            spent = f", {tokens:,} tokens" if tokens else ""
+            update(tally.asked, total, f"{tally.failures:,} failed{spent}")
 
         try:
             return judge(

@@ -180,7 +180,7 @@ class _Run:
         self._in_a_row = 0  # failures
         self._closed_in_a_row = 0
         self._answers = 0
-        self._earlier: Counter[str] = Counter()  # causes that the journal has
+        self._unscored: Counter[str] = Counter()  # causes in this run's answers
         self._scored = journal.scored  # a row of this run or of an earlier one
 
     async def all(self, items: Iterable[JudgeItem], connect: Connect) -> None:
@@ -212,7 +212,7 @@ class _Run:
                 seen.add(item.key)
                 self.tally.rows += 1
                 if item.key in self._journal:
-                    self._earlier += self._count(self._journal.get(item.key))
+                    self._count(self._journal.get(item.key))
                 else:
                     yield item
             if number % _BREATH == 0:
@@ -238,11 +238,10 @@ class _Run:
         self._answers += 1
         self._in_a_row = self._closed_in_a_row = 0
         self.tally.usage += answer.usage
-        self._count(answer.verdicts)
+        self._unscored += self._count(answer.verdicts)
         if self._answers >= self._many and not (self._scored or self._patient):
             raise JudgeError(
-                f"none of the first {self._answers} answers holds a score "
-                f"({told(self.tally.causes - self._earlier)})",
+                f"none of the first {self._answers} answers holds a score ({told(self._unscored)})",
                 f"see to --judge-model and --judge-api; the answers are in {self._journal.path}: "
                 'delete its lines with "score": null to have them asked again',
             )

@@ -532,14 +532,17 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
 
 def test_a_judge_that_is_given_up_on_is_told_by_its_answers_of_this_run(tmp_path: Path) -> None:
     def prose(handler: Handler, asked: Asked) -> bool:
-        handler.json(completion("I think it is good."))
+        if len(server.requests) % 3:
+            handler.json(completion("I think it is good."))
+        else:
+            handler.json({}, status=413)
         return True
 
     with JudgeServer(prose) as server:
         run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1, max_failure_rate=0.5)
         for _ in range(2):
             with pytest.raises(JudgeError, match=r"first 20 answers holds a score \(20 unparsed\)"):
-                run(items(50))
+                run(items(99))
 
 
 def interrupted(
