@@ -139,10 +139,19 @@ def least_noise(weights: ArrayLike) -> float:
 
 
 def noise(s2: float, weights: ArrayLike) -> float:
-    least = least_noise(weights)
-    if not isinstance(s2, Real) or not least <= s2 <= MOST_NOISE:
+    least, s2 = least_noise(weights), real("noise", s2)
+    if not least <= s2 <= MOST_NOISE:
         raise ValueError(f"noise must lie in [{least:g}, {MOST_NOISE:g}], not {s2}")
-    return float(s2)
+    return s2
+
+
+def real(name: str, value: object) -> float:
+    """A single number, also of no dimensions, as float."""
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise ValueError(f"{name} must be a real number, not {value!r}")
+    return float(value)
 
 
 def scores(values: ArrayLike, length: int) -> Array:
@@ -167,6 +176,9 @@ def given(embeddings: ArrayLike | None, values: ArrayLike | None, d: int) -> tup
 
 
 def share(name: str, value: float | None, low: float, high: float) -> float | None:
-    if value is not None and (not isinstance(value, Real) or not low < value < high):
+    if value is None:
+        return None
+    value = real(name, value)
+    if not low < value < high:
         raise ValueError(f"{name} must be more than {low:g} and less than {high:g}, not {value}")
     return value
