@@ -92,7 +92,7 @@ def test_the_twenty_largest_groups_are_drawn_from_the_top(axes: Axes) -> None:
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert axes.get_yticks().tolist() == [-at for at in range(20)]
     assert labels == [rf"\${at}" for at in range(20)]
-    assert axes.get_xlabel() == "share, by kind; the largest 20 of 25"
+    assert axes.get_xlabel() == "share, by kind\nthe largest 20 of 25"
 
 
 def test_a_group_whose_name_is_cut_is_marked(axes: Axes) -> None:

@@ -113,7 +113,8 @@ def _figures(data: Data, selection: Data) -> list[Drawing]:
     ]
     for number, one in enumerate(selection["changes"]["measures"]):
         name = "length" if not number else f"signal-{number}-{one['name']}"
-        figures.append((name, (5, 3), partial(_bars, one=one, about=one["name"])))
+        about = printable(one["name"], _TITLE)  # beside which a tail is told
+        figures.append((name, (5, 3), partial(_bars, one=one, about=about)))
     for number, group in enumerate(selection["changes"]["groups"], 1):
         tall = 1 + 0.3 * min(_GROUPS, len(group["labels"]))
         name = f"group-{number}-{group['field']}"
@@ -186,8 +187,8 @@ def _groups(axes: Axes, group: Data) -> None:
     axes.plot(group["random"][:_GROUPS], at, "|", color=_RANDOM, ms=9, mew=2.5, label="random")
     axes.set_yticks(at, labels)
     axes.xaxis.set_major_formatter(_percent)
-    shown = "" if len(every) <= _GROUPS else f"; the largest {_GROUPS} of {len(every):,}"
-    axes.set(xlabel=f"share, by {_literal(group['field'])}{shown}")
+    shown = "" if len(every) <= _GROUPS else f"\nthe largest {_GROUPS} of {len(every):,}"
+    axes.set(xlabel=f"share, by {_literal(printable(group['field'], _TITLE))}{shown}")
     _legend_above(axes)
     _plain(axes)
 
