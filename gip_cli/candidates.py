@@ -202,7 +202,7 @@ def _choice(signals: Signals) -> str:
     most = np.argsort(-counts, kind="stable")
     rows = ", ".join(f"{printable(signals.names[at])} in {counts[at]:,}" for at in most[:_SHOWN])
     more = f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else ""
-    return f"none has all signals ({rows}{more}): choose by --signal, or take --no-signals"
+    return f"none has all signals ({rows}{more}): gip select --signal NAME chooses"
 
 
 def _near(

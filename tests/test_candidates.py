@@ -122,7 +122,7 @@ def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
         gather(apart)
     assert str(error.value).endswith(
         "pool: no row can be picked (3 no signal); none has all signals (b in 2, a in 1): "
-        "choose by --signal, or take --no-signals"
+        "gip select --signal NAME chooses"
     )
 
 

@@ -484,6 +484,10 @@ def test_rows_without_an_answer_are_told(gip: Gip, out: Path, role: str, told: b
     assert "assistant" not in gip("select", pool, "-k", 4, "-o", out, "--check").stderr
 
 
+def test_rows_of_one_text_want_no_answer(gip: Gip, pool: Path, out: Path) -> None:
+    assert "assistant" not in gip("select", pool, "-k", 4, "-o", out).stderr
+
+
 def test_the_format_of_a_file_beside_the_pool_is_told_where_it_is_another(
     select: Select, pool: Path, out: Path
 ) -> None:

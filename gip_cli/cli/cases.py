@@ -85,7 +85,9 @@ def opened(
             one.options["group_field"] for one in told if "group_field" in one.options
         ]
         counted = [field for one in told if (field := one.plan.budget.token_field)]
-        loaded = pool_of(rows, store, [*grouped, *counted])
+        by_tokens = bool((store.tokens > 0).any())  # then no figure is of responses
+        tell = (lambda text: None) if by_tokens else note
+        loaded = pool_of(rows, store, [*grouped, *counted], tell)
         for field in group_fields or ():
             loaded.field(field, "--group-field")
         if nowhere := [field for field in grouped if loaded.fields[field].is_empty]:
