@@ -236,14 +236,20 @@ def test_rows_without_a_signal_of_the_query_are_told(tmp_path: Path) -> None:
     ]
 
 
+AT = (1, 0), (0, 1), (1, 1)
+
+
 def test_rows_that_could_not_be_picked_have_no_say_in_the_least_noise(tmp_path: Path) -> None:
-    rows = [row((1, 0), gip={"signals": {"good": 5}}), row((0, 1), gip={"signals": {"good": 1}})]
+    rows = [
+        row(at, gip={"signals": {"good": one}}) for at, one in zip(AT, (5, 1, None), strict=True)
+    ]
     path, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
     best = write_rows(tmp_path / "best.jsonl", rows[:1])
+    unknown = write_rows(tmp_path / "unknown.jsonl", rows[2:])
     embed(path, 2)
     run = gip("select", path, "-k", 1, "--noise", 5e-6, "--exclude", best, "-o", small)
     assert run.returncode == 0, run.stderr
-    assert compared(path, small)["noise"] == 5e-6
+    assert compared(path, small, unknown)["noise"] == 5e-6
     run = gip("compare", small, best, "--pool", path)  # the best is among what is measured now
     assert run.returncode == 2
     assert error_of(run) == (
