@@ -135,7 +135,7 @@ def gather_candidates(
     unit = signals.unit()
     query = _query(vectors, unit, shares, targets, sources)
     scores = None
-    if plan.pursuit == "residual" and query.sources.keys() == {"signals"}:
+    if plan.pursues_scores(query.sources):
         scores = np.nan_to_num(unit) * np.sqrt(np.asarray(shares) / np.sum(shares))
         # The dual form knows no weights: quality is in the scores that it pursues.
         query = replace(query, weights=np.where(np.isnan(query.weights), np.nan, 1.0))

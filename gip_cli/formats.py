@@ -72,9 +72,8 @@ class Rendered(NamedTuple):
     @property
     def response_length(self) -> int:
         """Characters that the assistant says; of the whole text where it says nothing."""
-        if not self.answered:
-            return len(self.text)
-        return sum(len(text) for role, text in self.turns if role == "assistant")
+        spoken = [text for role, text in self.turns if role == "assistant"]
+        return sum(map(len, spoken)) if spoken else len(self.text)
 
 
 @dataclass(frozen=True)

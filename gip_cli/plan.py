@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
@@ -144,3 +145,10 @@ class Plan:
                 torch_device(self.device)
             except (RuntimeError, ValueError) as error:
                 raise UsageError(f"--device {self.device}: {error}") from None
+
+    def pursues_scores(self, sources: Collection[str]) -> bool:
+        """Whether it is the paper's dual form of signals alone, which knows no weights.
+
+        `sources` are those that the query is made of.
+        """
+        return self.pursuit == "residual" and set(sources) == {"signals"}

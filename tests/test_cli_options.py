@@ -139,6 +139,11 @@ def test_options_that_would_do_nothing_are_refused(arguments: str, message: str)
     assert message in error_of(run)
 
 
+def of_sample(arguments: str) -> list[str]:
+    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
+    return arguments.replace("POOL", str(pool)).split()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -152,8 +157,7 @@ def test_options_that_would_do_nothing_are_refused(arguments: str, message: str)
     ],
 )
 def test_text_that_is_not_utf_8_is_refused(arguments: str, tmp_path: Path) -> None:
-    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
-    run = gip(*arguments.replace("POOL", str(pool)).split(), os.fsdecode(b"a=\xff"), cwd=tmp_path)
+    run = gip(*of_sample(arguments), os.fsdecode(b"a=\xff"), cwd=tmp_path)
     assert run.returncode == 2
     assert error_of(run) == f"{arguments.split()[-1]} is not UTF-8; write it in UTF-8"
     assert not list(tmp_path.iterdir())
@@ -171,9 +175,7 @@ def test_text_that_is_not_utf_8_is_refused(arguments: str, tmp_path: Path) -> No
     ],
 )
 def test_a_file_may_be_of_any_name(arguments: str, tmp_path: Path) -> None:
-    pool = Path(__file__).parent.parent / "sample_data/text.jsonl"
-    name = os.fsdecode(b"not \xff.npy")
-    run = gip(*arguments.replace("POOL", str(pool)).split(), name, cwd=tmp_path)
+    run = gip(*of_sample(arguments), os.fsdecode(b"not \xff.npy"), cwd=tmp_path)
     assert run.returncode in (2, 6)
     assert error_of(run).startswith(r"not \xff.npy: no such ")
 

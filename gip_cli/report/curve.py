@@ -156,8 +156,8 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
             share = receipt.sources.get(source, 0.0)
             words += [f"--{source.removesuffix('s')}-weight", repr(share)]
     power = receipt.plan.sources.quality_power
-    scores = receipt.plan.pursuit == "residual" and receipt.sources.keys() == {"signals"}
-    if receipt.signals and power != Sources.quality_power and not scores:  # there it is refused
+    refused = receipt.plan.pursues_scores(receipt.sources)
+    if receipt.signals and power != Sources.quality_power and not refused:
         words += ["--quality-power", repr(power)]
     for option in _NESTED:
         said = receipt.options.get(option, [])
