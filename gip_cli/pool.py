@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -20,7 +20,6 @@ from gip_cli.formats import Renderer, key_of, lookup, members_shown
 from gip_cli.printable import counted
 from gip_cli.rows import Row, RowFile
 
-TOLD = 1 << 12  # rows after which progress is told
 NO_ROWS = blake2b(digest_size=16).hexdigest()  # the `Pool.digest` of a file without any
 
 
@@ -100,7 +99,6 @@ def load_pool(
     rows: RowFile,
     renderer: Renderer,
     fields: Iterable[str] = (),
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pool:
     """Read every row of a `reread` file once.
 
@@ -108,8 +106,6 @@ def load_pool(
     ----------
     fields : iterable of str
         Names of the fields whose values are wanted.
-    on_progress : callable
-        Told now and then how many rows are read, and of how many by the bytes left.
 
     Raises
     ------
@@ -146,9 +142,6 @@ def load_pool(
             except orjson.JSONEncodeError:  # it reads deeper than it writes
                 what = f"field {name!r} is nested too deeply"
                 raise row.error(what, "choose a field of plain values") from None
-        if not len(lines) % TOLD:
-            read = row.offset + len(row.raw)  # of a file that is cut meanwhile all, and no row less
-            on_progress(len(lines), round(len(lines) * max(rows.size, read) / read))
     return Pool(
         rows=rows,
         renderer=renderer,

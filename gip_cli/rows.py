@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from gip_cli.printable import counted
 from gip_cli.storage import LFS_POINTER
 from gip_cli.streams import Stream
 
+TOLD = 1 << 12  # rows after which progress is told
 _BLANK = b" \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
@@ -108,9 +109,13 @@ class RowFile(Stream):
     ----------
     is_array : bool
         Whether it is a JSON array, as far as it was read.
+    on_progress : callable
+        Told now and then how many rows are read, and of how many by the bytes left, if that is
+        known.
     """
 
     is_array = False
+    on_progress: Callable[[int, int | None], None] = staticmethod(lambda done, total: None)
 
     def __init__(self, path: str | Path, bad: BadRows, *, reread: bool = False) -> None:
         super().__init__(path, reread=reread)
@@ -126,12 +131,16 @@ class RowFile(Stream):
             stream, an array that breaks off, or (`NoRowsError`) a file without any row.
         """
         self.bad.reset()
-        found = False
-        for row in self._rows():
-            found = True
+        count = 0
+        for count, row in enumerate(self._rows(), 1):
             yield row
+            if not count % TOLD:
+                size, read = self.size, row.offset + len(row.raw)
+                # Of a file that is cut meanwhile all are read, and no row less.
+                total = None if size is None else round(count * max(size, read) / read)
+                self.on_progress(count, total)
         self.check_unchanged()
-        if not found:
+        if not count:
             raise NoRowsError(
                 self.bad.beside("no usable rows") if self.bad.count else "no rows",
                 "expected JSON objects, one a line",

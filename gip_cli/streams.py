@@ -123,9 +123,12 @@ class Stream:
             return self._file.read(length)
 
     @property
-    def size(self) -> int:
-        """Bytes that `lines` comes to (`reread` streams)."""
-        return os.fstat(self._file.fileno()).st_size - self._start
+    def size(self) -> int | None:
+        """Bytes that `lines` comes to; None where only reading them tells."""
+        state = _state(self._file)
+        if state is None or (self.packed and not self._reread):
+            return None
+        return state[0] - self._start
 
     def check_unchanged(self) -> None:
         """Raise `changed` if somebody has written to the file since it was opened.

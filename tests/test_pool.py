@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from gip_cli.embeddings import open_embeddings, rows_at
 from gip_cli.encoder import DEFAULT_MODEL, OWN_VECTORS
 from gip_cli.errors import InputError, MismatchError
 from gip_cli.formats import Part, Rendered, Renderer, key_of
-from gip_cli.pool import TOLD, Pool, load_pool
+from gip_cli.pool import Pool, load_pool
 from gip_cli.rows import BadRows, RowFile
 from tests.selecting import embed, in_memory, row, write_rows
 
@@ -79,26 +78,6 @@ def test_a_row_too_large_to_count_is_refused(tmp_path: Path) -> None:
         pytest.raises(InputError, match=r"pool:4294967296: .* split the file"),
     ):
         load_pool(rows, Far("text"))
-
-
-def test_a_file_that_is_emptied_while_it_is_read_is_told_as_changed(tmp_path: Path) -> None:
-    """Of how many rows is told by its size, which is then none."""
-    path = tmp_path / "pool.json"
-    path.write_text("[" + ",".join(['{"text": "a"}'] * TOLD) + "]")  # read whole, at once
-    told = []
-
-    class Emptying(Renderer):
-        def read(self, rows: RowFile) -> Iterator[Rendered]:
-            for one in super().read(rows):
-                os.truncate(path, 0)
-                yield one
-
-    with (
-        RowFile(path, BadRows(), reread=True) as rows,
-        pytest.raises(InputError, match="changed while it was read"),
-    ):
-        load_pool(rows, Emptying("text"), on_progress=lambda *done: told.append(done))
-    assert told == [(TOLD, TOLD)]
 
 
 def test_rows_find_their_embeddings_by_key(tmp_path: Path) -> None:

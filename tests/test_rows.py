@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gip_cli.errors import InputError, UsageError
-from gip_cli.rows import BadRows, Row, RowFile
+from gip_cli.rows import TOLD, BadRows, Row, RowFile
 
 ROWS = [b'{"a": 1}', b'{ "b":\t"\\u00e4 \xc3\xa4" , "a":1.0}', b'{"a":{"b":[1, 2]}}']
 
@@ -195,6 +195,42 @@ def test_damage_is_told_after_the_last_line_that_could_be_read(tmp_path: Path) -
             RowFile(tmp_path / "pool", BadRows(), reread=reread) as rows,
         ):
             list(rows)
+
+
+TOLD_ROWS = b'{"a": 1}\n' * (2 * TOLD)
+
+
+@pytest.mark.parametrize(
+    ("data", "reread", "total"),
+    [
+        (TOLD_ROWS, False, 2 * TOLD),
+        (TOLD_ROWS, True, 2 * TOLD),
+        (gzip.compress(TOLD_ROWS), True, 2 * TOLD),
+        (gzip.compress(TOLD_ROWS), False, None),  # its bytes are not those of the rows
+    ],
+)
+def test_how_many_rows_are_read_is_told_and_of_how_many_if_that_is_known(
+    data: bytes, reread: bool, total: int | None, tmp_path: Path
+) -> None:
+    path, told = tmp_path / "pool", []
+    path.write_bytes(data)
+    with RowFile(path, BadRows(), reread=reread) as rows:
+        rows.on_progress = lambda *done: told.append(done)
+        list(rows)
+    assert told == [(TOLD, total), (2 * TOLD, total)]
+
+
+def test_of_a_file_that_is_emptied_while_it_is_read_rows_are_told_until_it_is_noticed(
+    tmp_path: Path,
+) -> None:
+    path, told = tmp_path / "pool.json", []
+    path.write_bytes(b"[" + b",".join([b"{}"] * TOLD) + b"]")  # read whole, at once
+    with RowFile(path, BadRows(), reread=True) as rows:
+        rows.on_progress = lambda *done: told.append(done)
+        with pytest.raises(InputError, match="changed while it was read"):
+            for _ in rows:
+                os.truncate(path, 0)
+    assert told == [(TOLD, TOLD)]
 
 
 def test_a_pipe_can_be_read_twice(tmp_path: Path) -> None:

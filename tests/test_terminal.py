@@ -72,18 +72,28 @@ def test_a_terminal_has_colour_and_progress_and_no_color_has_neither(
 
 def test_bars_show_rows_being_read_and_written_with_rate_and_time_left(tmp_path: Path) -> None:
     """Of how many rows is told by the bytes left, anew each time, which keeps the rate."""
-    pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(13_000)])
-    store_given(pool, np.random.default_rng(0).standard_normal((13_000, 8)))
+
+    def bars(*arguments: object) -> list[str]:
+        shown = on_a_terminal(*arguments).decode()
+        return [re.sub(r"\x1b\[[0-9;?]*\w", "", bar) for bar in re.split(r"[\r\n]+", shown)]
+
+    reading = re.compile(r"reading .* \d+/1[23]\d{3} .*rows/s")
+    pool = write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(13_000)], n=1)
+    vectors, store = tmp_path / "vectors.npy", tmp_path / "pool.npy"
+    np.save(vectors, np.random.default_rng(0).standard_normal((13_000, 8), np.float32))
+    assert any(map(reading.match, bars("embed", pool, "--vectors", vectors, "-o", store)))
+    score = ("score", pool, "--metadata", "n=n")
+    assert any(map(reading.match, bars(*score, "-o", tmp_path / "scored.jsonl")))
     small, rejects = tmp_path / "small.jsonl", tmp_path / "rejects.jsonl"
-    shown = on_a_terminal("select", pool, "-k", 3, "-o", small, "--rejects", rejects).decode()
-    bars = [re.sub(r"\x1b\[[0-9;?]*\w", "", bar) for bar in re.split(r"[\r\n]+", shown)]
-    assert any(re.match(r"reading .* \d+/1[23]\d{3} .*rows/s", bar) for bar in bars)
-    assert any(re.match(r"writing .* \d+/12997 .*rows/s", bar) for bar in bars)
+    shown = bars("select", pool, "-k", 3, "-o", small, "--rejects", rejects)
+    assert any(map(reading.match, shown))
+    assert any(re.match(r"writing .* \d+/12997 .*rows/s", bar) for bar in shown)
     assert rejects.read_bytes().count(b"\n") == 12_997
     shown = on_a_terminal("select", pool, "-k", 3, "-o", small, "--rejects", "-").decode()
     lines = [line for line in shown.splitlines() if "text" in line]
     assert len(lines) == 12_997
     assert all(line.startswith('{"text":"row ') for line in lines[1:])
+    assert not any(map(reading.match, bars(*score)))  # rows go to the terminal
 
 
 def test_a_page_is_not_written_to_a_terminal(pool: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from time import monotonic
 from typing import Protocol
 
 from gip_cli.printable import escaped
-from gip_cli.rows import BadRows
+from gip_cli.rows import BadRows, RowFile
 
 
 class Update(Protocol):
-    """Show how much is done, of how much."""
+    """Show how much is done, of how much if that is known."""
 
-    def __call__(self, done: float, total: float, detail: str = "") -> None: ...
+    def __call__(self, done: float, total: float | None, detail: str = "") -> None: ...
 
 
 _REDRAWN = 0.25  # seconds after which a bar without a thread is drawn again
@@ -86,7 +86,7 @@ def progress(what: str, unit: str, *, threaded: bool = True) -> Iterator[Update]
     with Progress(*columns, console=console, transient=True, auto_refresh=threaded) as bar:
         task = bar.add_task(what, total=None, rate="", detail="")
 
-        def update(done: float, total: float, detail: str = "") -> None:
+        def update(done: float, total: float | None, detail: str = "") -> None:
             nonlocal drawn
             now = bar.tasks[0]
             now.total = total  # through `update`, a total that is put right begins the rate anew
@@ -97,3 +97,14 @@ def progress(what: str, unit: str, *, threaded: bool = True) -> Iterator[Update]
                 drawn = monotonic()
 
         yield update
+
+
+@contextmanager
+def reading(rows: RowFile) -> Iterator[None]:
+    """A bar for whatever reads the rows within."""
+    with progress("reading", "rows", threaded=False) as update:
+        rows.on_progress = update
+        try:
+            yield
+        finally:
+            del rows.on_progress

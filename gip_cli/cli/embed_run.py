@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gip_cli.cli.console import Update, note, progress, tell_skipped
+from gip_cli.cli.console import Update, note, progress, reading, tell_skipped
 from gip_cli.cli.embed_options import EncodingOptions, ModelOptions, PartOptions, StoreOptions
 from gip_cli.cli.files import same_file
 from gip_cli.embedding_commit import LinkedStoreError, check_target
@@ -44,7 +44,10 @@ def run(
         renderer = text.renderer(rows, text.part)
         note(f"{rows.name}: {renderer.format} rows")
         if vectors:
-            m, d = write_own_vectors(rows, output, vectors, renderer, dtype=store.dtype, note=note)
+            with reading(rows):
+                m, d = write_own_vectors(
+                    rows, output, vectors, renderer, dtype=store.dtype, note=note
+                )
             note(f"{output}: {counted(m, 'row')} x {d}, as given")
         else:
             _encode(rows, output, renderer, model, encoding, store)

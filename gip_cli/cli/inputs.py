@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gip_cli.cli.console import note, progress
+from gip_cli.cli.console import note, progress, reading
 from gip_cli.cli.options import TextOptions
 from gip_cli.companions import sibling
 from gip_cli.embedding_files import store_with
@@ -116,8 +116,8 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str], tell: Tell 
     """The rows, read as those of the store were; raises as `load_pool`."""
     renderer = store.settings.renderer
     try:
-        with progress("reading", "rows", threaded=False) as update:
-            pool = load_pool(rows, renderer, fields, update)
+        with reading(rows):
+            pool = load_pool(rows, renderer, fields)
     except NotOfFormatError as error:
         made = f"{counted(len(store.keys), 'row')} of format {renderer.format}"
         remedy = (

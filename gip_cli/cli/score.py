@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
-from gip_cli.cli.console import note, tell_skipped
+from gip_cli.cli.console import note, reading, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, writing
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.cli.option_groups import grouped
@@ -135,7 +135,8 @@ def score(
                 return
             lines.append(line)
         count = 0
-        with writing(output) as out:
+        # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
+        with writing(output) as out, nullcontext() if out.isatty() else reading(rows):
             for count, row in enumerate(usable, 1):  # noqa: B007 - told below
                 out.write(one_line(_scored(row, lines)) + b"\n")
             scorer.check()

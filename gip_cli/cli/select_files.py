@@ -12,9 +12,9 @@ from gip_cli.cli.console import note, progress
 from gip_cli.cli.files import writing
 from gip_cli.cli.select_options import OutputOptions
 from gip_cli.errors import CheckFailed, InputError
-from gip_cli.pool import TOLD
 from gip_cli.printable import counted
 from gip_cli.receipt import Figures, change
+from gip_cli.rows import TOLD
 from gip_cli.selection import difference, first_difference, picked_lines, rejected_lines
 from gip_cli.solution import Solution
 from gip_cli.storage import Replacements
