@@ -514,6 +514,18 @@ def test_the_key_stands_in_no_file_and_no_message(pool: Path, server: JudgeServe
         (["--attribute", "accuracy"], "no judge is named"),
         (["--judge-url", "http://127.0.0.1:1/v1"], "--judge-url without --judge-model"),
         (["--judge-local", "d", "--judge-model", "m"], "--judge-local excludes"),
+        (["--judge-local", "d", "--judge-api", "chat"], "--judge-api goes with a server"),
+        (["--judge-local", "d", "--api-key-env", "K"], "--api-key-env goes with a server"),
+        (
+            ["--judge-local", "d", "--max-concurrent-requests", "2"],
+            "--max-concurrent-requests goes with a server",
+        ),
+        (
+            ["--judge-local", "d", "--requests-per-minute", "2"],
+            "--requests-per-minute goes with a server",
+        ),
+        (["--judge-local", "d", "--timeout", "2"], "--timeout goes with a server"),
+        (["--judge-local", "d", "--max-retries", "2"], "--max-retries goes with a server"),
         (["--judge-model", "m"], "OPENAI_API_KEY is not in the environment"),
         (["--judge-model", "m", "--judge-url", "localhost:8000"], "not the address of a server"),
         (["--judge-model", "m", "--judge-url", "http://é..b/v1"], "not the address of a server"),

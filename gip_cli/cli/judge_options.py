@@ -20,6 +20,15 @@ from gip_cli.streams import is_stream
 
 _OTHER_FILES = 32  # that are open beside connections, generously counted
 
+_OF_SERVERS = {  # fields that mean nothing to a model in this process
+    "api": "--judge-api",
+    "key_variable": "--api-key-env",
+    "max_concurrent": "--max-concurrent-requests",
+    "requests_per_minute": "--requests-per-minute",
+    "timeout": "--timeout",
+    "max_retries": "--max-retries",
+}
+
 _judge = partial(typer.Option, rich_help_panel="LLM judge")
 _limits = partial(typer.Option, rich_help_panel="LLM judge: cost and limits")
 
@@ -115,6 +124,10 @@ class JudgeOptions:
         remote = self.url is not None or self.model is not None
         if self.local is not None and remote:
             raise UsageError("--judge-local excludes --judge-url and --judge-model", "choose one")
+        if self.local is not None:
+            for name, option in _OF_SERVERS.items():
+                if getattr(self, name) != getattr(JudgeOptions, name):
+                    raise UsageError(f"{option} goes with a server: --judge-local asks none")
         limits = (self.price, self.requests_per_minute, self.timeout, self.max_failure_rate)
         if not all(limit is None or math.isfinite(limit) for limit in limits):
             raise UsageError("a limit is not a finite number")
