@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -298,6 +299,25 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServ
     done = gip("score", "-", *judge(server), "--dry-run", "--skip-bad", stdin=rows)
     assert b"7 requests, about" in done.stderr
     assert b"gip: 1 bad row skipped; the first: <stdin>:1: not JSON" in done.stderr
+
+
+def test_a_dry_run_reckons_by_the_kind_of_answers_that_the_journal_holds(
+    pool: Path, server: JudgeServer
+) -> None:
+    """A chat model reads the rubric as prose, a decision model as JSON."""
+
+    def reckoned(*options: object) -> bytes:
+        done = gip("score", pool, *judge(server), "--dry-run", *options)
+        [said] = re.findall(rb"dry run: (7 requests, about .*)", done.stderr)
+        return bytes(said)
+
+    by_decisions, by_chat = reckoned(), reckoned("--judge-api", "chat")
+    assert by_decisions != by_chat
+    one = pool.with_name("one.jsonl")
+    one.write_text('{"text": "another row"}\n')
+    journal = ("--journal", pool.with_name("answers.jsonl"))
+    gip("score", one, *judge(server), "--judge-api", "chat", *journal)
+    assert reckoned(*journal) == by_chat
 
 
 def test_a_host_that_takes_no_connection_is_not_told_as_slow(pool: Path) -> None:
