@@ -74,6 +74,21 @@ def test_figures_by_hand(pool: Path) -> None:
     assert ours["captured"] == pytest.approx(1 - np.trace(query @ left) / np.trace(query), rel=1e-5)
 
 
+def test_rows_without_an_answer_are_told_where_responses_are_measured(tmp_path: Path) -> None:
+    """Lengths are of responses unless tokens are counted: in the store or, as here, in a field."""
+    rows = [
+        {"messages": [{"role": role, "content": f"say {at}"}], "n": 2}
+        for at, role in enumerate(("user", "user", "assistant"))
+    ]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    toys.store_given(pool, np.eye(3))
+    small, said = tmp_path / "small.jsonl", b"2 of 3 rows have no turn of an assistant"
+    for options, measured in (("-k", 2), True), (("--tokens", 4, "--token-field", "n"), False):
+        assert said in gip("select", pool, "-o", small, *options).stderr
+        run = gip("compare", small, "--pool", pool)
+        assert (b"response characters" in run.stdout, said in run.stderr) == (measured, measured)
+
+
 def test_the_whole_pool_is_its_own_random_and_top_rows(pool: Path) -> None:
     figures = compared(pool, subset(pool, "all.jsonl", 3, 1, 0, 2))
     (ours,) = figures["subsets"].values()

@@ -61,7 +61,7 @@ def opened(
     UsageError
         A selection is given twice, or one pipe is to be read twice.
     """
-    from gip_cli.cli.inputs import embeddings_for, pool_of
+    from gip_cli.cli.inputs import embeddings_for, pool_of, tell_unanswered
     from gip_cli.report.case import open_case
     from gip_cli.report.selections import read_selection
 
@@ -85,9 +85,7 @@ def opened(
             one.options["group_field"] for one in told if "group_field" in one.options
         ]
         counted = [field for one in told if (field := one.plan.budget.token_field)]
-        by_tokens = bool((store.tokens > 0).any())  # then no figure is of responses
-        tell = (lambda text: None) if by_tokens else note
-        loaded = pool_of(rows, store, [*grouped, *counted], tell)
+        loaded = pool_of(rows, store, [*grouped, *counted])
         for field in group_fields or ():
             loaded.field(field, "--group-field")
         if nowhere := [field for field in grouped if loaded.fields[field].is_empty]:
@@ -98,6 +96,8 @@ def opened(
             for path, receipt, skipped in zip(selections, receipts, of_picks, strict=True)
         ]
         case = open_case(loaded, store, picked, grouped, skip_bad=skip_bad)
+        if case.unit != "tokens":
+            tell_unanswered(loaded)
         for skipped in (bad, *case.skipped, *of_picks):
             tell_skipped(skipped)
         for line in case.notes:

@@ -112,12 +112,12 @@ def _holder(rows: RowFile, folder: Path, text: TextOptions, tell: Tell) -> Path 
     return None
 
 
-def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str], tell: Tell = note) -> Pool:
+def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str]) -> Pool:
     """The rows, read as those of the store were; raises as `load_pool`."""
     renderer = store.settings.renderer
     try:
         with reading(rows):
-            pool = load_pool(rows, renderer, fields)
+            return load_pool(rows, renderer, fields)
     except NotOfFormatError as error:
         made = f"{counted(len(store.keys), 'row')} of format {renderer.format}"
         remedy = (
@@ -127,10 +127,13 @@ def pool_of(rows: RowFile, store: Embeddings, fields: Iterable[str], tell: Tell 
         if renderer.found(rows) not in (None, renderer.format):
             raise MismatchError(error.fault, remedy) from None
         raise InputError(error.fault, remedy) from None
-    if pool.unanswered and renderer.format not in ONE_TEXT:
+
+
+def tell_unanswered(pool: Pool, tell: Tell = note) -> None:
+    """Say how many rows of conversations have no response to measure."""
+    if pool.unanswered and pool.renderer.format not in ONE_TEXT:
         these = f"{pool.unanswered:,} of {counted(len(pool), 'row')}"
         tell(
-            f"{rows.name}: {these} {agreeing(pool.unanswered, 'have')} no turn of an assistant: "
-            "all the text counts as response"
+            f"{pool.rows.name}: {these} {agreeing(pool.unanswered, 'have')} no turn of an "
+            "assistant: all the text counts as response"
         )
-    return pool

@@ -10,7 +10,7 @@ from itertools import chain
 from gip_cli.candidates import Reason, gather_candidates
 from gip_cli.cli.console import note, progress, tell_skipped
 from gip_cli.cli.files import check_inputs, check_outputs, check_present, writing
-from gip_cli.cli.inputs import embeddings_for, pool_of
+from gip_cli.cli.inputs import embeddings_for, pool_of, tell_unanswered
 from gip_cli.cli.select_files import as_json, compare_files, write_files
 from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise, tell_closed
@@ -46,7 +46,8 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
             store_path,
         ),
     ):
-        pool = pool_of(file, store, fields, tell).sharing(store)
+        pool = pool_of(file, store, fields).sharing(store)
+        tell_unanswered(pool, tell)
         beside = Companions(store, skip_bad=plan.skip_bad).read_parts(options.beside)
         companions = [one for part in beside.values() for one in part]
         for one in companions:
