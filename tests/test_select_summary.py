@@ -181,10 +181,13 @@ def test_groups_that_the_budget_cut_off_are_told_apart_from_those_with_too_few_r
 
 def test_groups_whose_part_of_the_budget_is_nothing_are_told(figures: Figures) -> None:
     table = quotas(group("a", 2, 2, 9), group("b", 0, 0, 1), group("c", 0, 0, 0))
-    assert told(figures, quotas=table)[0] == (
+    none = (
         "1 of 2 groups gets none of the 2 rows "
         "(larger shares come first, alike ones by name): raise the budget"
     )
+    assert told(figures, quotas=table)[0] == none
+    lines = told(figures, quotas=table, options={"group_share": "equal"})
+    assert lines[:2] == ["no row of 1 group (c) can be picked", none]
 
 
 @pytest.mark.parametrize(

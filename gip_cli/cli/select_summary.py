@@ -149,6 +149,9 @@ def _tell_unmet(figures: Figures, tell: Tell) -> None:
         tell(f"picked {figures['picked']:,}{asked}: {_no_more(figures)}")
     if table := _table(figures):
         unit = figures["quotas"]["unit"]
+        gone = [row for row in table if not row["rows"]]
+        if gone and options.get("group_share") in ("equal", "proportional"):  # else they are short
+            tell(f"no row of {_groups(gone)} can be picked")
         _tell_none_of_it(table, unit, tell)
         could = [row for row in table if row["available"] >= row["quota"]]
         cut = [row for row in could if row["shortfall"] > 0] if _cut_off(figures) else []
