@@ -132,6 +132,22 @@ def test_of_no_row_there_is_nothing_to_measure(
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("s.receipt.json", "s.receipt.json: a receipt, not a selection; leave it out"),
+        ("s.jsonl", "s.jsonl:1: an object over several lines"),
+    ],
+)
+def test_a_receipt_that_a_pattern_named_is_told_as_one(
+    name: str, message: str, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text('{\n  "gip": "1"\n}\n')
+    with pytest.raises(InputError, match=message):
+        read_selection(str(path), pool, None, BadRows())
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "[]", "{}", '{"noise": 1, "query": {}, "options": []}', "\xff"),

@@ -194,6 +194,11 @@ def read_selection(path: str, pool: Pool, receipt: Receipt | None, bad: BadRows)
     except NotOfFormatError as error:
         remedy = f"give a selection of {pool.rows.name}, or pass --skip-bad"
         raise InputError(error.fault, remedy) from None
+    except InputError:
+        if path.endswith(".receipt.json"):  # `small*` names it, too
+            what, remedy = "a receipt, not a selection", "leave it out: its selection's is found"
+            raise InputError(what, remedy, path=file_name(path)) from None
+        raise
     if not picks:
         why = f" ({bad.first.fault})" if bad.first else ""
         raise InputError(f"no row to measure{why}", "leave it out, or select again", path=file.name)
