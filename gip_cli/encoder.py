@@ -48,10 +48,14 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors (n, d) float32 with unit rows, and each text's own tokens (n,), uncut."""
+    """Vectors (n, d) float32 with unit rows, and each text's own tokens (n,), uncut.
+
+    `unread` says of how many texts the model knows less than half of the characters.
+    """
 
     vectors: npt.NDArray[np.float32]
     tokens: Counts
+    unread: int = 0
 
 
 class Encoder(Protocol):
@@ -81,13 +85,16 @@ class SentenceEncoder:
             The model failed, as it does where memory runs out.
         """
         try:
-            ids = self._model.tokenizer(
+            tokenizer = self._model.tokenizer
+            split = tokenizer(
                 list(texts),
                 truncation=False,
                 padding=False,
                 add_special_tokens=False,
+                return_offsets_mapping=tokenizer.is_fast,
                 verbose=False,
-            )["input_ids"]
+            )
+            ids = split["input_ids"]
             vectors = self._model.encode(
                 list(texts),
                 prompt=self.card.prompt_prefix or None,
@@ -102,7 +109,13 @@ class SentenceEncoder:
             ) from None
         if not np.isfinite(vectors).all():
             raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
-        return Encoded(vectors, np.array([len(one) for one in ids], dtype=np.int64))
+        unread = 0
+        if tokenizer.is_fast and (unknown := tokenizer.unk_token_id) is not None:
+            for one, spans in zip(ids, split["offset_mapping"], strict=True):
+                if unknown in one:
+                    lengths = np.diff(spans).ravel()
+                    unread += bool(lengths[np.equal(one, unknown)].sum() > lengths.sum() / 2)
+        return Encoded(vectors, np.array([len(one) for one in ids], dtype=np.int64), unread)
 
 
 def load_encoder(

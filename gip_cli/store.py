@@ -48,14 +48,29 @@ _QUICK = 1000  # texts of a minute at most: of more, a log says how much work th
 
 @dataclass(frozen=True)
 class Written:
-    """What a run did: rows stored; texts encoded; rows reused, resumed from a journal, cut."""
+    """What a run did: rows stored; texts encoded; rows reused, resumed from a journal, cut.
+
+    `unread` counts those texts of which the model knows less than half.
+    """
 
     rows: int
     encoded: int
+    unread: int
     reused: int
     resumed: int
     truncated: int
     tokens_unseen: float  # share of all tokens beyond the model's length
+
+    def unread_told(self, model: str) -> str:
+        """What a person should know of the `unread` texts; empty if there are none."""
+        if not self.unread:
+            return ""
+        return (
+            f"{self.unread:,} of {counted(self.encoded, 'text')} encoded "
+            f"{agreeing(self.unread, 'are')} mostly of letters, signs or overlong words that "
+            f"{model} does not know: its vectors hardly tell such apart, and their tokens are too "
+            "few; another --model may read them"
+        )
 
 
 def write_embeddings(
@@ -99,7 +114,7 @@ def write_embeddings(
         _check_means_the_same(store, settings)
     if there := unwritable_but_current(rows, target, settings, note):
         count = len(there.keys)
-        return _written(there.tokens, settings, encoded=0, reused=count, resumed=0)
+        return _written(there.tokens, settings, encoded=0, unread=0, reused=count, resumed=0)
     with writing_store(target, note) as paths:
         old = _reusable(paths, settings, note)
         keys = row_keys(rows, renderer)
@@ -123,8 +138,9 @@ def write_embeddings(
             ahead = int(np.count_nonzero(wanted & ~resumed))
             if ahead > _QUICK:
                 note(f"{ahead:,} texts to encode")
+            unread = 0
             if ahead:
-                _encode(
+                unread = _encode(
                     rows, renderer, encoder, journal, wanted, resumed, batch_size,
                     lambda done: on_progress(done, ahead),
                 )  # fmt: skip
@@ -145,7 +161,7 @@ def write_embeddings(
             commit(paths, settings, keys, tokens, blocks)
         journal.remove()
     reused, done = (int(np.count_nonzero(rows)) for rows in (known, resumed))
-    return _written(tokens, settings, encoded=ahead, reused=reused, resumed=done)
+    return _written(tokens, settings, encoded=ahead, unread=unread, reused=reused, resumed=done)
 
 
 def _written(tokens: Counts, settings: Settings, **done: int) -> Written:
@@ -286,12 +302,12 @@ def _encode(
     resumed: Mask,
     batch_size: int,
     on_batch: Callable[[int], None],
-) -> None:
-    """Encode the `wanted` rows (m,) that are not `resumed` (m,).
+) -> int:
+    """Encode the `wanted` rows (m,) that are not `resumed` (m,); how many of them are unread.
 
     Batches are made of both, so that a resumed run has those of an uninterrupted one.
     """
-    done = 0
+    done = unread = 0
     both = compress(zip(renderer.read(rows), resumed, strict=False), wanted)
     texts = ((one.text, is_done) for one, is_done in both)
     while window := list(islice(texts, _WINDOW * batch_size)):
@@ -303,7 +319,9 @@ def _encode(
             encoded = encoder.encode(batch)
             journal.append([key_of(text) for text in batch], encoded.tokens, encoded.vectors)
             done += len(batch)
+            unread += encoded.unread
             on_batch(done)
+    return unread
 
 
 def _merged(block: slice, parts: list[tuple[Rows, npt.NDArray[Any]]]) -> npt.NDArray[Any]:

@@ -42,6 +42,19 @@ def test_the_real_model_by_its_command(tmp_path: Path) -> None:
     assert description["truncated_rows"] == 1
 
 
+def test_texts_that_the_model_cannot_read_are_told(tmp_path: Path) -> None:
+    """To it they are one text, which --dedup-threshold would take them for."""
+    pool = write_rows(tmp_path / "pool.jsonl", ["สวัสดีครับ", "ភាសាខ្មែរ", "plain words"])
+    told = "2 of 3 texts encoded are mostly of letters, signs or overlong words"
+    by_select = gip("select", pool, "-k", 3, "-o", tmp_path / "small.jsonl")
+    assert told in by_select.stderr.decode()
+    store = tmp_path / "pool.npy"
+    assert told in gip("embed", pool, "-o", store).stderr.decode()
+    first, second, third = np.load(store)
+    assert first @ second > 0.99 > third @ second
+    assert b"mostly of" not in gip("embed", pool, "-o", store).stderr  # told where it is made
+
+
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "pool.jsonl", [f"row {n}" for n in range(30)], up=1)

@@ -61,6 +61,24 @@ def test_tokens_are_counted_uncut_and_without_special_ones(encoder: SentenceEnco
     np.testing.assert_allclose(encoded.vectors[0], cut[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("Hello, world! naïve café", 0),
+        ("print the snake 🐍 and the rocket 🚀", 0),
+        ("สวัสดีครับ", 1),  # a script that the model does not know
+        ("🐍🚀🐍", 1),
+        ("see https://" + "x" * 500, 1),  # two words that it knows, and a longer one
+        ("", 0),
+    ],
+)
+def test_texts_of_which_the_model_knows_less_than_half_are_counted(
+    text: str, unread: int, encoder: SentenceEncoder
+) -> None:
+    assert encoder.encode([text]).unread == unread
+    assert encoder.encode([text, "plain words", text]).unread == 2 * unread
+
+
 def test_length_and_prefix_are_the_cards(encoder: SentenceEncoder) -> None:
     short = load_encoder(max_length=16, prompt_prefix="query: ")
     assert (short.card.max_length, short.card.overhead) == (16, 4)

@@ -44,7 +44,7 @@ def test_every_row_has_its_own_vector_and_nothing_else_is_left(
 ) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     written = embed(pool, target, batch_size=batch_size)
-    assert written == Written(300, 300, 0, 0, 0, 0.0)
+    assert written == Written(300, 300, 0, 0, 0, 0, 0.0)
     check(target, TEXTS)
     assert sorted(files_of(tmp_path)) == [
         "pool.json", "pool.keys.npy", "pool.npy", "pool.tokens.npy"

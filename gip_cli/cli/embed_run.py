@@ -91,6 +91,8 @@ def _encode(
         f"{counted(written.encoded, 'text')} encoded, {counted(written.reused, 'row')} reused, "
         f"{written.resumed:,} resumed"
     )
+    if told := written.unread_told(encoder.card.model):
+        note(told)
     if written.truncated:
         note(
             f"rows longer than {encoder.card.max_length} tokens: {written.truncated:,}; "

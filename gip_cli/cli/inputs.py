@@ -64,7 +64,12 @@ def embeddings_for(
     with tempfile.TemporaryDirectory(prefix="gip-", dir=temporary_folder()) as folder:
         target = Path(folder) / "pool.npy"
         with progress("embedding", "texts") as update:
-            write_embeddings(rows, target, load_encoder(), renderer, note=tell, on_progress=update)
+            encoder = load_encoder()
+            written = write_embeddings(
+                rows, target, encoder, renderer, note=tell, on_progress=update
+            )
+        if told := written.unread_told(encoder.card.model):
+            tell(told)
         yield open_embeddings(target), None
 
 
