@@ -17,9 +17,11 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import openai
@@ -63,7 +65,7 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=lambda name: Non
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        value = _DECODER.decode(text)
+        value = _DECODER.decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -93,6 +95,10 @@ def _char_spellings(char: str) -> str:
 
 def _server_of(url: httpx2.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _origin(url: httpx2.URL) -> tuple[str, int | None]:
+    return url.scheme, url.port  # which is None where it is the scheme's own
 
 
 def _message(body: object) -> object:
@@ -135,7 +141,7 @@ async def _read(response: httpx2.Response) -> httpx2.Response:
 
 class _Client(openai.DefaultAsyncHttpxClient):
     def __init__(self, seconds: float, limiter: AsyncLimiter | None, trouble: Tell) -> None:
-        super().__init__()
+        super().__init__(event_hooks={"response": [self._stay]})
         self._trouble, self._told = trouble, set[str]()
         self._seconds = seconds
         self._limiter = limiter
@@ -152,6 +158,9 @@ class _Client(openai.DefaultAsyncHttpxClient):
                 response = await _read(answered)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             what, there = "no connection yet", error.request.url
+            proxies = getproxies()
+            if {there.scheme, "all"} & proxies.keys() and not proxy_bypass(there.host):
+                what += " through the environment's proxy"
             if there.netloc != request.url.netloc:
                 what = f"redirected to {_server_of(there)}, and {what}"
             self._tell(what, f" ({str(error) or 'no answer in time'})")
@@ -168,10 +177,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             raise httpx2.DecodingError(str(cause), request=request) from error
         if response.request.method != request.method:  # so do clients from a 301, 302 or 303 on
-            self._tell(
-                f"redirected to {_server_of(response.url)}",
-                ", and a redirected question is not asked there; give that as --judge-url",
-            )
+            self._tell_redirected(response.url)
             if response.is_success:  # whatever is said there is no answer
                 response.status_code = next(one for one in redirects if one in _DROPPING)
         response.encoding = "utf-8"  # as JSON is; what a header names need not even be an encoding
@@ -183,6 +189,26 @@ class _Client(openai.DefaultAsyncHttpxClient):
         if response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"
         return response
+
+    async def _stay(self, response: httpx2.Response) -> None:
+        """Keep a redirect to another server from being followed.
+
+        It would take the row there, and headers of the environment, which may be secret.
+        """
+        if not response.has_redirect_location:
+            return
+        with suppress(httpx2.InvalidURL):  # then it is not followed either
+            here, there = response.url, response.url.join(response.headers["location"])
+            upgraded = (here.scheme, there.scheme) == ("http", "https")
+            if there.host != here.host or not (_origin(there) == _origin(here) or upgraded):
+                self._tell_redirected(there)
+                del response.headers["location"]
+
+    def _tell_redirected(self, there: httpx2.URL) -> None:
+        self._tell(
+            f"redirected to {_server_of(there)}",
+            ", and a redirected question is not asked there; give that as --judge-url",
+        )
 
     def _tell(self, what: str, more: str) -> None:
         if what not in self._told:
@@ -264,7 +290,8 @@ class Http:
 
     def _unanswered(self, error: openai.APIError) -> Unanswered:
         if isinstance(error, openai.APITimeoutError):
-            return Unanswered(TIMED_OUT)
+            unconnected = isinstance(error.__cause__, httpx2.ConnectTimeout)
+            return Unanswered(NO_CONNECTION if unconnected else TIMED_OUT)
         if isinstance(error, openai.APIConnectionError):
             why = self.said(str(error.__cause__ or ""))
             if isinstance(error.__cause__, _Unusable):

@@ -6,11 +6,12 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from gip_cli.errors import UsageError, install
 from gip_cli.judge.answers import NO_ENDPOINT, Answer, Transport, Unanswered
@@ -91,8 +92,8 @@ class Server:
     @property
     def _url(self) -> str:
         if self.base_url is not None:
-            return self.base_url
-        return os.environ.get("OPENAI_BASE_URL") or _OPENAI
+            return self.base_url.strip(" ")
+        return os.environ.get("OPENAI_BASE_URL", "").strip(" ") or _OPENAI
 
     def _no_address(self) -> UsageError:
         source = "OPENAI_BASE_URL" if self.base_url is None else "--judge-url"
@@ -134,12 +135,17 @@ class Server:
         return None
 
     def _secrets(self) -> list[str]:
-        """What is sent beside the key: the address's password, or user, and headers, in parts."""
+        """What is sent beside the key: headers, in parts, and passwords, or users, of addresses.
+
+        Those are the server's own and the environment's proxies'.
+        """
         lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
         values = [part for line in lines for part in re.split(r"[\s;=,]+", line.partition(":")[2])]
-        parts = urlsplit(self._url)
-        texts = [unquote(parts.password or parts.username or ""), *values]
-        return [text for text in texts if len(text) >= _LIKE_A_SECRET]
+        for url in (self._url, *getproxies().values()):
+            with suppress(ValueError):
+                parts = urlsplit(url)
+                values.append(unquote(parts.password or parts.username or ""))
+        return [text for text in values if len(text) >= _LIKE_A_SECRET]
 
     def check(self) -> None:
         """Raise UsageError now for what would keep `connect` from asking."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from base64 import b64encode
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +135,8 @@ def redirect(place: str) -> Callable[[Handler, Asked], None]:
     ("fault", "cause"),
     [
         (redirect("/v1/systemone"), "bad answer"),
-        (redirect("ftp://127.0.0.1/v1/systemone"), "bad answer"),
-        (redirect("http://127.0.0.1:99999/v1/systemone"), "bad answer"),
+        (redirect("ftp://127.0.0.1/v1/systemone"), "HTTP 307"),
+        (redirect("http://127.0.0.1:99999/v1/systemone"), "HTTP 307"),
         (redirect("http://[::1/"), "bad answer"),
         (lambda handler, _: handler.raw(b"{}", content_encoding="gzip"), "bad answer"),
         (lambda handler, _: handler.raw(b" " * (9 << 20) + b"{}"), "answer too long"),
@@ -174,33 +173,101 @@ def test_a_redirect_that_drops_the_question_is_told_once(tmp_path: Path) -> None
     assert len(run.notices) == 1
 
 
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b'{"status": "ok"}')
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def test_what_a_redirect_leads_to_is_no_answer_and_is_asked_again(tmp_path: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), Page) as page, ThreadPoolExecutor(1) as threads:
-        threads.submit(page.serve_forever, 0.02)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_row_and_no_header_goes_to_a_server_that_was_not_named(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Api-Key: topsecret")
+    with JudgeServer() as other:
 
         def moved(handler: Handler, asked: Asked) -> bool:
-            handler.raw(b"", 302, location=f"http://127.0.0.1:{page.server_port}/")
+            handler.raw(b"", status, location=f"{other.url}/systemone")
             return True
 
-        try:
-            with JudgeServer(moved) as server:
-                run = Run(server.url, tmp_path / "j")
-                assert causes(run(items(3))) == [["HTTP 302"] * 2] * 3
-                assert len(server.requests) == 3
-                server.fault = None
-                assert all(score for row in scores(run(items(3))) for score in row)
-        finally:
-            page.shutdown()
+        with JudgeServer(moved) as server:
+            run = Run(server.url, tmp_path / "j")
+            assert causes(run(items(3))) == [[f"HTTP {status}"] * 2] * 3
+            assert len(server.requests) == 3
+        assert other.requests == []
+    place = other.url.removesuffix("/v1")
+    assert len(run.notices) == 1
+    assert f"redirected to {place}, and a redirected question is not asked there" in run.notices[0]
+
+
+def test_a_proxy_is_named_where_it_takes_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JudgeServer() as gone:
+        monkeypatch.setenv("http_proxy", gone.url.removesuffix("/v1"))
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0)
+        assert causes(run(items(1))) == [["no connection"] * 2]
+        assert (
+            f"{server.url}: no connection yet through the environment's proxy (" in run.notices[0]
+        )
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert causes(run(items(1))) == [[None, None]]
+
+
+def test_what_a_proxy_repeats_of_its_password_is_shown_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(handler: Handler, asked: Asked) -> bool:
+        sent = asked.headers["proxy-authorization"]
+        handler.json({"error": {"message": f"refused: {sent}, puser:hunter2hunter2"}}, 407)
+        return True
+
+    with JudgeServer(refuses) as proxy:
+        place = proxy.url.removesuffix("/v1").removeprefix("http://")
+        monkeypatch.setenv("http_proxy", f"http://puser:hunter2hunter2@{place}")
+        run = Run("http://judge.invalid/v1", tmp_path / "j", max_failure_rate=0.0)
+        with pytest.raises(JudgeError, match=r"the last: refused: Basic \S*\[key\]") as caught:
+            run(items(1))
+    said = str(caught.value)
+    assert "hunter2" not in said
+    assert b64encode(b"puser:hunter2hunter2").decode()[8:-2] not in said
+
+
+def test_an_answer_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    def marked(handler: Handler, asked: Asked) -> bool:
+        handler.raw(b"\xef\xbb\xbf" + json.dumps(answer(asked)).encode())
+        return True
+
+    with JudgeServer(marked) as server:
+        assert causes(Run(server.url, tmp_path / "j")(items(1))) == [[None, None]]
+
+
+def test_a_redirect_within_the_server_is_followed(tmp_path: Path) -> None:
+    def moved(handler: Handler, asked: Asked) -> bool:
+        if asked.path.startswith("/v2"):
+            return False
+        handler.raw(b"", 308, location=asked.path.replace("/v1", "/v2/v1"))
+        return True
+
+    with JudgeServer(moved) as server:
+        run = Run(server.url, tmp_path / "j")
+        assert causes(run(items(3))) == [[None, None]] * 3
+        assert run.notices == []
+
+
+def test_what_a_redirect_leads_to_is_no_answer_and_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page(handler: Handler) -> None:
+        handler.json({"status": "ok"})
+
+    monkeypatch.setattr(Handler, "do_GET", page, raising=False)
+
+    def moved(handler: Handler, asked: Asked) -> bool:
+        handler.raw(b"", 302, location="/")
+        return True
+
+    with JudgeServer(moved) as server:
+        run = Run(server.url, tmp_path / "j")
+        assert causes(run(items(3))) == [["HTTP 302"] * 2] * 3
+        assert len(server.requests) == 3
+        server.fault = None
+        assert all(score for row in scores(run(items(3))) for score in row)
 
 
 def test_numbers_of_tokens_that_are_none_are_not_counted(tmp_path: Path) -> None:
