@@ -367,6 +367,7 @@ def test_too_many_failures_leave_the_old_output_and_the_journal(
     out.write_text("old\n")
     done = gip("score", pool, "-o", out, *judge(server), code=5)
     assert out.read_text() == "old\n"
+    assert re.search(rb"judge: 7 asked by systemone, [\d,]+ input and [\d,]+ output", done.stderr)
     assert (
         b"2 of 7 distinct rows (28.6%) lack a score (2 HTTP 400); the last: context too long"
         in (done.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gip_cli.cli.console import note, progress
 from gip_cli.cli.judge_options import JudgeOptions
-from gip_cli.errors import UsageError
+from gip_cli.errors import JudgeError, UsageError
 from gip_cli.judge import (
     Estimate,
     Journal,
@@ -103,7 +103,8 @@ def judged(
                 plan = planned()
         note(f"judge: {asked.place}; {plan.requests:,} to ask, {plan.reused:,} in {journal.path}")
         if plan.cut:
-            note(f"judge: {counted(plan.cut, 'row')} cut to {options.max_chars:,} characters")
+            chars = counted(options.max_chars, "character")
+            note(f"judge: {counted(plan.cut, 'row')} cut to {chars}")
 
         def nobody() -> AbstractAsyncContextManager[Transport]:
             raise rows.changed()  # all answers were known
@@ -143,9 +144,12 @@ def _ask(
     options: JudgeOptions,
     total: int,
 ) -> Outcome:
+    last: Tally | None = None
     with progress("judging", "rows") as update:
 
         def show(tally: Tally) -> None:
+            nonlocal last
+            last = tally
             tokens = tally.usage.input_tokens + tally.usage.output_tokens
             spent = f", {tokens:,} tokens" if tokens else ""
             update(tally.asked, total, f"{tally.failures:,} failed{spent}")
@@ -160,8 +164,10 @@ def _ask(
                 max_failure_rate=options.max_failure_rate,
                 on_progress=show,
             )
-        except KeyboardInterrupt:
-            if journal.api is not None:  # it holds an answer
+        except (JudgeError, KeyboardInterrupt) as error:
+            if last and last.usage != Usage():
+                _tell_spent(last, journal.api)
+            if isinstance(error, KeyboardInterrupt) and journal.api is not None:  # of an answer
                 note(f"judge: the answers so far are kept in {journal.path}")
             raise
 
@@ -175,7 +181,8 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
         f"({plan.chars_per_token:.2g} characters a token, {how})"
     )
     if plan.cut:
-        note(f"dry run: {counted(plan.cut, 'row')} to be cut to {options.max_chars:,} characters")
+        chars = counted(options.max_chars, "character")
+        note(f"dry run: {counted(plan.cut, 'row')} to be cut to {chars}")
     if options.price is not None:
         note(
             f"dry run: about ${plan.dollars(options.price):,.2f} at ${options.price:g} for a "
@@ -186,10 +193,7 @@ def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
 def _tell(outcome: Outcome, journal: Path) -> None:
     tally = outcome.tally
     if tally.asked:
-        usage, by = tally.usage, f" by {outcome.api}" if outcome.api else ""
-        spent = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
-        tokens = "of tokens nothing is told" if usage == Usage() else spent
-        note(f"judge: {tally.asked:,} asked{by}, {tokens}")
+        _tell_spent(tally, outcome.api)
     if tally.failures:
         note(
             f"judge: {tally.failures:,} of {counted(tally.rows, 'distinct row')} "
@@ -200,3 +204,10 @@ def _tell(outcome: Outcome, journal: Path) -> None:
             f"judge: {outcome.lasting:,} of these will not be asked about again, unless you delete "
             f'the lines with "score": null from {journal}'
         )
+
+
+def _tell_spent(tally: Tally, api: str | None) -> None:
+    usage, by = tally.usage, f" by {api}" if api else ""
+    spent = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+    tokens = "of tokens nothing is told" if usage == Usage() else spent
+    note(f"judge: {tally.asked:,} asked{by}, {tokens}")

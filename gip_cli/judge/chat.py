@@ -40,7 +40,8 @@ class Chat:
     """Asks ``POST {base_url}/chat/completions``.
 
     `response_format` and `temperature` are left out for the rest of the run once the server has
-    refused them and answered without them; `notice` is told.
+    refused them and answered without them, which `notice` is told; if it has answered with them
+    before, for that row alone.
     """
 
     api = "chat"
@@ -57,6 +58,7 @@ class Chat:
             },
             "temperature": 0,
         }
+        self._taken: set[str] = set()  # options that answers came with
 
     async def ask(self, state: str) -> Answer:
         options = dict(self._options)
@@ -71,8 +73,9 @@ class Chat:
                 del options[(named or list(options))[0]]
             else:
                 break
-        if refused := self._options.keys() - options.keys():
-            self._options = options
+        self._taken |= options.keys()
+        if refused := self._options.keys() - options.keys() - self._taken:
+            self._options = {name: self._options[name] for name in self._options.keys() - refused}
             self._notice(f"the server does not take {', '.join(sorted(refused))}: left out")
         choice = _first(reply.get("choices"))
         message = choice.get("message")

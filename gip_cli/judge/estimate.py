@@ -17,7 +17,8 @@ _SAMPLE = 100  # rows that are tokenised where a tokeniser is at hand
 
 @dataclass(frozen=True)
 class Estimate:
-    """Distinct rows, how many of them have an answer, and what the others would take.
+    """Rows and how many are `cut`; distinct ones, how many of them have an answer, and what the
+    others would take.
 
     `input_tokens` counts rubric and row once a request, as decision models do; where a
     tokeniser counted a sample, it counts what that model reads.
@@ -63,10 +64,10 @@ def estimate(
     seen: set[bytes] = set()
     for item in items:
         rows += 1
+        cut += bool(item.cut)
         if item.key in seen:
             continue
         seen.add(item.key)
-        cut += bool(item.cut)
         if item.key in known:
             reused += 1
             continue

@@ -24,7 +24,8 @@ PREAMBLE = (
 # Servers that tokenise the whole prompt at once would read these as the end of the message.
 _CONTROL = (
     r"<(?=[|\uff5c]|\w{1,20}[|\uff5c]>|/?(?:s|bos|eos|pad|unk|mask|think|start_of_turn|end_of_turn"
-    r"|end_of_utterance|extra_id_\d+|seed:\w+|image|tool_call)>|<SYS)"
+    r"|end_of_utterance|extra_id_\d+|reserved_\d+|seed:\w+|image|tool_call)>|<SYS)"
+    r"|\[(?=\|\w{1,20}\|\]|e~\[)|\](?=~!?b[\[\]])"
     r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])"
 )
 _LOOKS_LIKE_STRUCTURE = re.compile(rf"{_CONTROL}|[\x7f-\x9f\u2028\u2029\ufeff]", re.IGNORECASE)

@@ -63,9 +63,11 @@ def verdicts_in(entry: dict[str, Any], rubric: Rubric) -> dict[str, Verdict]:
             low, high = rubric.ranges[name]
             if not low <= score <= high:
                 raise ValueError("a score off the scale")
-    if ours and verdicts.keys() != rubric.ranges.keys():
+    if not ours:
+        return verdicts
+    if verdicts.keys() != rubric.ranges.keys():
         raise ValueError("not all attributes")
-    return verdicts
+    return {name: verdicts[name] for name in rubric.ranges}  # jq -S may have sorted them
 
 
 def _number(value: Any) -> float:

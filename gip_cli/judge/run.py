@@ -123,16 +123,12 @@ def judge(
         raise KeyboardInterrupt from None
     tally = run.tally
     if tally.failure_rate > max_failure_rate:
-        # A verdict without a score is an answer all the same: the journal would give it again.
-        unread = tally.failures > len(run.failed)
         raise JudgeError(
             f"{tally.failures:,} of {counted(tally.rows, 'distinct row')} "
-            f"({tally.failure_rate:.1%}) {agreeing(tally.failures, 'lack a score')} "
+            f"({100 * tally.failure_rate:.3g}%) {agreeing(tally.failures, 'lack a score')} "
             f"({told(tally.causes)})" + (f"; the last: {run.last}" if run.last else ""),
-            f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; answers are "
-            f"kept in {journal.path}: "
-            + ('delete its lines with "score": null, else they stay as they are, and ' * unread)
-            + "run again to ask for what is missing",
+            f"above --max-failure-rate {max_failure_rate:g}, so nothing was written; "
+            + run.remedy_of_many(),
         )
     run.keep_refused()
     return Outcome(tally, journal.api, rubric, journal, run.failed)
@@ -170,7 +166,8 @@ class _Run:
         self.tally = Tally()
         self.failed: dict[bytes, str] = {}
         self._refused: dict[bytes, str] = {}  # of these, what the server said of the row
-        self.last = ""  # what the server said to the last failure
+        self.last = ""  # what the server said to the last failure that it said something to
+        self._last: Unanswered | None = None  # failure
         self._rubric = rubric
         self._journal = journal
         self._max_concurrent = max_concurrent
@@ -258,7 +255,7 @@ class _Run:
         return added
 
     def _fail(self, key: bytes, failure: Unanswered) -> None:
-        self.failed[key] = failure.cause
+        self.failed[key], self._last = failure.cause, failure
         if failure.status in _OF_THE_ROW:
             self._refused[key] = failure.detail
         self.tally.causes[failure.cause] += 1
@@ -288,6 +285,20 @@ class _Run:
             for key, said in self._refused.items():
                 nothing = _nothing(self._rubric, self.failed.pop(key))
                 self._journal.append(key, api, Answer({"error": said}, nothing, Usage()), 0.0)
+
+    def remedy_of_many(self) -> str:
+        """What to do where more rows failed than may, though none of them ended the run."""
+        if self._last and not self._answers:
+            return self._remedy(self._last)
+        # A verdict without a score is an answer all the same: the journal would give it again.
+        unread = self.tally.failures > len(self.failed)
+        return (
+            f"answers are kept in {self._journal.path}: "
+            + 'delete its lines with "score": null, else they stay as they are, and ' * unread
+            + "allow for rows that are refused as they are, or cut them by --max-judge-chars, and "
+            * bool(self._refused)
+            + "run again to ask for what is missing"
+        )
 
     def _remedy(self, failure: Unanswered) -> str:
         kept = f"answers are kept in {self._journal.path}: run again to go on"

@@ -59,6 +59,12 @@ def test_no_line_break_or_control_token_of_a_row_survives(turns: list[tuple[str,
         "<seed:eos>",  # Seed-OSS
         "<end_of_utterance>",  # SmolVLM
         "<extra_id_1>",  # Nemotron
+        "<reserved_106>",  # Baichuan 2
+        "[|endofturn|]",  # EXAONE
+        "[|user|]",
+        "[e~[",  # MiniMax-M2
+        "]~b]user",
+        "]~!b[",
         "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek
     ],
 )

@@ -134,11 +134,14 @@ def test_journals_joined_by_cat_are_one(tmp_path: Path) -> None:
     both = tmp_path / "both"
     joined = (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes()
     values = map(json.loads, joined.splitlines())
-    by_jq = b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in values)
+    by_jq = b"".join(
+        json.dumps(one, separators=(",", ":"), sort_keys=True).encode() + b"\n" for one in values
+    )
     for there in joined, joined.replace(b"\n", b"\r\n"), by_jq:
         both.write_bytes(there)
         with Journal(both, "m", RUBRIC, ["chat"]) as journal:
             assert [journal.get(key(n)) for n in range(5)] == [answer(n).verdicts for n in range(5)]
+            assert [*journal.get(key(0))] == [*RUBRIC.ranges]  # jq -S sorts them
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:

@@ -316,6 +316,23 @@ def test_chat_does_not_learn_from_a_row_that_is_refused_either_way(tmp_path: Pat
         assert run.notices == []
 
 
+def test_chat_goes_on_with_options_that_answers_came_with(tmp_path: Path) -> None:
+    """As where a server fails to hold one row's answer to the schema: that row goes without."""
+
+    def fails(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 2" or "response_format" not in asked.body:
+            return False
+        handler.json({"error": {"message": "Failed to generate JSON."}}, 400)
+        return True
+
+    with JudgeServer(fails) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1)
+        assert causes(run(items(5))) == [[None, None]] * 5
+        without = [a.turns[0] for a in server.requests if "response_format" not in a.body]
+        assert without == ["question 2"]
+        assert run.notices == []
+
+
 def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -> None:
     def some(handler: Handler, asked: Asked) -> bool:
         if asked.turns[0] not in ("question 1", "question 2"):
@@ -329,11 +346,62 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             run(items(10))
         assert caught.value.exit_code == 5
         said = str(caught.value)
-        assert "2 of 10 distinct rows (20.0%) lack a score (2 HTTP 400); the last: too long" in said
-        assert said.endswith(f"kept in {run.path}: run again to ask for what is missing")
+        assert "2 of 10 distinct rows (20%) lack a score (2 HTTP 400); the last: too long" in said
+        assert said.endswith(
+            f"kept in {run.path}: allow for rows that are refused as they are, or cut them by "
+            "--max-judge-chars, and run again to ask for what is missing"
+        )
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
         assert (run.tally.rows, run.tally.asked) == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "remedy"),
+    [
+        (400, "model 'm' not found", "see to --judge-url (does it end in /v1?), --judge-model, "),
+        (429, "slow down", "the server is busy: run again later, or set --requests-per-minute"),
+        (500, "no", "see to --judge-url (does it end in /v1?), --judge-model, "),
+    ],
+)
+def test_few_rows_that_all_fail_have_the_remedy_of_many(
+    status: int, message: str, remedy: str, tmp_path: Path
+) -> None:
+    """A first trial is of a few rows; nothing is kept that could be spoken of."""
+
+    def always(handler: Handler, asked: Asked) -> bool:
+        handler.json({"error": {"message": message}}, status)
+        return True
+
+    with JudgeServer(always) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.01)
+        with pytest.raises(JudgeError) as caught:
+            run(items(3))
+    what, _, told = str(caught.value).partition("so nothing was written; ")
+    assert f"3 of 3 distinct rows (100%) lack a score (3 HTTP {status})" in what
+    assert told.startswith(remedy)
+    assert "kept in" not in told
+
+
+def test_few_rows_of_a_server_that_is_not_there_have_the_remedy_of_many(tmp_path: Path) -> None:
+    with JudgeServer() as server:
+        url = server.url
+    run = Run(url, tmp_path / "j", max_retries=0, max_failure_rate=0.01)
+    with pytest.raises(JudgeError, match=r"written; is the server running, and --judge-url right"):
+        run(items(3))
+
+
+def test_a_share_just_above_the_rate_is_told_as_that(tmp_path: Path) -> None:
+    def one(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] != "question 7":
+            return False
+        handler.json({}, 400)
+        return True
+
+    with JudgeServer(one) as server:
+        run = Run(server.url, tmp_path / "j", max_failure_rate=0.01)
+        with pytest.raises(JudgeError, match=r"1 of 99 distinct rows \(1\.01%\)"):
+            run(items(99))
 
 
 def test_a_failure_rate_is_compared_as_it_is_told(tmp_path: Path) -> None:
@@ -375,7 +443,7 @@ def test_which_score_rows_lack_beside_others_is_told(tmp_path: Path) -> None:
 
     with JudgeServer(forgets) as server:
         run = Run(server.url, tmp_path / "j", Api.chat, max_failure_rate=0.0)
-        told = r"3 of 3 distinct rows \(100.0%\) lack a score \(2 accuracy unparsed, 1 unparsed\)"
+        told = r"3 of 3 distinct rows \(100%\) lack a score \(2 accuracy unparsed, 1 unparsed\)"
         with pytest.raises(JudgeError, match=told):
             run(items(3))
 
@@ -862,6 +930,12 @@ def test_a_header_of_the_environment_that_cannot_be_sent(
         Server("m", base_url="http://127.0.0.1:1/v1").check()
 
 
+def test_spaces_around_an_address_are_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Server("m", base_url=" http://h/v1 ").place == "http://h/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", " http://h/v1 ")
+    assert Server("m").place == "http://h/v1"
+
+
 def test_the_address_is_shown_without_its_password() -> None:
     assert Server("m", base_url="http://me:secret@[::1]:8000/v1").place == "http://[::1]:8000/v1"
     assert Server("m").place == "https://api.openai.com/v1"
@@ -925,7 +999,7 @@ def test_estimate_reckons_a_row_and_the_words_around_it_once_a_request() -> None
         found = estimate(rows, RUBRIC, set(), api)
         chars = sum(len(words) + len(one.state) for one in rows[:4])
         assert found.input_tokens == round(chars / 4)
-        assert (found.distinct, found.cut) == (4, 2)
+        assert (found.rows, found.distinct, found.cut) == (5, 4, 3)
         spent[api] = found.input_tokens
     assert spent["chat"] != spent["systemone"]
 
