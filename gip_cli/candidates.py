@@ -34,10 +34,10 @@ class Reason(IntEnum):
 
     OPEN = 0
     NO_EMBEDDING = 1
-    NO_SIGNAL = 2
-    NO_TOKEN_COUNT = 3
-    GIVEN = 4
-    EXCLUDED = 5
+    NO_TOKEN_COUNT = 2
+    GIVEN = 3
+    EXCLUDED = 4  # before what else is wrong with it: of a leak all rows are to be told
+    NO_SIGNAL = 5
     DUPLICATE_OF_GIVEN = 6
     DUPLICATE = 7
     GROUP_FULL = 8
@@ -151,9 +151,9 @@ def gather_candidates(
         tokens = np.maximum(tokens, 0)
     closed = {
         Reason.NO_EMBEDDING: at < 0,
-        Reason.NO_SIGNAL: np.isnan(query.weights),
         Reason.NO_TOKEN_COUNT: uncounted,
         Reason.EXCLUDED: _near(pool, vectors, exclude, plan.exclude_threshold),
+        Reason.NO_SIGNAL: np.isnan(query.weights),
     }
     if warm:
         closed[Reason.GIVEN] = join_keys(warm.keys, pool.keys) >= 0

@@ -16,7 +16,7 @@ from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import OWN_VECTORS, Encoder, load_encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError
-from gip_cli.formats import KEY_BYTES, NotOfFormatError, Renderer
+from gip_cli.formats import KEY_BYTES, ONE_TEXT, NotOfFormatError, Renderer
 from gip_cli.pool import NO_ROWS, load_pool
 from gip_cli.printable import counted
 from gip_cli.rows import BadRows, RowFile
@@ -26,7 +26,10 @@ _BATCH = 32  # texts encoded at once
 
 @dataclass(frozen=True)
 class Companion:
-    """A file's rows in the space of the pool: keys (t, 16), signals (t, a), vectors (t, d)."""
+    """A file's rows in the space of the pool: keys (t, 16), signals (t, a), vectors (t, d).
+
+    `unanswered` of them have no response that can be told from a prompt.
+    """
 
     path: str
     format: str  # as `Renderer.format`; the pool's for a file without rows
@@ -35,6 +38,7 @@ class Companion:
     signals: Signals
     vectors: npt.NDArray[np.float32]
     skipped: BadRows
+    unanswered: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -108,8 +112,18 @@ class Companions:
                 missing &= ~found
             if missing.any():
                 vectors[missing] = self._encoded(rows, renderer, missing)
+        unanswered = pool.unanswered + int(np.count_nonzero(pool.lengths == 0))
+        if renderer.format in ONE_TEXT:
+            unanswered = len(pool)
         return Companion(
-            rows.name, renderer.format, pool.digest, pool.keys, pool.signals, vectors, bad
+            rows.name,
+            renderer.format,
+            pool.digest,
+            pool.keys,
+            pool.signals,
+            vectors,
+            bad,
+            unanswered,
         )
 
     def _stores(self, path: str) -> Iterator[Embeddings]:

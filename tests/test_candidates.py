@@ -97,7 +97,7 @@ def test_the_signals_used_are_told_with_their_weights(gather: Gather) -> None:
 
 def test_every_reason_has_words_of_its_own() -> None:
     assert [reason.words for reason in Reason] == [
-        "open", "no embedding", "no signal", "no token count", "given", "excluded",
+        "open", "no embedding", "no token count", "given", "excluded", "no signal",
         "duplicate of given", "duplicate", "group full", "budget", "no gain",
     ]  # fmt: skip
 
@@ -105,15 +105,18 @@ def test_every_reason_has_words_of_its_own() -> None:
 def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
     gather: Gather,
 ) -> None:
-    pool = [scored(AXES[0], 1), scored(AXES[1], None), scored(AXES[2], 2), scored(AXES[3], 3)]
-    rows = gather(pool, given=pool[:2], exclude=[pool[1], pool[0], pool[3]])
+    values = (1, None, 2, 3, None, None)
+    pool = [
+        scored(axis, value) for axis, value in zip([*AXES, -AXES[0], -AXES[1]], values, strict=True)
+    ]
+    rows = gather(pool, given=pool[:2], exclude=[pool[1], pool[0], pool[3], pool[4]])
     assert [Reason(code).words for code in rows.reasons] == [
-        "given", "no signal", "open", "excluded"
+        "given", "given", "open", "excluded", "excluded", "no signal"
     ]  # fmt: skip
     assert list(count_reasons(rows.reasons).items()) == [
-        ("no signal", 1), ("given", 1), ("excluded", 1)
+        ("given", 2), ("excluded", 2), ("no signal", 1)
     ]  # fmt: skip
-    with pytest.raises(InputError, match=r"pool: no row can be picked \(1 no signal, 2 given\)$"):
+    with pytest.raises(InputError, match=r"pool: no row can be picked \(2 given, 1 no signal\)$"):
         gather(pool[:3], given=[pool[0], pool[2]])
     apart = [scored(AXES[0], 3), scored(AXES[1], 1), scored(AXES[2], 2)]
     for one, name in zip(apart, ("a", "b", "b"), strict=True):

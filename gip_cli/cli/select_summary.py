@@ -13,12 +13,13 @@ from gip_cli.receipt import Figures
 _TOLD_IDLE = 0.05  # share of the picks that may add next to nothing without a word
 _SHOWN, _NAMED = 5, 3  # groups named before the rest is only counted: a line each, or in one
 
+_BEFORE_EXCLUDED = {reason.words for reason in Reason if reason < Reason.EXCLUDED}
 _CLOSED = {
     Reason.NO_EMBEDDING.words: "have no embedding",
-    Reason.NO_SIGNAL.words: "lack a signal",
     Reason.NO_TOKEN_COUNT.words: "have no token count",
     Reason.GIVEN.words: "are given",
     Reason.EXCLUDED.words: "are too close to an excluded one",
+    Reason.NO_SIGNAL.words: "lack a signal",
     Reason.DUPLICATE_OF_GIVEN.words: "are too close to a row given",
 }
 
@@ -99,7 +100,7 @@ def _tell_not_pickable(figures: Figures, tell: Tell) -> None:
     rows = figures["input"]["rows"]
     tell_closed(figures, tell, figures["not_pickable"])
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
-        other = "other " * bool(figures["not_pickable"])
+        other = "other " * bool(_BEFORE_EXCLUDED & figures["not_pickable"].keys())
         tell(f"no {other}row is too close to an excluded one")
     if without := [row for row in _table(figures) if row["share"] == 0 and row["available"]]:
         count = sum(row["rows"] for row in without)
