@@ -171,10 +171,13 @@ class Renderer:
                 text = self._text(row, turns)
             except NotOfFormatError as error:
                 if found:  # then no other format is the remedy
-                    remedy = "those before it are: mend it or pass --skip-bad"
+                    remedy = "the rows before it are: mend it or pass --skip-bad"
                     other = None if self.fields else format_of(row.value)
                     if other not in (None, self.format):
-                        remedy = f"it looks like {other}, and a file has one format; {remedy}"
+                        remedy = (
+                            f"it looks like {other}, and a file has one format: convert its rows, "
+                            "embed them apart, or pass --skip-bad, which leaves them out"
+                        )
                     error = NotOfFormatError(error.fault, remedy)
                 rows.bad.refuse(error)
             except InputError as error:
@@ -207,7 +210,7 @@ class Renderer:
             what = "fields" if self.fields else f"{self.format} row"
             raise NotOfFormatError(
                 f"not readable as {what}: {error}",
-                "pass --format or --text-field, or --skip-bad",
+                "mend it, name what holds its text by --text-field, or pass --skip-bad",
                 path=row.source,
                 line=row.line,
             ) from None

@@ -23,7 +23,7 @@ LFS_POINTER = b"version https://git-lfs"  # how Git's stand-in for a large file 
 
 
 @contextmanager
-def storage_errors(name: str | Path) -> Iterator[None]:
+def storage_errors(name: str | Path, remedy: str = "") -> Iterator[None]:
     """Turn what the system refuses into the one-line errors of `gip_cli.errors`."""
     try:
         yield
@@ -38,7 +38,8 @@ def storage_errors(name: str | Path) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             what = "too many levels of symbolic links, as a loop has"
             raise UsageError(what, "name the file itself", path=name) from None
-        remedy = "if it is mounted by itself, mount its folder" * (error.errno == errno.EBUSY)
+        if error.errno == errno.EBUSY:
+            remedy = "if it is mounted by itself, mount its folder"
         raise StorageError((error.strerror or str(error)).lower(), remedy, path=name) from None
 
 

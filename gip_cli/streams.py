@@ -65,7 +65,8 @@ class Stream:
 
     def _spool(self, file: io.BufferedReader | gzip.GzipFile) -> BinaryIO:
         # Around all of it: a file that could not be written cannot be closed either.
-        with storage_errors(temporary_folder()), ExitStack() as opened:
+        kept = "pipes and gzip are kept there while they are read: TMPDIR names another folder"
+        with storage_errors(temporary_folder(), kept), ExitStack() as opened:
             spool = opened.enter_context(tempfile.TemporaryFile(prefix="gip-"))
             while chunk := self._chunk(file):
                 self._line += chunk.count(b"\n")

@@ -20,7 +20,8 @@ def _string(value: Value, key: str) -> str:
     text = value.get(key)
     if isinstance(text, str):
         return text
-    raise NotThisFormat(f"{key!r} is not a string" if key in value else f"no {key!r}")
+    what = "null" if text is None else "not a string"
+    raise NotThisFormat(f"{key!r} is {what}" if key in value else f"no {key!r}")
 
 
 def _alpaca(value: Value) -> list[Turn]:

@@ -100,6 +100,16 @@ def test_the_whole_pool_is_its_own_random_and_top_rows(pool: Path) -> None:
     assert figures["overlap"] == []
 
 
+def test_random_rows_are_told_by_how_many_there_are(tmp_path: Path) -> None:
+    """They are of those that can be picked, which may be fewer than a selection has."""
+    rows = [scored((1, at), 0, at or None, "x") for at in range(4)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 2)
+    figures = compared(pool, write_rows(tmp_path / "all.jsonl", rows))
+    assert [*figures["references"]] == ["random 3"]
+    assert figures["references"]["random 3"]["size"] == 3
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)

@@ -222,7 +222,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("alpaca", {"instruction": "i"}, "no 'output'"),
     ("alpaca", {"instruction": 3, "output": "o"}, "'instruction' is not a string"),
     ("alpaca", {"instruction": "i", "input": ["x"], "output": "o"}, "'input' is not a string"),
-    ("alpaca", {"instruction": "i", "output": None}, "'output' is not a string"),
+    ("alpaca", {"instruction": "i", "output": None}, "'output' is null"),
     ("alpaca", {"instruction": "", "input": " \n", "output": "\t"}, "a row without text"),
     (
         "qa",

@@ -98,7 +98,8 @@ REFUSED = {
     b'{"a": "\xe4\xbd': ":1: the file breaks off amid this row",  # amid a character
     ROWS[0][:-1] + b"\n": ":1: not JSON: unexpected end of data at column 8",
     b'{"a": "caf\xe9"}': ":1: not UTF-8; convert the file with iconv",
-    ROWS[0] + b"\n\x00\n": ":2: not JSON",
+    ROWS[0] + b"\n\x00\n": ":2: NUL bytes, as in a file that was not written to its end; fetch it",
+    ROWS[0][:4] + bytes(9): ":1: NUL bytes",
     b'{"a": "\x00"}': ":1: not JSON",
     b'{"a": "\xff"}': ":1: not UTF-8; convert the file with iconv",
     b"a,b\n1,2": ":1: not JSON: unexpected character, expected a JSON value at the start; conv",

@@ -63,7 +63,7 @@ def test_a_selection_that_went_well_is_told_in_four_lines(figures: Figures) -> N
     assert [line.split(":")[0].split(";")[0] for line in told(figures)] == [
         "picked 3 of 8 rows",
         "  good",
-        "  response length",
+        "  text length",
         "  nearest-neighbour cosine",
     ]
 
@@ -73,6 +73,8 @@ def test_means_are_those_of_the_picks_and_of_the_pool(figures: Figures) -> None:
     scale = {"scale": [0, 7], "scale_from": "range"}
     lines = told(figures, signals={"good": means | scale})
     assert lines[1] == "  good: mean 1 (pool 2)"
+    assert lines[2].startswith("  text length: mean ")
+    lines = told(figures, embeddings={"format": "qa"})
     assert lines[2].startswith("  response length: mean ")
     alone = {"picked": 0.5, "random": None}  # of one random row each
     assert not any("cosine" in line for line in told(figures, nearest_cosine=alone))
@@ -131,7 +133,7 @@ def test_a_budget_that_is_not_met_is_told(
     options: Figures, stopped: str, said: list[str], figures: Figures
 ) -> None:
     changes = {
-        "embeddings": {"part": "prompt"},
+        "embeddings": {"part": "prompt", "format": "qa"},
         "tokens": {"picked": 8, "pool": 99},
         "asked": None if options else 5,
     }
@@ -208,10 +210,11 @@ def test_tokens_are_short_where_a_row_would_have_fitted(
 
 
 def test_the_largest_shortfalls_are_told_and_the_rest_counted(figures: Figures) -> None:
-    table = [group(f"g{n}", 0, n, 1) for n in range(1, 8)]
+    table = [group(f"g{n}", 0, n, int(n < 7)) for n in range(1, 8)]
     assert told(figures, quotas=quotas(*table))[:7] == [
         "7 groups are 28 rows short:",
-        *(f"  g{n}: 0 of {n} rows" for n in range(7, 2, -1)),
+        "  g7: 0 of 7 rows (no row of it can be picked)",
+        *(f"  g{n}: 0 of {n} rows" for n in range(6, 2, -1)),
         "  and 2 more (see the receipt)",
     ]
     assert told(figures, quotas=quotas(*table[2:]))[:7][-1].startswith("picked 3 of 8 rows")

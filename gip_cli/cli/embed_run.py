@@ -96,7 +96,7 @@ def _encode(
     if written.truncated:
         note(
             f"rows longer than {encoder.card.max_length} tokens: {written.truncated:,}; "
-            f"{written.tokens_unseen:.1%} of all tokens unseen"
+            f"{min(written.tokens_unseen, 0.999):.1%} of all tokens unseen"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gip_cli.candidates import Reason
+from gip_cli.formats import ONE_TEXT
 from gip_cli.printable import Tell, agreeing, counted, exact, rounded
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
@@ -75,8 +76,9 @@ def summarise(figures: Figures, tell: Tell) -> None:
         tell(outcome)
     length, cosine = figures["response_characters"], figures["nearest_cosine"]
     if length["picked"] is not None:
+        measured = "text" if figures["embeddings"]["format"] in ONE_TEXT else "response"
         tell(
-            f"  response length: mean {length['picked']:,.0f} characters "
+            f"  {measured} length: mean {length['picked']:,.0f} characters "
             f"(pool {length['pool']:,.0f})"
         )
     if cosine["picked"] is not None and cosine["random"] is not None:
@@ -225,7 +227,8 @@ def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
         quota = counted(row["quota"], unit.removesuffix("s"))
-        tell(f"  {row['group']}: {row['picked']:,} of {quota}")
+        none = "" if row["rows"] else " (no row of it can be picked)"
+        tell(f"  {row['group']}: {row['picked']:,} of {quota}{none}")
     if len(short) > _SHOWN:
         tell(f"  and {len(short) - _SHOWN:,} more (see the receipt)")
 

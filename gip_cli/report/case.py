@@ -13,6 +13,7 @@ from gip_cli.candidates import Candidates, gather_candidates
 from gip_cli.companions import Companion, Companions
 from gip_cli.embeddings import Embeddings, join_keys, keys_digest
 from gip_cli.errors import UsageError
+from gip_cli.formats import ONE_TEXT
 from gip_cli.given import Given
 from gip_cli.groups import Groups
 from gip_cli.measures import (
@@ -43,7 +44,7 @@ class Case:
     pool: Pool
     vectors: Vectors  # (m, d)
     lengths: Array  # (m,) in `unit`, NaN where not known
-    unit: str  # tokens, or response characters where the store does not know tokens
+    unit: str  # tokens, or where the store does not know them characters: the response's, if any
     groups: dict[str, Groups]  # by field
     covariance: Array  # the query's, (d, d)
     sources: dict[str, float]  # shares of the query
@@ -140,13 +141,14 @@ def open_case(
             )
     most = max(len(one.rows) for one in picked)
     known = bool((rows.tokens > 0).any())
+    has_response = pool.renderer.format not in ONE_TEXT
     case = Case(
         pool=pool,
         vectors=rows.vectors,
         lengths=np.where(rows.counted, rows.tokens, np.nan)
         if known
         else pool.lengths.astype(np.float64),
-        unit="tokens" if known else "response characters",
+        unit="tokens" if known else "response " * has_response + "characters",
         groups={field: Groups.by(pool.fields[field]) for field in group_fields},
         covariance=covariance,
         sources=rows.query.sources,

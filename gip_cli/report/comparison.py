@@ -41,11 +41,12 @@ def _worth(case: Case, rows: Rows) -> dict[str, Any]:
 def compare(case: Case) -> dict[str, Any]:
     """All selections of a case, references of the same sizes, and every two's overlap.
 
-    Top-k is left out where fewer rows than that can be ranked.
+    Random rows are those that could be picked, all of them where these are fewer. Top-k is left out
+    where fewer rows than that can be ranked.
     """
     references: dict[str, list[Rows]] = {}
     for size in sorted({len(one.rows) for one in case.picked}):
-        references[f"random {size:,}"] = case.draws(size)
+        references[f"random {min(size, len(case.pickable)):,}"] = case.draws(size)
         if case.ranked is not None and len(case.ranked) >= size:
             references[f"top-k {size:,}"] = [case.ranked[:size]]
     sets = [*(one.rows for one in case.picked), *chain(*references.values())]
