@@ -14,11 +14,11 @@ from gip_cli.cli.inputs import embeddings_for, pool_of, tell_unanswered
 from gip_cli.cli.select_files import as_json, compare_files, write_files
 from gip_cli.cli.select_plan import SelectOptions
 from gip_cli.cli.select_summary import progress_of, summarise, tell_closed
-from gip_cli.companions import Companions
+from gip_cli.companions import Companion, Companions
 from gip_cli.errors import CheckFailed, UsageError
 from gip_cli.formats import ONE_TEXT, Part
 from gip_cli.interrupts import put_off
-from gip_cli.printable import agreeing, counted, file_name
+from gip_cli.printable import Tell, agreeing, counted, file_name
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress, Selection
 from gip_cli.receipt import Figures
@@ -55,14 +55,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
             if one.format != pool.renderer.format:
                 tell(f"{one.path}: {one.format} rows")
         if pool.renderer.part is Part.both and pool.renderer.format not in ONE_TEXT:
-            for one in beside.get("exclude", ()):
-                if one.unanswered:
-                    these = f"{one.unanswered:,} of {counted(len(one), 'row')}"
-                    tell(
-                        f"{one.path}: {these} {agreeing(one.unanswered, 'have')} no response apart "
-                        "from a prompt: if they are prompts alone, embeddings of prompts find "
-                        "copies of them more surely than of whole rows (gip embed --part prompt)"
-                    )
+            _tell_prompts_alone(beside["exclude"], tell)
         candidates = gather_candidates(pool, store, plan, **beside)
         if (option := options.query.for_signals) and not candidates.signals_used:
             raise UsageError(
@@ -117,6 +110,18 @@ def _check_files(input: str, options: SelectOptions) -> None:
     check_present(*beside)
     check_inputs(*inputs)
     check_outputs(*options.output.written, read=inputs)
+
+
+def _tell_prompts_alone(exclude: list[Companion], tell: Tell) -> None:
+    """Say which rows to be kept away from whole rows may be prompts: long answers hide those."""
+    for one in exclude:
+        if one.unanswered:
+            these = f"{one.unanswered:,} of {counted(len(one), 'row')}"
+            tell(
+                f"{one.path}: {these} {agreeing(one.unanswered, 'have')} no response apart from a "
+                "prompt: if they are prompts alone, embeddings of prompts find copies of them more "
+                "surely than of whole rows (gip embed --part prompt)"
+            )
 
 
 def _solve(problem: Problem, *, keep_partial: bool) -> Selection:

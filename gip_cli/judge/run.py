@@ -288,7 +288,7 @@ class _Run:
 
     def remedy_of_many(self) -> str:
         """What to do where more rows failed than may, though none of them ended the run."""
-        if self._last and not self._answers:
+        if self._last and self._journal.api is None:  # no answer, of an earlier run either
             return self._remedy(self._last)
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = self.tally.failures > len(self.failed)

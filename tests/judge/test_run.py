@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -351,6 +352,8 @@ def test_too_many_failures_are_exit_five_with_the_journal_kept(tmp_path: Path) -
             f"kept in {run.path}: allow for rows that are refused as they are, or cut them by "
             "--max-judge-chars, and run again to ask for what is missing"
         )
+        with pytest.raises(JudgeError, match=re.escape(said)):  # also where none answers anew
+            run(items(10))
         run.max_failure_rate = 0.2  # not above
         assert scores(run(items(10)))[1] == [None, None]
         assert (run.tally.rows, run.tally.asked) == (10, 2)
