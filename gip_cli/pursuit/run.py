@@ -20,7 +20,7 @@ from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Block, Sweep, impose
+from gip_cli.pursuit.verify import Block, Sweep, closing, impose
 
 FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
@@ -169,13 +169,19 @@ def blocks(
             return
         if np.isfinite(pool.noise[pool.located(row)]):
             last = observe(pool, belief, row)
-            closures = impose(
-                pool, belief.objective, last.block, instance.max_cosine, greedy.drafter.sweep
-            )
-            pool.accept(closures.rows)
+            duplicates = np.zeros(1, np.int64)
+            if instance.max_cosine is None:  # states are of no more use: no sweep
+                closed, _ = closing(pool, last.block, pool.located(row))
+                pool.noise[closed] = np.inf
+            else:
+                closures = impose(
+                    pool, belief.objective, last.block, instance.max_cosine, greedy.drafter.sweep
+                )
+                pool.accept(closures.rows)
+                duplicates = closures.duplicates
             belief = last.after
             left -= 1
-            yield last.block, closures.duplicates
+            yield last.block, duplicates
 
 
 def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
