@@ -181,8 +181,13 @@ def _random(problem: Problem, pickable: Rows, picks: Rows, seed: int) -> Rows:
     tokens = problem.candidates.tokens
     if problem.plan.budget.tokens is None:
         return random_picks(pickable, len(picks), seed)
-    order, spent = random_picks(pickable, len(pickable), seed), int(tokens[picks].sum())
-    return order[np.cumsum(tokens[order]) <= spent]
+    order, left = random_picks(pickable, len(pickable), seed), int(tokens[picks].sum())
+    drawn = order[:0]
+    while len(order := order[tokens[order] <= left]):  # past rows that do not fit, as picks go
+        fitting = order[np.cumsum(tokens[order]) <= left]
+        drawn, order = np.append(drawn, fitting), order[len(fitting) :]
+        left -= int(tokens[fitting].sum())
+    return drawn
 
 
 def _captured(rows: Candidates, picks: Rows, noise: float) -> float:

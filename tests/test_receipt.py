@@ -55,6 +55,20 @@ def make(tmp_path: Path) -> Make:
     return run
 
 
+def test_random_picks_go_past_rows_that_do_not_fit_in_their_tokens(tmp_path: Path) -> None:
+    """As picks do: of few tokens some would else be none at all."""
+    rows = [row([1, at, 0, 0], 0 if at < 2 else 50) for at in range(20)]  # 4 tokens, and 54
+    path = write_rows(tmp_path / "pool", rows)
+    store = in_memory(path, D)
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, store, Plan(Budget(tokens=8), noise=0.5))
+        solution = Solution(problem, problem.solve())
+        figures = receipt(solution, store=store, store_path=None, beside={}, options={})
+    assert figures["tokens"]["picked"] == 8
+    by_random = figures["captured_by_random"]
+    assert (by_random["mean"], by_random["sd"]) == pytest.approx((figures["captured"], 0))
+
+
 def test_random_picks_have_the_same_budget_in_rows(make: Make) -> None:
     figures = make(Plan(Budget(rows=8), noise=0.5))
     rows = figures["problem"].candidates
