@@ -15,7 +15,7 @@ from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
 from gip_cli.encoder import OWN_VECTORS, Encoder, load_encoder
-from gip_cli.errors import InputError, MismatchError, NoRowsError
+from gip_cli.errors import InputError, MismatchError, NoRowsError, UsageError
 from gip_cli.formats import KEY_BYTES, ONE_TEXT, NotOfFormatError, Renderer
 from gip_cli.pool import NO_ROWS, load_pool
 from gip_cli.printable import counted
@@ -156,17 +156,21 @@ class Companions:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        card = self._embeddings.settings.card
-        encoder = load_encoder(
-            card.model,
-            revision=card.revision,
-            max_length=card.max_length or None,
-            prompt_prefix=card.prompt_prefix,
-        )
+        card, made = self._embeddings.settings.card, self._embeddings.paths.npy
+        try:
+            encoder = load_encoder(
+                card.model,
+                revision=card.revision,
+                max_length=card.max_length or None,
+                prompt_prefix=card.prompt_prefix,
+            )
+        except UsageError as error:
+            remedy = f"{made} was made by it: run gip where it is found by that name"
+            raise UsageError(error.fault, remedy) from None
         if encoder.card != card:
             raise MismatchError(
                 f"made by another {card.model} than the one that loads now",
                 "embed the pool and the other files with one model",
-                path=self._embeddings.paths.npy,
+                path=made,
             )
         return encoder

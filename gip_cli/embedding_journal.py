@@ -77,7 +77,9 @@ class EmbeddingJournal:
         file.truncate()  # which flushes before
 
     def append(self, keys: list[bytes], tokens: Counts, vectors: npt.NDArray[np.float32]) -> None:
-        """Add one batch; it survives the process, and after 20 seconds the machine."""
+        """Add one batch; it survives the process, and the machine at the end or at the next one
+        that comes 20 seconds after the last that does.
+        """
         records = np.zeros(len(keys), dtype=self._record)
         records["key"] = as_keys(b"".join(keys))
         records["tokens"] = tokens
@@ -114,9 +116,11 @@ class EmbeddingJournal:
     def __enter__(self) -> EmbeddingJournal:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._file.close()
+            with self._file:
+                if kind is not None:  # else it is in the store, which is synced
+                    os.fsync(self._file.fileno())
         finally:
             self._remove_if_empty()
 

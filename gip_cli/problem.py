@@ -13,7 +13,7 @@ from gip_cli.constraints import All
 from gip_cli.errors import UsageError
 from gip_cli.limits import Limits, limits_of, noise_for
 from gip_cli.plan import Plan
-from gip_cli.pursuit import Progress, Selection, select
+from gip_cli.pursuit import MOST_NOISE, Progress, Selection, select
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,15 @@ class Problem:
         price = None
         if budget.tokens and budget.length_power:
             # Longer rows than the budget cannot be picked; what they cost could be out of range.
-            price = np.clip(rows.tokens, 1.0, budget.tokens) ** budget.length_power
+            lengths = np.clip(rows.tokens, 1.0, budget.tokens)
+            least, most = float(lengths.min()), float(lengths.max())
+            if budget.length_power * np.log(most / least) > np.log(MOST_NOISE):
+                raise UsageError(
+                    f"--length-power {budget.length_power:g} is too large for rows of {least:,.0f} "
+                    f"to {most:,.0f} tokens",
+                    "give a lower one",
+                )
+            price = lengths**budget.length_power
         try:
             return select(
                 rows.vectors,

@@ -77,6 +77,7 @@ def build_query(
         part = gram(*sources[name][1:])
         if not np.trace(part) > 0:
             what = "embeddings" if name == "self" else name
-            raise ValueError(f"the {what} of the query have no energy: all are zero")
+            zero = "all, or the vectors of their rows," if name == "signals" else "all"
+            raise ValueError(f"the {what} of the query have no energy: {zero} are zero")
         covariance += share / total * part / np.trace(part)
     return Query(covariance, weights, {name: share / total for name, share in shares.items()})

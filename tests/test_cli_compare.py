@@ -302,7 +302,8 @@ def test_a_query_without_energy_is_refused_where_no_receipt_asks_for_it(tmp_path
     run = gip("compare", small, "--pool", pool)
     assert run.returncode == 2
     assert error_of(run) == (
-        "the signals of the query have no energy: all are zero; give other embeddings: -e"
+        "the signals of the query have no energy: all, or the vectors of their rows, are zero; "
+        "give other embeddings: -e"
     )
 
 

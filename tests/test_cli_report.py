@@ -603,6 +603,9 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
         (folder / f"pool.{kind}").rename(folder / f"other.{kind}")
     embed(folder / "pool.jsonl", 5)  # so that it has to be said which
     named = ("-e", "other.npy", "--target", "aim.jsonl", "-k", 4, "-o", "small.jsonl")
+    for part, line in (("given", 9), ("exclude", 11)):
+        (folder / f"{part}.jsonl").write_bytes(lines(pool)[line])
+        named += (f"--{part}", f"{part}.jsonl")
     named += ("--skip-bad",)
     assert gip("select", "pool.jsonl", *named, cwd=folder).returncode == 0
     reporting = ("report", "ci/pool.jsonl", "-s", "ci/small.jsonl", "-o", "r.html", "--skip-bad")
@@ -614,6 +617,7 @@ def test_what_a_receipt_names_is_found_beside_it_from_another_folder_too(
     (_, again) = data_of(tmp_path / "r.html")["selections"][0]["curve"]["commands"]
     assert "-e ci/other.npy" in again
     assert "--target ci/aim.jsonl" in again
+    assert "--given ci/given.jsonl --exclude ci/exclude.jsonl" in again
     assert other not in told
     (folder / "aim.jsonl").write_bytes(lines(pool)[0])
     told = gip(*reporting, cwd=tmp_path).stderr.decode()

@@ -105,12 +105,13 @@ def test_a_format_that_is_said_holds_for_metadata_too(tmp_path: Path) -> None:
         (["--text-field", "text"], "not readable as fields: field 'text' is missing or null"),
     ):
         run = gip(*command, *said)
-        remedy = "those before it are: mend it or pass --skip-bad"
+        remedy = "the rows before it are: mend it or pass --skip-bad"
         assert (run.returncode, error_of(run)) == (3, f"{pool}:2: {fault}; {remedy}")
     pool.write_text('{"text": "a", "up": 1}\n{"question": "b", "answer": "c", "up": 2}\n')
     run = gip(*command, "--format", "text")
     assert error_of(run).endswith(
-        f"no 'text'; it looks like qa, and a file has one format; {remedy}"
+        "no 'text'; it looks like qa, and a file has one format: convert its rows, embed them "
+        "apart, or pass --skip-bad, which leaves them out"
     )
     pool.write_text('{"text": "a", "up": 1}\n{"q": "b", "up": 2}\n')
     run = gip(*command, "--format", "text", "--skip-bad")

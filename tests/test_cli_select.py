@@ -135,6 +135,7 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("--captured", 1), "--captured 1 is not between 0 and 1"),
         (("-k", 3, "--length-power", 1), "go with --tokens"),
         (("-k", 3, "--per-group", 1), "groups need --group-field"),
+        (("-k", 3, "--max-per-group", 0), "groups need --group-field"),
         (("-k", 3, "--group-field", "lang"), "--group-field goes with one limit"),
         (
             ("-k", 3, "--group-field", "lan", "--per-group", 2),
@@ -254,6 +255,18 @@ def test_a_row_far_beyond_the_budget_leaves_the_prices_of_others_in_range(
     select(path, out, *options, "--length-power", 3)
     picked = [one["length"] for one in read(out)]
     assert sorted(picked) == [1] + 9 * [10]
+
+
+def test_a_length_power_beyond_what_prices_may_be_is_told_by_its_name(
+    gip: Gip, pool: Path, out: Path
+) -> None:
+    lengths = (1, 6_000_000)
+    rows = [{**one, "length": lengths[at % 2]} for at, one in enumerate(make_rows())]
+    path = write_rows(out.parent / "long.jsonl", rows)
+    budget = ("--tokens", 10**7, "--token-field", "length", "--length-power", 3)
+    run = gip("select", path, "-e", pool.with_suffix(".npy"), "-o", out, *budget)
+    told = "--length-power 3 is too large for rows of 1 to 6,000,000 tokens; give a lower one"
+    assert (run.code, run.error) == (2, told)
 
 
 @pytest.mark.parametrize("length", ["many", -1, 2**32])

@@ -53,6 +53,16 @@ def test_own_signals_are_mapped_by_the_pools_range_and_cut(tmp_path: Path) -> No
     np.testing.assert_allclose(squared.atoms[0], 0.0625 * np.array([1, 1, 0]) / 2**0.5, rtol=1e-6)
 
 
+def test_each_of_several_signals_is_cut_by_itself(tmp_path: Path) -> None:
+    """One beyond the pool's span does not make up for another."""
+    rows = [scored([1, 0, 0], up=0, more=0), scored([0, 1, 0], up=10, more=10)]
+    pool = read(tmp_path / "pool", rows)
+    signals = Signals(("more", "up"), pool.signals.values, (None, None), (False, False))
+    given = [read(tmp_path / "given", [scored([1, 1, 0], up=50, more=2)])]
+    found = gather_given(given, pool.keys, np.ones(2), signals, [1.0, 1.0], 1.0)
+    np.testing.assert_allclose(found.weights, [(1 + 0.2) / 2])
+
+
 def test_own_signals_come_before_the_pools_and_those_before_none(tmp_path: Path) -> None:
     given = weigh(
         tmp_path,

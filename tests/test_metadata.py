@@ -195,6 +195,13 @@ def test_a_value_outside_its_range_is_an_error(value: float) -> None:
         ([1e100, -1e100] * 100, ["s: scale -1e+100 to 1e+100, as the rows span (--range sets"]),
         ([0] * 199 + [1], ["s: scale 0 to 1, as the rows span"]),  # a rare mark is no slip
         ([*range(1, 6)] * 20 + [1000], ["s: scale 1 to 1000", "s: 99% of the rows lie from 1 to "]),
+        (
+            [-3.0, -2.0, -1.0] * 50 + [-1000],
+            [
+                "s: scale -1000 to -1, as the rows span (--range sets another)",
+                "s: 99% of the rows lie from -3 to -1, where on that scale they hardly differ",
+            ],
+        ),
         ([4, 4, None], ["s: every number is 4, which tells no row from another"]),
         ([None, "x"], []),
     ],

@@ -90,7 +90,7 @@ def test_bars_show_rows_being_read_and_written_with_rate_and_time_left(tmp_path:
     assert any(re.match(r"writing .* \d+/12997 .*rows/s", bar) for bar in shown)
     assert rejects.read_bytes().count(b"\n") == 12_997
     shown = on_a_terminal("select", pool, "-k", 3, "-o", small, "--rejects", "-").decode()
-    lines = [line for line in shown.splitlines() if "text" in line]
+    lines = [line for line in shown.splitlines() if '"text"' in line]
     assert len(lines) == 12_997
     assert all(line.startswith('{"text":"row ') for line in lines[1:])
     assert not any(map(reading.match, bars(*score)))  # rows go to the terminal

@@ -160,7 +160,8 @@ class GroupOptions:
                 shares=None if self.group_share is None else Shares.parse(self.group_share),
                 at_most=self.max_per_group,
             )
-        if any((self.per_group, self.group_share, self.max_per_group)):
+        limits = self.per_group, self.group_share, self.max_per_group
+        if any(limit is not None for limit in limits):
             raise UsageError("groups need --group-field FIELD")
         return None
 

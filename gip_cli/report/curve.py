@@ -160,7 +160,7 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     if receipt.signals and power != Sources.quality_power and not refused:
         words += ["--quality-power", repr(power)]
     for option in _NESTED:
-        said = receipt.options.get(option, [])
+        said = receipt.files.get(option) or receipt.options.get(option, [])  # as it was found
         for value in said if isinstance(said, list) else [said]:
             words += [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
     words += ["--order", "input"] if receipt.options.get("order") == "input" else []
