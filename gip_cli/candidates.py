@@ -36,7 +36,7 @@ class Reason(IntEnum):
     NO_EMBEDDING = 1
     NO_TOKEN_COUNT = 2
     GIVEN = 3
-    EXCLUDED = 4  # before what else is wrong with it: of a leak all rows are to be told
+    EXCLUDED = 4  # before the lack of a signal: of a leak all such rows are to be told
     NO_SIGNAL = 5
     DUPLICATE_OF_GIVEN = 6
     DUPLICATE = 7

@@ -165,6 +165,8 @@ class Companions:
                 prompt_prefix=card.prompt_prefix,
             )
         except UsageError as error:
+            if error.fault != str(error):  # it has a remedy
+                raise
             remedy = f"{made} was made by it: run gip where it is found by that name"
             raise UsageError(error.fault, remedy) from None
         if encoder.card != card:

@@ -77,8 +77,9 @@ class EmbeddingJournal:
         file.truncate()  # which flushes before
 
     def append(self, keys: list[bytes], tokens: Counts, vectors: npt.NDArray[np.float32]) -> None:
-        """Add one batch; it survives the process, and the machine at the end or at the next one
-        that comes 20 seconds after the last that does.
+        """Add one batch; it survives the process at once.
+
+        The machine it survives with a later batch, of 20 seconds on, or when the run is cut off.
         """
         records = np.zeros(len(keys), dtype=self._record)
         records["key"] = as_keys(b"".join(keys))

@@ -86,12 +86,13 @@ class SentenceEncoder:
         """
         try:
             tokenizer = self._model.tokenizer
+            is_fast = getattr(tokenizer, "is_fast", False)
             split = tokenizer(
                 list(texts),
                 truncation=False,
                 padding=False,
                 add_special_tokens=False,
-                return_offsets_mapping=tokenizer.is_fast,
+                return_offsets_mapping=is_fast,
                 verbose=False,
             )
             ids = split["input_ids"]
@@ -110,7 +111,7 @@ class SentenceEncoder:
         if not np.isfinite(vectors).all():
             raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
         unread = 0
-        if tokenizer.is_fast and (unknown := tokenizer.unk_token_id) is not None:
+        if is_fast and (unknown := tokenizer.unk_token_id) is not None:
             for one, spans in zip(ids, split["offset_mapping"], strict=True):
                 if unknown in one:
                     lengths = np.diff(spans).ravel()

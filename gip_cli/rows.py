@@ -184,7 +184,7 @@ class RowFile(Stream):
                 self.check_unchanged()
                 what = "the file breaks off amid this row"
                 remedy = "fetch it again, or pass --skip-bad"
-            elif raw.startswith(b"\0") or raw.endswith(b"\0"):
+            elif raw.startswith(bytes(2)) or raw.endswith(bytes(2)) or raw == b"\0":
                 what = "NUL bytes, as in a file that was not written to its end"
                 remedy = "fetch it again, or pass --skip-bad"
             elif not _is_utf8(raw):

@@ -68,8 +68,8 @@ class Written:
         return (
             f"{self.unread:,} of {counted(self.encoded, 'text')} encoded "
             f"{agreeing(self.unread, 'are')} mostly of letters, signs or overlong words that "
-            f"{model} does not know: its vectors hardly tell such apart, and their tokens are too "
-            "few; another --model may read them"
+            f"{model} does not know: its vectors hardly tell such apart, and their tokens may be "
+            "too few; another --model may read them"
         )
 
 

@@ -21,7 +21,6 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import openai
@@ -158,8 +157,7 @@ class _Client(openai.DefaultAsyncHttpxClient):
                 response = await _read(answered)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             what, there = "no connection yet", error.request.url
-            proxies = getproxies()
-            if {there.scheme, "all"} & proxies.keys() and not proxy_bypass(there.host):
+            if self._transport_for_url(there) is not self._transport:
                 what += " through the environment's proxy"
             if there.netloc != request.url.netloc:
                 what = f"redirected to {_server_of(there)}, and {what}"
@@ -198,9 +196,12 @@ class _Client(openai.DefaultAsyncHttpxClient):
         if not response.has_redirect_location:
             return
         with suppress(httpx2.InvalidURL):  # then it is not followed either
-            here, there = response.url, response.url.join(response.headers["location"])
-            upgraded = (here.scheme, there.scheme) == ("http", "https")
-            if there.host != here.host or not (_origin(there) == _origin(here) or upgraded):
+            location = httpx2.URL(response.headers["location"])
+            here, there = response.url, response.url.join(location)
+            upgraded = (_origin(here), _origin(there)) == (("http", None), ("https", None))
+            # Of one with a scheme and no host, the client takes this host and another port.
+            bare = location.scheme and not location.host
+            if bare or there.host != here.host or not (_origin(there) == _origin(here) or upgraded):
                 self._tell_redirected(there)
                 del response.headers["location"]
 

@@ -220,7 +220,11 @@ class _Run:
             if item is None:
                 await asyncio.sleep(0)
             else:
-                await self._ask(item, transport)
+                try:
+                    await self._ask(item, transport)
+                except JudgeError:  # what ends the run is counted, too
+                    self.tally.asked += 1
+                    raise
                 self.tally.asked += 1
                 self._on_progress(self.tally)
 

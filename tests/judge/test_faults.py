@@ -194,6 +194,20 @@ def test_no_row_and_no_header_goes_to_a_server_that_was_not_named(
     assert f"redirected to {place}, and a redirected question is not asked there" in run.notices[0]
 
 
+@pytest.mark.parametrize("location", ["http:///v1/systemone", "https://127.0.0.1:1/v1/systemone"])
+def test_a_redirect_to_another_port_is_not_followed(location: str, tmp_path: Path) -> None:
+    """Of a scheme without a host the client would take the host alone."""
+
+    def moved(handler: Handler, asked: Asked) -> bool:
+        handler.raw(b"", 307, location=location)
+        return True
+
+    with JudgeServer(moved) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0)
+        assert causes(run(items(1))) == [["HTTP 307"] * 2]
+        assert "a redirected question is not asked there" in run.notices[0]
+
+
 def test_a_proxy_is_named_where_it_takes_no_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
