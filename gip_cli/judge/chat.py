@@ -75,7 +75,7 @@ class Chat:
                 break
         self._taken |= options.keys()
         if refused := self._options.keys() - options.keys() - self._taken:
-            self._options = {name: self._options[name] for name in self._options.keys() - refused}
+            self._options = {n: one for n, one in self._options.items() if n not in refused}
             self._notice(f"the server does not take {', '.join(sorted(refused))}: left out")
         choice = _first(reply.get("choices"))
         message = choice.get("message")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gip_cli.judge import Api, Journal, JudgeItem, Outcome, Rubric, Server, Tally, Verdict, judge
+from tests.judge.server import JudgeServer
 
 RUBRIC = Rubric.choose(["helpfulness", "accuracy"])
 Verdicts = list[dict[str, Verdict]]
@@ -19,6 +20,13 @@ Verdicts = list[dict[str, Verdict]]
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def gone() -> str:
+    """The address of a server that is there no more."""
+    with JudgeServer() as server:
+        return server.url
 
 
 def items(count: int) -> list[JudgeItem]:

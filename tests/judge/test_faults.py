@@ -209,10 +209,9 @@ def test_a_redirect_to_another_port_is_not_followed(location: str, tmp_path: Pat
 
 
 def test_a_proxy_is_named_where_it_takes_no_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with JudgeServer() as gone:
-        monkeypatch.setenv("http_proxy", gone.url.removesuffix("/v1"))
+    monkeypatch.setenv("http_proxy", gone.removesuffix("/v1"))
     with JudgeServer() as server:
         run = Run(server.url, tmp_path / "j", max_retries=0)
         assert causes(run(items(1))) == [["no connection"] * 2]

@@ -386,10 +386,10 @@ def test_few_rows_that_all_fail_have_the_remedy_of_many(
     assert "kept in" not in told
 
 
-def test_few_rows_of_a_server_that_is_not_there_have_the_remedy_of_many(tmp_path: Path) -> None:
-    with JudgeServer() as server:
-        url = server.url
-    run = Run(url, tmp_path / "j", max_retries=0, max_failure_rate=0.01)
+def test_few_rows_of_a_server_that_is_not_there_have_the_remedy_of_many(
+    gone: str, tmp_path: Path
+) -> None:
+    run = Run(gone, tmp_path / "j", max_retries=0, max_failure_rate=0.01)
     with pytest.raises(JudgeError, match=r"written; is the server running, and --judge-url right"):
         run(items(3))
 
@@ -451,10 +451,8 @@ def test_which_score_rows_lack_beside_others_is_told(tmp_path: Path) -> None:
             run(items(3))
 
 
-def test_a_dead_server_is_given_up_on(tmp_path: Path) -> None:
-    with JudgeServer() as server:
-        url = server.url
-    run = Run(url, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
+def test_a_dead_server_is_given_up_on(gone: str, tmp_path: Path) -> None:
+    run = Run(gone, tmp_path / "j", max_retries=0, max_failure_rate=0.5)
     with pytest.raises(JudgeError, match=r"20 requests in a row had no answer.*no connection"):
         run(items(1000))
     with pytest.raises(JudgeError, match=r"; is the server running, and --judge-url right\?$"):
