@@ -105,9 +105,14 @@ class Settings:
     renderer: Renderer
     dtype: str
 
-    def copied_to(self, dtype: str) -> Settings:
-        """What its vectors are in a store of `dtype`: single precision can be rounded to half."""
-        return replace(self, dtype=dtype) if self.dtype == "float32" else self
+    def named_as(self, other: Settings) -> Settings:
+        """These settings, with the other's name of the model where both names mean one."""
+        return replace(self, card=self.card.named_as(other.card))
+
+    def copied_to(self, other: Settings) -> Settings:
+        """What its vectors are in another store: single precision can be rounded to half."""
+        named = self.named_as(other)
+        return replace(named, dtype=other.dtype) if self.dtype == "float32" else named
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self.card), **self.renderer.to_json(), "dtype": self.dtype}

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,7 +43,15 @@ class ModelCard:
     def same_space(self, other: ModelCard) -> bool:
         """Whether vectors of both can be compared; of the user's own only the user can know."""
         own = self.model == other.model == OWN_VECTORS and self.dimension == other.dimension
-        return own or self == other
+        return own or self.named_as(other) == other
+
+    def named_as(self, other: ModelCard) -> ModelCard:
+        """This card, with the other's name of the model where both names mean one.
+
+        The same weights, in folders of the same name: `./m`, `m` and `/x/m` are one model.
+        """
+        same = self.weights == other.weights and Path(self.model).name == Path(other.model).name
+        return replace(self, model=other.model) if same else self
 
 
 @dataclass(frozen=True)

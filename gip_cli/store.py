@@ -188,7 +188,7 @@ def unwritable_but_current(
         with suppress(MismatchError, UsageError):
             store = open_embeddings(target)
             store.check_rows()
-            lends = store.settings == settings
+            lends = store.settings.named_as(settings) == settings
             if lends and np.array_equal(store.keys, row_keys(rows, settings.renderer)):
                 note(f"{store.paths.npy}: up to date; it cannot be written, and need not be")
                 return store
@@ -205,7 +205,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
         return None
     try:
         old = open_embeddings(paths.npy)
-        if old.settings.copied_to(settings.dtype) == settings:
+        if old.settings.copied_to(settings) == settings:
             old.check_rows()
             return old
     except (MismatchError, UsageError) as error:
@@ -217,7 +217,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
             "give them anew by --vectors, or choose another NAME.npy",
             path=paths.npy,
         )
-    differing = _differing(old.settings.copied_to(settings.dtype).to_json(), settings.to_json())
+    differing = _differing(old.settings.copied_to(settings).to_json(), settings.to_json())
     note(
         f"{paths.npy} was made with other settings ({', '.join(differing)}): encoding every row "
         f"anew, in the place of its {counted(len(old.keys), 'row')}"
@@ -263,7 +263,7 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
             "leave it out",
             path=store.paths.npy,
         )
-    both = store.settings.copied_to(settings.dtype), settings
+    both = store.settings.copied_to(settings), settings
     theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in both)
     if differing := _differing(theirs, ours):
         raise MismatchError(

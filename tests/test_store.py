@@ -205,6 +205,19 @@ def test_other_settings_encode_every_row_anew(name: str, other: dict, tmp_path: 
     check(target, TEXTS)
 
 
+def test_a_model_by_another_name_of_its_folder_is_the_same_and_takes_the_name(
+    tmp_path: Path,
+) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target, encoder=ToyEncoder("./models/toy"))
+    vectors, other = target.read_bytes(), tmp_path / "other.npy"
+    written = embed(pool, other, encoder=ToyEncoder("/x/toy"), reuse=[open_embeddings(target)])
+    assert (written.encoded, written.reused) == (0, 300)
+    assert embed(pool, target, encoder=ToyEncoder("toy")).encoded == 0
+    assert open_embeddings(target).settings.card.model == "toy"
+    assert target.read_bytes() == other.read_bytes() == vectors
+
+
 def test_a_pool_put_together_takes_what_other_stores_have(tmp_path: Path) -> None:
     parts = {"a": TEXTS[:120], "b": TEXTS[100:200], "target": TEXTS[190:210]}
     for name, texts in parts.items():

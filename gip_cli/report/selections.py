@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import orjson
 
 from gip_cli.arrays import Rows
 from gip_cli.embeddings import Embeddings, as_keys, join_keys, open_embeddings
+from gip_cli.encoder import ModelCard
 from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
 from gip_cli.formats import NotOfFormatError, Part, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
@@ -97,7 +98,9 @@ class Receipt:
     def was_by(self, store: Embeddings) -> bool:
         """Whether these are embeddings of the kind that the selection was made by."""
         named: dict[str, Any] = self.value["embeddings"]
-        return {**named, **asdict(store.settings.card)} == named
+        values: dict[str, Any] = {one.name: named.get(one.name) for one in fields(ModelCard)}
+        theirs = ModelCard(**values)
+        return store.settings.card.named_as(theirs) == theirs
 
     def was_of_texts_by(self, renderer: Renderer) -> bool:
         """Whether rows have the keys by which they were selected: those of other texts differ."""
