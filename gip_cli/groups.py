@@ -103,7 +103,7 @@ class Groups:
             tuple(known), np.array([at[name] for name in names], dtype=np.int32)[values.codes]
         )
 
-    def count(self, rows: Rows) -> Counts:
+    def count(self, rows: Rows | slice) -> Counts:
         """(G,) how many of the chosen rows each group has."""
         return np.bincount(self.codes[rows], minlength=len(self.names))
 

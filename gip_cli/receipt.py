@@ -122,6 +122,7 @@ def receipt(
         else None,
         "signals": {
             name: _against(values, picks, draws)
+            | {"missing": int(np.count_nonzero(np.isnan(values)))}
             | {"scale": [*map(float, scale)], "scale_from": "rows" if declared is None else "range"}
             for name, values, scale, declared in zip(
                 rows.signals.names,
@@ -162,6 +163,7 @@ def quota_table(quotas: Quotas | None, picks: Rows) -> Figures | None:
         return sums
     columns = {
         "group": list(quotas.groups.names),
+        "in_pool": quotas.groups.count(slice(None)).tolist(),
         "rows": quotas.rows.tolist(),
         "available": quotas.available.tolist(),
         "share": [None] * len(spent) if quotas.shares is None else quotas.shares.tolist(),

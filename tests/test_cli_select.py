@@ -331,8 +331,8 @@ def test_groups_have_their_quotas_and_shortfalls_are_told(
     assert "de: 10 of 12 rows" in said
     table = {entry["group"]: entry for entry in receipt_of(out)["quotas"]["table"]}
     assert table["de"] == {
-        "group": "de", "rows": 10, "available": 10, "share": None, "quota": 12, "picked": 10,
-        "shortfall": 2,
+        "group": "de", "in_pool": 10, "rows": 10, "available": 10, "share": None, "quota": 12,
+        "picked": 10, "shortfall": 2,
     }  # fmt: skip
 
     said = select(pool, out, "--group-field", "lang", "--per-group", 12, "-k", 20)

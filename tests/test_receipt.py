@@ -123,9 +123,9 @@ def test_the_curve_has_20_points_and_ends_at_the_last_pick(make: Make) -> None:
 def test_quotas_are_a_table_where_rows_are_wanted(make: Make) -> None:
     figures = make(Plan(Budget(), noise=0.5, grouping=Grouping("lang", per_group=8)))
     assert figures["quotas"]["table"] == [
-        {"group": "de", "rows": 6, "available": 6, "share": None, "quota": 8, "picked": 6,
+        {"group": "de", "in_pool": 6, "rows": 6, "available": 6, "share": None, "quota": 8, "picked": 6,
          "shortfall": 2},
-        {"group": "en", "rows": 34, "available": 34, "share": None, "quota": 8, "picked": 8,
+        {"group": "en", "in_pool": 34, "rows": 34, "available": 34, "share": None, "quota": 8, "picked": 8,
          "shortfall": 0},
     ]  # fmt: skip
     grouping = Grouping("lang", shares=Shares("file", {"en": 3}))
@@ -200,6 +200,7 @@ def test_inputs_and_what_was_asked_are_in_the_receipt(tmp_path: Path) -> None:
     assert figures["signals"]["good"]["scale"] == [0, 8]
     assert figures["signals"]["good"]["scale_from"] == "range"
     assert figures["signals"]["good"]["pool"] == good.mean() == 2.5
+    assert figures["signals"]["good"]["missing"] == 0
     assert figures["response_characters"]["pool"] == problem.candidates.pool.lengths.mean()
     given = {"rows": 2, "repeated": 0, "in_pool": 4, "without_signals": 0}
     assert figures["given"] == given | {"captured": selection.captured_given}

@@ -46,6 +46,7 @@ def group(
     """A line of a quota table: of `size` rows that could be picked, which are the unit if 0."""
     return {
         "group": name,
+        "in_pool": max(1, size or available),
         "rows": size or available,
         "available": available,
         "share": share,
@@ -95,6 +96,24 @@ def test_no_fewer_would_do_where_each_group_was_to_have_some(option: str, figure
     options = figures["options"] | {option: 3}
     lines = told(figures, picked=100, idle_picks=9, options=options)
     assert "  less than a thousandth of that comes from the last 9 picks" in lines
+
+
+@pytest.mark.parametrize(
+    ("missing", "which"),
+    [
+        ({"good": 2}, ""),
+        ({"good": 0, "true": 2}, " (true: 2)"),
+        ({"good": 1, "true": 2}, " (true: 2, good: 1)"),
+        (dict.fromkeys("abcdefg", 2), " (a: 2, b: 2, c: 2, d: 2, e: 2, 2 more)"),
+    ],
+)
+def test_of_several_signals_it_is_told_which_rows_lack(
+    missing: dict[str, int], which: str, figures: Figures
+) -> None:
+    means = figures["signals"]["good"]
+    lacking = {name: means | {"missing": count} for name, count in missing.items()}
+    lines = told(figures, signals=lacking, not_pickable={"no signal": 2})
+    assert lines[0] == f"2 of 8 rows lack a signal{which} and cannot be picked"
 
 
 def test_no_near_duplicates_are_told_too(figures: Figures) -> None:
@@ -218,6 +237,8 @@ def test_the_largest_shortfalls_are_told_and_the_rest_counted(figures: Figures) 
         "  and 2 more (see the receipt)",
     ]
     assert told(figures, quotas=quotas(*table[2:]))[:7][-1].startswith("picked 3 of 8 rows")
+    misspelt = quotas(table[6] | {"in_pool": 0})
+    assert told(figures, quotas=misspelt)[1] == "  g7: 0 of 7 rows (no row is in it)"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,19 @@ def tell_closed(figures: Figures, tell: Tell, reasons: Iterable[str]) -> None:
     for reason in reasons:
         if count := figures["not_pickable"].get(reason):
             these = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
-            tell(f"{these} and cannot be picked")
+            which = _lacking(figures) if reason == Reason.NO_SIGNAL.words else ""
+            tell(f"{these}{which} and cannot be picked")
+
+
+def _lacking(figures: Figures) -> str:
+    """Of several signals, those that most rows lack, and how many do."""
+    counts = {name: means["missing"] for name, means in figures["signals"].items()}
+    if len(counts) < 2:
+        return ""
+    most = sorted(filter(counts.get, counts), key=lambda name: -counts[name])
+    named = [f"{name}: {counts[name]:,}" for name in most[:_SHOWN]]
+    more = [f"{len(most) - _SHOWN} more"] if len(most) > _SHOWN else []
+    return f" ({', '.join(named + more)})"
 
 
 def _tell_not_pickable(figures: Figures, tell: Tell) -> None:
@@ -227,7 +239,8 @@ def _tell_short(table: Sequence[Figures], unit: str, tell: Tell) -> None:
     short = sorted(short, key=lambda row: -row["shortfall"])
     for row in short[:_SHOWN]:
         quota = counted(row["quota"], unit.removesuffix("s"))
-        none = "" if row["rows"] else " (no row of it can be picked)"
+        why = "no row of it can be picked" if row["in_pool"] else "no row is in it"
+        none = "" if row["rows"] else f" ({why})"
         tell(f"  {row['group']}: {row['picked']:,} of {quota}{none}")
     if len(short) > _SHOWN:
         tell(f"  and {len(short) - _SHOWN:,} more (see the receipt)")
