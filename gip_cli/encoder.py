@@ -34,7 +34,7 @@ class ModelCard:
 
     model: str
     revision: str | None
-    weights: str  # BLAKE2b-256 of the loaded tensors
+    weights: str  # BLAKE2b-256 of the loaded tensors, and how they are pooled
     dimension: int
     max_length: int  # tokens, special ones and the prefix among them
     overhead: int  # special and prefix tokens of every text
@@ -229,11 +229,17 @@ def _folder_digest(folder: Path) -> str:
 
 
 def _weights_digest(model: SentenceTransformer) -> str:
-    """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay."""
+    """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay.
+
+    Pooling has none, but other vectors come of it: unless it is the usual, its name is added.
+    """
     import torch
 
     digest = hashlib.blake2b(digest_size=32)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for module in model.modules():
+        if (pooling := getattr(module, "pooling_mode", "mean")) != "mean":
+            digest.update(f"pooling {pooling}".encode())
     return f"blake2b:{digest.hexdigest()}"

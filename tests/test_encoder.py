@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,20 @@ def test_a_model_by_directory_is_the_same_model(encoder: SentenceEncoder) -> Non
     by_directory = load_encoder(str(packaged_model()))
     assert by_directory.card.weights == encoder.card.weights
     assert not by_directory.card.same_space(encoder.card)  # known only by another name
+
+
+def test_a_model_whose_pooling_is_another_is_another_model(
+    encoder: SentenceEncoder, tmp_path: Path
+) -> None:
+    shutil.copytree(packaged_model(), tmp_path / "model")
+    pooling = tmp_path / "model/1_Pooling/config.json"
+    pooling.write_bytes(orjson.dumps({"word_embedding_dimension": 384, "pooling_mode": "cls"}))
+    other = load_encoder(str(tmp_path / "model"))
+    assert other.encode(["a text"]).vectors @ encoder.encode(["a text"]).vectors.T < 0.99
+    assert other.card.weights != encoder.card.weights
+    same = replace(encoder.card, model="/x/model")
+    assert same.same_space(load_encoder(str(packaged_model())).card)
+    assert not same.same_space(other.card)
 
 
 def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies() -> None:
