@@ -123,10 +123,10 @@ def test_the_curve_has_20_points_and_ends_at_the_last_pick(make: Make) -> None:
 def test_quotas_are_a_table_where_rows_are_wanted(make: Make) -> None:
     figures = make(Plan(Budget(), noise=0.5, grouping=Grouping("lang", per_group=8)))
     assert figures["quotas"]["table"] == [
-        {"group": "de", "in_pool": 6, "rows": 6, "available": 6, "share": None, "quota": 8, "picked": 6,
-         "shortfall": 2},
-        {"group": "en", "in_pool": 34, "rows": 34, "available": 34, "share": None, "quota": 8, "picked": 8,
-         "shortfall": 0},
+        {"group": "de", "in_pool": 6, "rows": 6, "available": 6, "share": None, "quota": 8,
+         "picked": 6, "shortfall": 2},
+        {"group": "en", "in_pool": 34, "rows": 34, "available": 34, "share": None, "quota": 8,
+         "picked": 8, "shortfall": 0},
     ]  # fmt: skip
     grouping = Grouping("lang", shares=Shares("file", {"en": 3}))
     figures = make(Plan(Budget(tokens=100), noise=0.5, grouping=grouping))
