@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +15,14 @@ import numpy.typing as npt
 
 from gip_cli.arrays import Counts
 from gip_cli.errors import MismatchError, UsageError, install
-from gip_cli.foreign_models import cause, hub_is_away, importing, silence_transformers
+from gip_cli.foreign_models import (
+    cause,
+    hub_is_away,
+    importing,
+    missing_weights,
+    tame_transformers,
+)
+from gip_cli.model_settings import check_settings, settings_folder
 from gip_cli.printable import counted
 
 if TYPE_CHECKING:
@@ -152,26 +159,38 @@ def load_encoder(
         import torch
         from sentence_transformers import SentenceTransformer
 
-        silence_transformers()
+        tame_transformers()
     for noisy in ("sentence_transformers", "huggingface_hub", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device, True):
         raise UsageError(f"--device {device}: this machine has none", "use --device auto")
     try:
-        loaded = SentenceTransformer(
-            place,
-            revision=revision,
-            device=None if device == "auto" else device,
-            trust_remote_code=trust_remote_code,
-            local_files_only=not Path(place).is_dir() and hub_is_away(place, revision),
-            model_kwargs={"use_safetensors": True},
-        )
+        offline = not Path(place).is_dir() and hub_is_away(place, revision)
+        if not trust_remote_code:
+            check_settings(model, settings_folder(place, revision, offline=offline))
+        with missing_weights() as missing:
+            loaded = SentenceTransformer(
+                place,
+                revision=revision,
+                device=None if device == "auto" else device,
+                trust_remote_code=trust_remote_code,
+                local_files_only=offline,
+                model_kwargs={"use_safetensors": True},
+            )
+        # What pools by other means is often kept without the original's pooler, which nothing uses.
+        if lacking := [name for name in missing if "pooler" not in name]:
+            raise ValueError(
+                f"its file lacks {counted(len(lacking), 'tensor')}, {lacking[0]} first"
+            )
         loaded.eval()
         longest = loaded.max_seq_length
         if max_length is not None:
             loaded.max_seq_length = max_length
         overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
+        weights = _weights_digest(loaded, missing)
+    except UsageError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
         remedy = f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
         remedy += install("offline")
@@ -188,7 +207,7 @@ def load_encoder(
     card = ModelCard(
         model=model,
         revision=revision,
-        weights=_weights_digest(loaded),
+        weights=weights,
         dimension=int(loaded.get_embedding_dimension() or 0),
         max_length=int(loaded.max_seq_length or 0),
         overhead=overhead,
@@ -228,15 +247,18 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _weights_digest(model: SentenceTransformer) -> str:
+def _weights_digest(model: SentenceTransformer, missing: Collection[str]) -> str:
     """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay.
 
-    Pooling has none, but other vectors come of it: unless it is the usual, its name is added.
+    Without the `missing`, which are others each time. Pooling has none, but other vectors come of
+    it: unless it is the usual, its name is added.
     """
     import torch
 
     digest = hashlib.blake2b(digest_size=32)
     for name, tensor in sorted(model.state_dict().items()):
+        if name.endswith(tuple(missing)):
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     for module in model.modules():

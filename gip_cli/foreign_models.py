@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from contextlib import contextmanager
 from gip_cli.errors import UsageError
 from gip_cli.interrupts import put_off
 from gip_cli.storage import temporary_folder
+
+_MISSING = re.compile(r"^(\S+) +\| \S*MISSING\b", re.MULTILINE)  # in the report on what was loaded
 
 
 @contextmanager
@@ -28,12 +32,42 @@ def importing() -> Iterator[None]:
             ) from None
 
 
-def silence_transformers() -> None:
-    """No bars and notes of its own: they would go to a terminal or a log that belongs to gip."""
+def tame_transformers() -> None:
+    """No bars and notes of its own: they would go to a terminal or a log that belongs to gip.
+
+    And no questions, such as whether a model's code may run, which `yes` in a pipe would answer.
+    """
+    from transformers import dynamic_module_utils
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+
+
+@contextmanager
+def missing_weights() -> Iterator[list[str]]:
+    """Which tensors the models that are loaded within it have not in their files, by name.
+
+    transformers makes them up at random, and says so in its log alone.
+    """
+    missing: list[str] = []
+
+    class Reader(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            missing.extend(_MISSING.findall(record.getMessage()))
+
+    logger, reader = logging.getLogger("transformers.modeling_utils"), Reader()
+    before = logger.level, logger.propagate
+    logger.addHandler(reader)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield missing
+    finally:
+        logger.removeHandler(reader)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def hub_is_away(model: str, revision: str | None = None) -> bool:

@@ -218,13 +218,15 @@ def locked(path: Path, note: Tell) -> Iterator[None]:
     try:
         # filelock would make a folder that is missing, and tries again for ever where no file can
         # be made, as below /proc.
-        place.touch()
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o666))
         lock.acquire(timeout=0)
     except filelock.Timeout:
         note(f"another gip is writing {path}; waiting for it")
         lock.acquire()
-    except PermissionError:
-        if not place.exists():
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StorageError("a link, where a lock is to be", "remove it", path=place) from None
+        if not (isinstance(error, PermissionError) and place.exists()):
             raise
         remedy = "if no gip is at work there, one that was killed has left it: have it removed"
         raise StorageError("a lock of somebody else's", remedy, path=place) from None

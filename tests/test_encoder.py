@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from gip_cli.encoder import OWN_VECTORS, ModelCard, SentenceEncoder, load_encoder
 from gip_cli.errors import UsageError
@@ -144,6 +145,22 @@ def test_a_model_whose_pooling_is_another_is_another_model(
     same = replace(encoder.card, model="/x/model")
     assert same.same_space(load_encoder(str(packaged_model())).card)
     assert not same.same_space(other.card)
+
+
+def test_a_model_without_its_unused_pooler_is_the_same_each_time(tmp_path: Path) -> None:
+    """transformers makes up what is missing: at random, and told in a log that nobody sees."""
+    shutil.copytree(packaged_model(), tmp_path / "model")
+    file = tmp_path / "model/model.safetensors"
+    tensors = load_file(file)
+
+    def load_without(part: str) -> SentenceEncoder:
+        save_file({n: t for n, t in tensors.items() if part not in n}, file, {"format": "pt"})
+        return load_encoder(str(tmp_path / "model"))
+
+    first, second = (load_without("pooler").card for _ in range(2))
+    assert first == second
+    with pytest.raises(UsageError, match="its file lacks 4 tensors, encoder"):
+        load_without("layer.2.attention.output")
 
 
 def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -243,6 +244,16 @@ def test_rows_of_another_format_are_no_selection_of_the_pool(pool: Pool, tmp_pat
     )
     with pytest.raises(InputError, match=why):
         read_selection(str(path), pool, None, BadRows())
+
+
+@pytest.mark.parametrize("pipe", ["pipe", "/dev/zero"])
+def test_a_receipt_that_names_what_never_ends_is_refused(pipe: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    named = RECEIPT | {"options": RECEIPT["options"] | {"targets": [pipe]}}
+    (tmp_path / "s.receipt.json").write_text(json.dumps(named))
+    why = f"names {pipe}, which is no file that can be read again; move the receipt away"
+    with pytest.raises(InputError, match=why):
+        Receipt.beside(str(tmp_path / "s.jsonl"))
 
 
 def test_a_receipt_of_the_least_that_is_needed_is_read(tmp_path: Path) -> None:

@@ -544,6 +544,15 @@ def test_a_lock_that_another_user_left_is_named(pool: Path, tmp_path: Path) -> N
     assert error_of(run).startswith(f"{lock}: a lock of somebody else's; if no gip is at work")
 
 
+def test_a_lock_is_not_made_where_a_link_leads(pool: Path, tmp_path: Path) -> None:
+    lock = tmp_path / ".new.npy.lock"
+    lock.symlink_to(tmp_path / "elsewhere")
+    run = gip(*embed_given(pool, tmp_path))
+    assert run.returncode == 6
+    assert error_of(run) == f"{lock}: a link, where a lock is to be; remove it"
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
     store_given(pool, np.eye(2))

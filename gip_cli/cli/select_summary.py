@@ -94,14 +94,14 @@ def tell_closed(figures: Figures, tell: Tell, reasons: Iterable[str]) -> None:
     for reason in reasons:
         if count := figures["not_pickable"].get(reason):
             these = f"{count:,} of {counted(rows, 'row')} {agreeing(count, _CLOSED[reason])}"
-            which = _lacking(figures) if reason == Reason.NO_SIGNAL.words else ""
+            which = _lacking(figures, count) if reason == Reason.NO_SIGNAL.words else ""
             tell(f"{these}{which} and cannot be picked")
 
 
-def _lacking(figures: Figures) -> str:
-    """Of several signals, those that most rows lack, and how many do."""
+def _lacking(figures: Figures, rows: int) -> str:
+    """Of several signals, those that most rows lack, and how many; nothing if `rows` lack all."""
     counts = {name: means["missing"] for name, means in figures["signals"].items()}
-    if len(counts) < 2:
+    if len(counts) < 2 or set(counts.values()) == {rows}:
         return ""
     most = sorted(filter(counts.get, counts), key=lambda name: -counts[name])
     named = [f"{name}: {counts[name]:,}" for name in most[:_SHOWN]]

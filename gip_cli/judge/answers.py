@@ -12,6 +12,7 @@ from gip_cli.rows import is_number
 
 REFUSED, UNPARSED, TIMED_OUT = "refused", "unparsed", "timed out"
 NO_CONNECTION, ERROR_200 = "no connection", "error with status 200"
+MODEL_ERROR = "model error"
 TOO_SLOW = "a slow server wants fewer --max-concurrent-requests or a longer --timeout"
 NO_ENDPOINT = (404, 405, 501)  # what servers answer where they have nothing at the path
 

@@ -202,7 +202,10 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
                     return None
                 found += held
                 last = start + end
-    if opening.search(text, max(last - start, 0)) or (cut and said[last:].strip()):
+    # Cut off, what stands beside other words may be a guess amid thoughts.
+    if cut and (said[last:].strip() or not said.lstrip().startswith("{")):
+        return None
+    if opening.search(text, max(last - start, 0)):
         return None
     return found[0] if found and all(value == found[0] for value in found) else None
 

@@ -19,7 +19,7 @@ from filelock import lock_descriptor
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.judge.answers import Answer, Verdict
-from gip_cli.judge.journal_entry import plain, read_entry, verdicts_in
+from gip_cli.judge.journal_entry import plain, read_entry, same_judge, verdicts_in
 from gip_cli.judge.rubric import Rubric
 from gip_cli.printable import Tell
 from gip_cli.storage import storage_errors, writable
@@ -61,8 +61,8 @@ def look(path: Path, model: str, rubric: Rubric, apis: Sequence[str]) -> Known:
             # cat and jq join journals with their first lines.
             if line_number > 1 and not (_MARK in line and _begins(line)):
                 entry = read_entry(line, rubric, path, line_number)
-                ours = entry["model"] == model and entry["rubric"] == rubric.digest
-                if ours and entry["api"] in apis:
+                asked = entry["rubric"] == rubric.digest and entry["api"] in apis
+                if asked and same_judge(entry["model"], model):
                     api = entry["api"]
                     by_api.setdefault(api, {})[bytes.fromhex(entry["key"])] = end
                     if any(one["score"] is not None for one in entry["scores"].values()):
@@ -209,8 +209,8 @@ class Journal:
             line = self._reader.readline()
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             entry = json.loads(line)
-            asked = (key.hex(), self._model, self._rubric.digest)
-            if (entry["key"], entry["model"], entry["rubric"]) == asked:
+            asked = (entry["key"], entry["rubric"]) == (key.hex(), self._rubric.digest)
+            if asked and same_judge(entry["model"], self._model):
                 return verdicts_in(entry, self._rubric)
         raise InputError("was changed while it was in use", "run again", path=self.path)
 

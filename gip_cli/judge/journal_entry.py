@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import InputError
 from gip_cli.judge.answers import Verdict, number
 from gip_cli.judge.rubric import Rubric
+
+_LOCAL = re.compile(r"@([0-9a-f]{32})$")  # of a hub's model it is a commit, of 40
 
 
 def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dict[str, Any]:
@@ -28,6 +31,12 @@ def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dic
             line=line_number,
         ) from None
     return entry
+
+
+def same_judge(one: str, other: str) -> bool:
+    """Whether two names mean one judge: a local model is known by its files, not by its folder."""
+    digests = _LOCAL.search(one), _LOCAL.search(other)
+    return one == other or (all(digests) and len({match[1] for match in digests if match}) == 1)
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:

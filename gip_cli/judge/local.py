@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
-from gip_cli.foreign_models import cause, hub_is_away, importing, silence_transformers
-from gip_cli.judge.answers import Answer, Unanswered, Usage
+from gip_cli.foreign_models import cause, hub_is_away, importing, tame_transformers
+from gip_cli.judge.answers import MODEL_ERROR, Answer, Unanswered, Usage
 from gip_cli.judge.rubric import Rubric
 from gip_cli.judge.systemone import questions, verdicts, without_legend
 from gip_cli.printable import printable
@@ -41,7 +41,10 @@ class LocalModel:
         with_pipeline = _transformers()
         try:
             self._pipeline = with_pipeline.pipeline(
-                "decision", model=model, model_kwargs={"use_safetensors": True}
+                "decision",
+                model=model,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
             )
         except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
             raise _unloadable(model, error) from None
@@ -60,8 +63,9 @@ class LocalModel:
         try:
             inputs = pipeline.preprocess(request)
             answers = pipeline.postprocess(pipeline.forward(inputs))
-        except (ValueError, RuntimeError) as error:  # labels that are no tokens; out of memory
-            raise Unanswered("model error", printable(str(error), 200)) from None
+        # Labels that are no tokens, no memory, or whatever the model's chat template raises.
+        except Exception as error:  # noqa: BLE001
+            raise Unanswered(MODEL_ERROR, printable(cause(error), 200)) from None
         tokens = sum(one["input_ids"].shape[-1] for one, _ in inputs["prompts"])
         return Answer(
             without_legend(answers), verdicts(self._rubric, answers), Usage(input_tokens=tokens)
@@ -70,6 +74,8 @@ class LocalModel:
 
 def identity(model: str) -> str:
     """What makes two local judges the same: a directory's files, or a hub's commit.
+
+    Hidden files, such as a downloader's notes, make none another.
 
     Raises
     ------
@@ -81,8 +87,11 @@ def identity(model: str) -> str:
         if not (folder / "config.json").exists():  # it may be anything, of any size
             raise UsageError("a directory without a model's config.json", _TAKES, path=model)
         digest = hashlib.blake2b(digest_size=16)
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            digest.update(os.fsencode(path.relative_to(folder)) + b"\0")
+        files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        for name, path in sorted(files.items()):
+            if any(part.startswith(".") for part in name.parts):
+                continue
+            digest.update(os.fsencode(name) + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         return f"{folder.resolve().name}@{digest.hexdigest()}"
@@ -94,7 +103,7 @@ def identity(model: str) -> str:
     if hub_is_away(model):  # and whatever loads the model next would ask it again
         constants.HF_HUB_OFFLINE = True
     try:
-        config = transformers.AutoConfig.from_pretrained(model)
+        config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - as above
         raise _unloadable(model, error) from None
     return f"{model}@{getattr(config, '_commit_hash', None) or 'unknown'}"
@@ -106,14 +115,17 @@ def token_counter(model: str, rubric: Rubric) -> Callable[[str], int]:
     from transformers.decision import DecisionConfig
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         config = DecisionConfig.from_pretrained(model)
     except Exception as error:  # noqa: BLE001 - as above
         raise _unloadable(model, error) from None
 
     def count(state: str) -> int:
         request = {"state": state, "questions": questions(rubric)}
-        prompts = config.prepare_inputs(request, tokenizer)
+        try:
+            prompts = config.prepare_inputs(request, tokenizer)
+        except Exception as error:  # noqa: BLE001 - as where it is asked
+            raise _unloadable(model, error) from None
         return sum(one["input_ids"].shape[-1] for one, _ in prompts)
 
     return count
@@ -129,7 +141,7 @@ def _transformers() -> Any:
             f"transformers {transformers.__version__} has no decision pipeline",
             "pip install --upgrade transformers, or ask a server with --judge-url",
         )
-    silence_transformers()
+    tame_transformers()
     return transformers
 
 

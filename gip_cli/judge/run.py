@@ -14,6 +14,7 @@ from typing import Any, cast
 from gip_cli.errors import JudgeError
 from gip_cli.interrupts import cancelling_tasks, put_off
 from gip_cli.judge.answers import (
+    MODEL_ERROR,
     NO_CONNECTION,
     NO_ENDPOINT,
     TIMED_OUT,
@@ -251,10 +252,18 @@ class _Run:
         """Count an answer, and return what it adds to the causes."""
         added: Counter[str] = Counter()
         self._scored |= any(one.score is not None for one in verdicts.values())
-        causes = [(name, one.cause) for name, one in verdicts.items() if one.cause]
-        if causes:
-            name, cause = causes[0]  # where a row has its other scores, which one it lacks is news
-            added[cause if len(causes) == len(verdicts) else f"{name} {cause}"] = 1
+        lacking: dict[str, list[str]] = {}
+        for name, one in verdicts.items():
+            if one.cause:
+                lacking.setdefault(one.cause, []).append(name)
+        if lacking:
+            # Where a row has its other scores, which it lacks is news.
+            if sum(map(len, lacking.values())) == len(verdicts):
+                told_of = next(iter(lacking))
+            else:
+                each = (f"{' and '.join(names)} {cause}" for cause, names in lacking.items())
+                told_of = ", ".join(each)
+            added[told_of] = 1
             self.tally.causes += added
         return added
 
@@ -306,7 +315,11 @@ class _Run:
 
     def _remedy(self, failure: Unanswered) -> str:
         kept = f"answers are kept in {self._journal.path}: run again to go on"
-        if failure.wait:
+        if failure.cause == MODEL_ERROR:
+            advice = "see to the model's chat template, and to memory"
+        elif failure.status in _OF_THE_ROW and self._scored:
+            advice = "cut rows by --max-judge-chars, or allow for them by --max-failure-rate 1"
+        elif failure.wait:
             advice = "the server is busy: run again later, or set --requests-per-minute"
         elif failure.cause == TIMED_OUT:
             advice = TOO_SLOW

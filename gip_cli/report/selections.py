@@ -20,7 +20,7 @@ from gip_cli.errors import GipError, InputError, NoRowsError, UsageError
 from gip_cli.formats import NotOfFormatError, Part, Rendered, Renderer, key_of
 from gip_cli.plan import Budget, Plan, Sources
 from gip_cli.pool import NO_ROWS, Pool, load_pool
-from gip_cli.printable import agreeing, counted, file_name
+from gip_cli.printable import agreeing, counted, file_name, printable
 from gip_cli.pursuit import MOST_NOISE
 from gip_cli.rows import BadRows, Row, RowFile
 from gip_cli.signals import strip
@@ -137,6 +137,10 @@ def _found(named: str, receipt: Path, digests: list[str], store: dict[str, Any])
     Rows are those that the `store` of the receipt reads, as a selection did.
     """
     there = [place for place in _places(named, receipt) if Path(place).exists()]
+    # A pipe or a device, whose reading might never end.
+    if not all(os.path.isfile(place) or os.path.isdir(place) for place in there):
+        what = f"names {printable(named)}, which is no file that can be read again"
+        raise InputError(what, "move the receipt away, or select again", path=receipt)
     if len(there) < 2 or Path(there[0]).samefile(there[1]):
         return (there or [named])[0]
     of_pool = Renderer(store["format"], tuple(store["fields"]), Part(store["part"]))

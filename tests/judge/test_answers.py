@@ -96,13 +96,14 @@ def test_chat_replies_in_parts_are_read_by_their_text() -> None:
     ("content", "counts"),
     [
         ('{"helpfulness": 4, "accuracy": 1}', True),
-        ('So: {"helpfulness": 4, "accuracy": 1}\n', True),
+        ('\n{"helpfulness": 4, "accuracy": 1}\n', True),
+        ('Maybe {"helpfulness": 4, "accuracy": 1}', False),
         ('A guess: {"helpfulness": 4, "accuracy": 1}. But wait', False),
         ('{"helpfulness": 4, "accuracy": 1} <think> But wait', False),
         ('{"helpfulness": 4, "accuracy": 1} {"helpfulness": 4', False),
     ],
 )
-def test_chat_cut_off_by_its_limit_counts_only_if_the_answer_is_the_end(
+def test_chat_cut_off_by_its_limit_counts_only_if_the_answer_is_all_of_it(
     content: str, counts: bool
 ) -> None:
     read = chat.verdicts(RUBRIC, {"content": content}, "length")

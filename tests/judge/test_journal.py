@@ -107,6 +107,16 @@ def test_another_model_rubric_or_api_never_reuses_an_answer(tmp_path: Path) -> N
         assert key(0) in journal
 
 
+def test_a_local_model_is_the_same_in_a_folder_of_another_name(tmp_path: Path) -> None:
+    path, digest = tmp_path / "j", "0123456789abcdef" * 2
+    with Journal(path, f"a@{digest}", RUBRIC, ["local"]) as journal:
+        journal.append(key(0), "local", answer(0), 0.25)
+    for model, known in ((f"b@{digest}", True), (f"b@{digest[::-1]}", False), (digest, False)):
+        with Journal(path, model, RUBRIC, ["local"]) as journal:
+            assert (key(0) in journal) is known
+            assert not known or journal.get(key(0)) == answer(0).verdicts
+
+
 def test_of_two_apis_the_last_ones_answers_are_used(tmp_path: Path) -> None:
     path = tmp_path / "j"
     write(path, range(2), api="systemone")

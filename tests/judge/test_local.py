@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import orjson
+import pytest
+
 from gip_cli.judge.local import identity
+from tests.test_encoder import packaged_model
 from tests.toys import error_of, process, write_rows
 
 
@@ -18,6 +23,9 @@ def test_a_directory_is_known_by_its_files_whatever_their_names(tmp_path: Path) 
         (folder / os.fsdecode(name)).write_bytes(b"{}")
         seen.add(identity(str(folder)))
     (folder / os.fsdecode(names[1])).rename(folder / os.fsdecode(b"caf\xe8.bin"))
+    seen.add(identity(str(folder)))
+    (folder / ".cache").mkdir()
+    (folder / ".cache/notes").touch()
     seen.add(identity(str(folder)))
     assert len(seen) == 3
     assert all(one.startswith("model@") for one in seen)
@@ -34,3 +42,34 @@ def test_a_model_that_cannot_be_had_is_told_at_once_and_in_one_line(tmp_path: Pa
     assert run.returncode == 2
     assert error_of(run).startswith(f"{tmp_path}: a directory without a model's config.json; --j")
     assert len(run.stderr.splitlines()) == 2  # what rows they are, and the error
+
+
+def test_what_a_models_chat_template_raises_is_one_line(tmp_path: Path) -> None:
+    """As where there is none, in a dry run and in a run."""
+    pool = write_rows(tmp_path / "pool.jsonl", ["a row"])
+    judging = ("score", pool, "-o", tmp_path / "s.jsonl", "--judge-local", packaged_model())
+    run = process(*judging, "--dry-run")
+    assert run.returncode == 2
+    assert error_of(run).startswith(
+        f"judge model '{packaged_model()}' cannot be loaded (Cannot use"
+    )
+    run = process(*judging)
+    assert run.returncode == 5
+    assert "(1 model error); the last: Cannot use" in error_of(run)
+    assert error_of(run).endswith("; see to the model's chat template, and to memory")
+
+
+@pytest.mark.parametrize("extra", [["--dry-run"], []])
+def test_nobody_is_asked_whether_a_models_code_may_run(extra: list[str], tmp_path: Path) -> None:
+    """transformers would ask on the terminal, or a pipe, and take `y` for trust."""
+    model, ran = tmp_path / "m", tmp_path / "ran"
+    shutil.copytree(packaged_model(), model)
+    auto = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    (model / "config.json").write_bytes(orjson.dumps({"model_type": "x", "auto_map": auto}))
+    (model / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Config: ...\n")
+    pool = write_rows(tmp_path / "pool.jsonl", ["a row"])
+    judging = ("score", pool, "-o", tmp_path / "s.jsonl", "--judge-local", model)
+    run = process(*judging, *extra, input=b"y\n" * 9)
+    assert run.returncode == 2
+    assert (error_of(run).startswith("judge model "), run.stdout) == (True, b"")
+    assert not ran.exists()
