@@ -138,7 +138,7 @@ def _found(named: str, receipt: Path, digests: list[str], store: dict[str, Any])
     """
     there = [place for place in _places(named, receipt) if Path(place).exists()]
     # A pipe or a device, whose reading might never end.
-    if not all(os.path.isfile(place) or os.path.isdir(place) for place in there):
+    if not all(place.is_file() or place.is_dir() for place in map(Path, there)):
         what = f"names {printable(named)}, which is no file that can be read again"
         raise InputError(what, "move the receipt away, or select again", path=receipt)
     if len(there) < 2 or Path(there[0]).samefile(there[1]):
