@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -262,6 +262,17 @@ def random_picks(pickable: Rows, count: int, seed: int) -> Rows:
     So what is measured of `count` rows and along a longer draw is measured of the same rows.
     """
     return np.random.default_rng(seed).permutation(pickable)[:count].copy()
+
+
+def random_rows_of(tokens: npt.NDArray[Any], pickable: Rows, most: int, seed: int) -> Rows:
+    """A seeded random subset of no more than `most` tokens, of which each row has `tokens` (m,)."""
+    order, left = random_picks(pickable, len(pickable), seed), most
+    drawn = order[:0]
+    while len(order := order[tokens[order] <= left]):  # past rows that do not fit, as picks go
+        fitting = order[np.cumsum(tokens[order]) <= left]
+        drawn, order = np.append(drawn, fitting), order[len(fitting) :]
+        left -= int(tokens[fitting].sum())
+    return drawn
 
 
 def sample(rows: Rows, count: int) -> Rows:

@@ -22,6 +22,7 @@ from gip_cli.measures import (
     known_mean,
     nearest_cosines,
     random_picks,
+    random_rows_of,
     side_by_side,
 )
 from gip_cli.problem import Problem
@@ -183,13 +184,7 @@ def _random(problem: Problem, pickable: Rows, picks: Rows, seed: int) -> Rows:
     tokens = problem.candidates.tokens
     if problem.plan.budget.tokens is None:
         return random_picks(pickable, len(picks), seed)
-    order, left = random_picks(pickable, len(pickable), seed), int(tokens[picks].sum())
-    drawn = order[:0]
-    while len(order := order[tokens[order] <= left]):  # past rows that do not fit, as picks go
-        fitting = order[np.cumsum(tokens[order]) <= left]
-        drawn, order = np.append(drawn, fitting), order[len(fitting) :]
-        left -= int(tokens[fitting].sum())
-    return drawn
+    return random_rows_of(tokens, pickable, int(tokens[picks].sum()), seed)
 
 
 def _captured(rows: Candidates, picks: Rows, noise: float) -> float:

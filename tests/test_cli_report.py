@@ -118,6 +118,29 @@ def test_random_rows_ahead_of_the_average_draw_are_told_to_be_no_better_than_the
     assert between
 
 
+def test_picks_by_tokens_are_held_against_random_rows_of_no_more_tokens(tmp_path: Path) -> None:
+    """As their receipt holds them: as many rows of any length capture more than short ones."""
+    rng, axes = np.random.default_rng(0), np.eye(5)
+    rows = [row(axes[0] + 0.1 * rng.standard_normal(5), at % 3) for at in range(20)]
+    rows += [row(axes[1 + at % 4], 90) for at in range(60)]
+    pool = write_rows(tmp_path / "pool.jsonl", rows)
+    embed(pool, 5)
+    small, page = tmp_path / "small.jsonl", tmp_path / "r.html"
+    options = ("--tokens", 60, "--length-power", 3)
+    assert gip("select", pool, *options, "-o", small).returncode == 0
+    receipt = json.loads(small.with_suffix(".receipt.json").read_bytes())
+    told = gip("report", pool, "-s", small, "-o", page).stderr
+    data = data_of(page)
+    (selection,) = data["selections"]
+    curve, by_random = selection["curve"], receipt["captured_by_random"]["mean"]
+    assert curve["random"]["same"][0] == pytest.approx(by_random, rel=1e-4)
+    assert curve["captured"][-1] < curve["random"]["high"][-1]  # as many rows, of more tokens
+    assert curve["better"]
+    assert b"random draws" not in told
+    assert selection["near"]["random"] == pytest.approx(receipt["nearest_cosine"]["random"])
+    assert any("along its curve as many as its picks" in note for note in data["notes"])
+
+
 def test_a_warning_names_no_group_and_no_signal_at_length(tmp_path: Path) -> None:
     long = "x" * 10_000
     rows = [

@@ -98,7 +98,7 @@ def changed(tmp_path: Path) -> Open:
 
     def run(picks: list[int]) -> tuple[Case, Changes]:
         case = case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"])
-        return case, changes(case, np.array(picks))
+        return case, changes(case, case.picked[0])
 
     return run
 
@@ -167,9 +167,8 @@ def test_a_group_that_cannot_be_picked_is_not_missed(tmp_path: Path) -> None:
     rows = [row((1, at), kind="in", gip=good) for at in range(40)]
     rows += [row((1, at), kind="out", gip={"signals": {"good": None}}) for at in range(40, 80)]
     picks = [*range(20)]
-    told = changes(
-        case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"]), np.array(picks)
-    )
+    case = case_of(write_rows(tmp_path / "pool", rows), 2, picks, ["kind"])
+    told = changes(case, case.picked[0])
     (group,) = told["groups"]
     assert (group["pool"], group["random"]) == ([0.5, 0.5], [1, 0])
     assert (group["dropped"], group["absent"]) == ([], 1)
@@ -181,7 +180,8 @@ def test_of_many_groups_without_a_pick_five_are_named(tmp_path: Path) -> None:
     path, picks = write_rows(tmp_path / "pool", rows), np.arange(0, 147, 7)  # 21: 3 of each group
     for kept, named in ((1, "b, c, d, e, f, …"), (2, "b, c, d, e, f")):
         chosen = np.sort(np.append(picks, np.arange(6, 168, 7))) if kept == 2 else picks
-        told = changes(case_of(path, 2, chosen.tolist(), ["kind"]), chosen)
+        case = case_of(path, 2, chosen.tolist(), ["kind"])
+        told = changes(case, case.picked[0])
         assert told["warnings"] == [f"No pick from kind: {named}. Random picks would have some."]
 
 
@@ -192,7 +192,8 @@ def test_a_small_shift_is_not_told_however_sure_it_is(tmp_path: Path) -> None:
     ones, zeros = np.flatnonzero(values == 1), np.flatnonzero(values == 0)
     for better, warned in ((218, False), (188, True)):  # 0.13 and 0.25 standard deviations
         picks = np.concatenate([ones[:better], zeros[: 500 - better]])
-        told = changes(case_of(path, 2, picks.tolist()), picks)
+        case = case_of(path, 2, picks.tolist())
+        told = changes(case, case.picked[0])
         good = told["measures"][1]
         assert good["shift"] < good["random_shift"][0]
         assert bool(told["warnings"]) is warned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from gip_cli.measures import (
     captured_gains,
     closest,
     random_picks,
+    random_rows_of,
     sample,
     side_by_side,
 )
@@ -87,6 +88,23 @@ class Case:
     def draws(self, count: int) -> list[Rows]:
         """Random subsets of the rows that could have been picked, the same ones every time."""
         return [random_picks(self.pickable, count, seed) for seed in range(RANDOM_SEEDS)]
+
+    def price(self, picked: Picked) -> int | None:
+        """The tokens of a selection by `--tokens`; None of others, and where none are counted.
+
+        And where no row has so few, as of a file that was edited.
+        """
+        if not (picked.receipt and "tokens" in picked.receipt.options and self.unit == "tokens"):
+            return None
+        tokens = int(np.nansum(self.lengths[picked.rows]))
+        return tokens if tokens >= self.lengths[self.pickable].min() else None
+
+    def random_for(self, picked: Picked) -> list[Rows]:
+        """Random rows for a selection's price, as its receipt has them: as many, or its tokens."""
+        if (most := self.price(picked)) is None:
+            return self.draws(len(picked.rows))
+        of_price = partial(random_rows_of, self.lengths, self.pickable, most)
+        return [of_price(seed) for seed in range(RANDOM_SEEDS)]
 
     @cached_property
     def sampled(self) -> Rows:

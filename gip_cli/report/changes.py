@@ -10,6 +10,7 @@ from gip_cli.arrays import Array, Rows
 from gip_cli.measures import known_mean, mean_shift
 from gip_cli.printable import escaped, printable, rounded
 from gip_cli.report.case import Case
+from gip_cli.report.selections import Picked
 
 _FEWEST_BINS, _MOST_BINS = 8, 24
 _DISTINCT = 12  # values up to which each has a bar of its own,
@@ -19,14 +20,14 @@ _SMALL_EFFECT = 0.2  # Cohen's convention, in standard deviations
 _EXPECTED = 3.0  # random picks of a group below which its absence says nothing (P(0) = 5 %)
 
 
-def changes(case: Case, rows: Rows) -> dict[str, Any]:
+def changes(case: Case, picked: Picked) -> dict[str, Any]:
     """Distributions with effect sizes, and the warnings that follow from them.
 
     ``measures`` is length, then every signal: bars, means, and the shift of the mean in standard
     deviations of the pool (Glass's Delta) with the range that random picks show. ``groups`` has
     each field's shares with Cohen's h, ``2 asin(sqrt(p)) - 2 asin(sqrt(q))``.
     """
-    draws = case.draws(len(rows))
+    rows, draws = picked.rows, case.random_for(picked)
     signals = case.pool.signals
     columns = [(case.unit, case.lengths)]
     columns += [(escaped(name), signals.values[:, at]) for at, name in enumerate(signals.names)]
@@ -110,7 +111,8 @@ def _groups(case: Case, field: str, rows: Rows, draws: list[Rows]) -> dict[str, 
     pool = pool[order]
     picks = groups.shares(rows)[order]
     random = groups.shares(np.concatenate(draws))[order]
-    expected = groups.shares(case.pickable)[order] * len(rows)  # random picks of each
+    drawn = float(np.mean([*map(len, draws)]))
+    expected = groups.shares(case.pickable)[order] * drawn  # random picks of each
     dropped = order[(picks == 0) & (expected >= _EXPECTED)]
     names = [*map(escaped, groups.names)]
     return {

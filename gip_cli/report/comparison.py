@@ -9,6 +9,7 @@ import numpy as np
 
 from gip_cli.arrays import Rows
 from gip_cli.measures import known_mean, nearest_cosines, side_by_side
+from gip_cli.printable import counted
 from gip_cli.report.case import Case
 
 
@@ -41,12 +42,15 @@ def _worth(case: Case, rows: Rows) -> dict[str, Any]:
 def compare(case: Case) -> dict[str, Any]:
     """All selections of a case, references of the same sizes, and every two's overlap.
 
-    Random rows are those that could be picked, all of them where these are fewer. Top-k is left out
-    where fewer rows than that can be ranked.
+    Random rows are those that could be picked, all of them where these are fewer; for a selection
+    by tokens they are of its tokens, on average as many as their name says. Top-k is left out where
+    fewer rows than that can be ranked.
     """
     references: dict[str, list[Rows]] = {}
-    for size in sorted({len(one.rows) for one in case.picked}):
-        references[f"random {min(size, len(case.pickable)):,}"] = case.draws(size)
+    for one in sorted(case.picked, key=lambda one: len(one.rows)):
+        size, tokens, random = len(one.rows), case.price(one), case.random_for(one)
+        of_tokens = "" if tokens is None else f" ({counted(tokens, 'token')})"
+        references[f"random {_mean_of([*map(len, random)]):,}{of_tokens}"] = random
         if case.ranked is not None and len(case.ranked) >= size:
             references[f"top-k {size:,}"] = [case.ranked[:size]]
     sets = [*(one.rows for one in case.picked), *chain(*references.values())]
@@ -76,7 +80,7 @@ def _mean_of(figures: list[Any]) -> Any:
         return {name: _mean_of([one[name] for one in figures]) for name in first}
     known = [one for one in figures if one is not None]
     if isinstance(first, int):
-        return first
+        return round(float(np.mean(figures)))
     return float(np.mean(known)) if known else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,7 @@ from gip_cli.measures import (
     sample,
     side_by_side,
 )
-from gip_cli.printable import escaped
+from gip_cli.printable import counted, escaped
 from gip_cli.report import Method
 from gip_cli.report.case import Case
 from gip_cli.report.changes import bars, changes
@@ -58,7 +59,7 @@ def content(case: Case, method: Method = Method.pca) -> Data:
         },
         "noise": case.noise,
         "query": case.sources,
-        "notes": [*map(escaped, case.notes)],
+        "notes": [*map(escaped, [*case.notes, *_other_prices(case)])],
         "unit": case.unit,
         "signals": [*map(escaped, case.pool.signals.names)],
         "fields": [*map(escaped, case.groups)],
@@ -74,6 +75,17 @@ def content(case: Case, method: Method = Method.pca) -> Data:
             for one, coverage in zip(case.picked, covered, strict=True)
         ],
     }
+
+
+def _other_prices(case: Case) -> Iterator[str]:
+    """Of which selections the random rows along the curve are not those beside it elsewhere."""
+    for one in case.picked:
+        if (tokens := case.price(one)) is not None:
+            yield (
+                f"{one.name} was selected by --tokens: random rows are of no more than its "
+                f"{counted(tokens, 'token')}, but along its curve as many as its picks, of other "
+                "tokens."
+            )
 
 
 def _distinct(rows: Rows) -> Rows:
@@ -144,12 +156,12 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
     own[picks] = np.arange(len(picks))
     nearest, cosines = closest(case.vectors[rows], case.vectors[picks], own[rows])
     pairs, pair_cosines = closest_pairs(case.vectors, picks, _EXTREMES)
-    draws = case.draws(len(picks))
+    draws = case.random_for(picked)
     ours, *others = side_by_side(
         lambda chosen: nearest_cosines(case.vectors, chosen), [picks, *draws]
     )
     near = {"picks": ours, "random": np.concatenate(others)}
-    changed = changes(case, picks)
+    changed = changes(case, picked)
     along = curve(case, picked)
     held_all = bool(np.isin(case.pickable, picks).all())  # random rows are the same ones
     warnings = changed["warnings"]
@@ -164,6 +176,7 @@ def _selection(case: Case, picked: Picked, coverage: _Coverage, rows: Rows, plac
         "nearest": nearest.tolist(),  # rank from 0 of each shown row's nearest (other) pick
         "cosine": [round(c, 3) if np.isfinite(c) else None for c in cosines.tolist()],
         "curve": along,
+        "tokens": case.price(picked),
         "coverage": {
             "picks": coverage.mean,
             "random": float(np.mean([case.coverage(draw)[1].mean() for draw in draws])),

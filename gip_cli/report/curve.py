@@ -43,16 +43,19 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
 
     They begin at no picks, so that a single one makes a line, too. ``gains`` (n,) are the picks'
     own, rounded; ``random.needed`` is how many random rows capture as much as the selection, null
-    where twice as many do not.
+    where twice as many do not. ``random.same`` is mean, least and most of random rows for the
+    selection's price: those at the curve's end, unless it was chosen by tokens.
     """
     count = len(picked.rows)
     draws = case.draws(2 * count)
+    of_tokens = case.random_for(picked) if case.price(picked) is not None else []
     ranked = [] if case.ranked is None or len(case.ranked) < count else [case.ranked[:count]]
     (before, gains), *others = side_by_side(
         case.curve,
         [
             picked.rows,
             *(draw if seed < _LONGER else draw[:count] for seed, draw in enumerate(draws)),
+            *of_tokens,
             *ranked,
         ],
     )
@@ -66,6 +69,8 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
     enough = np.flatnonzero(longer[1:] >= captured[-1])
     # Fewer rows than picks can be drawn where the file holds rows that could not be picked.
     drawn = band[:, np.minimum(at, band.shape[1] - 1)]
+    priced = others[len(draws) :][: len(of_tokens)]
+    same = np.array([_along(*one)[-1] for one in priced]) if priced else drawn[:, -1]
     top = _along(*others[-1])[at] if ranked else None
     return {
         "n": at.tolist(),
@@ -74,11 +79,12 @@ def curve(case: Case, picked: Picked) -> dict[str, Any]:
             "mean": shown(drawn.mean(axis=0)),
             "low": shown(drawn.min(axis=0)),
             "high": shown(drawn.max(axis=0)),
+            "same": shown(np.array([same.mean(), same.min(), same.max()])),
             "seeds": len(draws),
             "needed": int(enough[0]) + 1 if enough.size else None,
             "searched": len(longer) - 1,
         },
-        "better": bool(captured[-1] > drawn[:, -1].max()),  # than every draw
+        "better": bool(captured[-1] > same.max()),  # than every draw
         "top": None if top is None else shown(top),
         "before": before,
         "pool": case.captured_by_all(),

@@ -26,9 +26,11 @@ const strong = (text) => el("strong", {}, text);
 function showAnswers(data, selection) {
   const { curve, coverage } = selection;
   const { random, knee, better } = curve;
+  const [mean, low, high] = random.same;
   const captured = curve.captured.at(-1);
-  const ahead = captured - random.mean.at(-1);
-  const needs = selection.all ? ["The picks hold all rows that could be picked: there was nothing to choose."] : random.needed === null
+  const ahead = captured - mean;
+  const byTokens = selection.tokens !== null;
+  const needs = selection.all ? ["The picks hold all rows that could be picked: there was nothing to choose."] : byTokens ? [] : random.needed === null
     ? ["Even ", strong(counted(random.searched, "random row")), random.searched === 1 ? " captures less." : " capture less."]
     : ["Random takes ", strong(counted(random.needed, "row")), " for as much."];
   const bend = knee.n === selection.size ? "the curve does not bend before its end"
@@ -41,7 +43,7 @@ function showAnswers(data, selection) {
       [`of the query’s energy, which is that of ${asked(data.query)}. All rows that could be picked have `, strong(percent(curve.pool)), "."],
       ["A row of the pool has its best pick at cosine ", strong(coverage.picks.toFixed(3)), ` on average (random ${coverage.random.toFixed(3)}).`]),
     answer("Is it better than random?", el("span", { className: better ? "picks-ink" : selection.all ? "" : "warn-ink" }, better ? `${signed(100 * ahead, 1)} points` : selection.all ? "No choice" : "No"),
-      ["Random rows capture ", strong(percent(random.mean.at(-1))), ` (${percent(random.low.at(-1))} to ${percent(random.high.at(-1))}, ${random.seeds} seeds). `, ...needs],
+      [`Random rows ${byTokens ? `of no more than ${counted(selection.tokens, "token")} ` : ""}capture `, strong(percent(mean)), ` (${percent(low)} to ${percent(high)}, ${random.seeds} seeds). `, ...needs],
       curve.top ? ["The top rows by signal capture ", strong(percent(curve.top.at(-1))), "."] : [`${data.signals.length ? "Too few rows have all signals" : "The pool has no signals"} to rank by.`]),
     answer("How small can I go?", counted(knee.n, "row"),
       [knee.n === 1 ? "keeps " : "keep ", strong(percent(captured ? knee.captured / captured : 0, 0)),
