@@ -72,6 +72,15 @@ class Written:
             "too few; another --model may read them"
         )
 
+    def truncated_told(self, max_length: int) -> str:
+        """What a person should know of the `truncated` rows; empty if there are none."""
+        if not self.truncated:
+            return ""
+        return (
+            f"rows longer than {max_length} tokens: {self.truncated:,}; "
+            f"{min(self.tokens_unseen, 0.999):.1%} of all tokens unseen"
+        )
+
 
 def write_embeddings(
     rows: RowFile,

@@ -42,6 +42,12 @@ def test_the_real_model_by_its_command(tmp_path: Path) -> None:
     assert description["truncated_rows"] == 1
 
 
+def test_select_tells_what_the_model_it_runs_has_cut(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", ["a text", "another " * 300])
+    run = gip("select", pool, "-k", 1, "-o", tmp_path / "small.jsonl")
+    assert b"rows longer than 256 tokens: 1; " in run.stderr
+
+
 def test_texts_that_the_model_cannot_read_are_told(tmp_path: Path) -> None:
     """To it they are one text, which --dedup-threshold would take them for."""
     pool = write_rows(tmp_path / "pool.jsonl", ["สวัสดีครับ", "ភាសាខ្មែរ", "plain words"])

@@ -91,13 +91,10 @@ def _encode(
         f"{counted(written.encoded, 'text')} encoded, {counted(written.reused, 'row')} reused, "
         f"{written.resumed:,} resumed"
     )
-    if told := written.unread_told(encoder.card.model):
-        note(told)
-    if written.truncated:
-        note(
-            f"rows longer than {encoder.card.max_length} tokens: {written.truncated:,}; "
-            f"{min(written.tokens_unseen, 0.999):.1%} of all tokens unseen"
-        )
+    card = encoder.card
+    for told in (written.unread_told(card.model), written.truncated_told(card.max_length)):
+        if told:
+            note(told)
 
 
 @contextmanager

@@ -68,8 +68,10 @@ def embeddings_for(
             written = write_embeddings(
                 rows, target, encoder, renderer, note=tell, on_progress=update
             )
-        if told := written.unread_told(encoder.card.model):
-            tell(told)
+        card = encoder.card
+        for told in (written.unread_told(card.model), written.truncated_told(card.max_length)):
+            if told:
+                tell(told)
         yield open_embeddings(target), None
 
 
