@@ -110,6 +110,8 @@ class Companions:
                 found = missing & (at >= 0)
                 vectors[found] = store.vectors[at[found]]
                 missing &= ~found
+                if not missing.any():
+                    break  # a store that is not needed may be damaged, or no store at all
             if missing.any():
                 vectors[missing] = self._encoded(rows, renderer, missing)
         unanswered = pool.unanswered + int(np.count_nonzero(pool.lengths == 0))

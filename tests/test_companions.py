@@ -48,6 +48,15 @@ def test_a_sibling_is_the_store_of_the_same_name(tmp_path: Path) -> None:
     assert sibling(tmp_path / ".gz") == tmp_path / ".gz.npy"
 
 
+def test_what_lies_beside_a_file_is_not_read_where_the_pools_store_has_all_its_rows(
+    pool: Path,
+) -> None:
+    other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[:2]))
+    np.save(other.with_suffix(".npy"), VECTORS)  # no store
+    read = Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
+    np.testing.assert_allclose(read.vectors, VECTORS[:2], atol=1e-6)
+
+
 def test_each_row_is_looked_up_in_the_pools_store_then_in_its_own(pool: Path) -> None:
     other = write_rows(pool.with_name("other.jsonl"), map(row, VECTORS[1:]))
     beside = embed(write_rows(pool.with_name("late.jsonl"), map(row, VECTORS[3:])), D)
