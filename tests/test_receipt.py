@@ -238,7 +238,9 @@ def test_near_duplicates_of_rows_given_are_counted_once(make: Make) -> None:
 WRITTEN = b"""{
     "input": {"path": "pool.jsonl", "rows": 60},
     "beside": {"given": [{"path": "old.jsonl", "rows": 3}], "exclude": [{"path": "eval.jsonl"}]},
-    "options": {"given": ["old.jsonl"], "exclude": ["eval.jsonl"], "num": 8},
+    "embeddings": {"model": "models/m", "weights": "blake2b:0"},
+    "options": {"given": ["old.jsonl"], "exclude": ["eval.jsonl"], "num": 8,
+                "group_share": "s.json"},
     "captured": 0.5, "captured_by_random": {"sd": 0.0}
 }"""
 
@@ -249,6 +251,11 @@ WRITTEN = b"""{
         ("pool.jsonl", "/data/pool.jsonl", None),  # named from another folder
         ("old.jsonl", "/data/old.jsonl", None),
         ("eval.jsonl", "/data/eval.jsonl", None),
+        ("s.json", "./s.json", None),
+        ("s.json", "equal", "options.group_share differs"),
+        ("models/m", "./m", None),
+        ("models/m", "models/n", "embeddings.model differs"),
+        ("blake2b:0", "blake2b:1", "embeddings.weights differs"),
         ('"rows": 3', '"rows": 4', "beside.given.0.rows differs"),
         ("8", "9", "options.num differs"),
         ("0.5", "0.50002", None),  # rounded otherwise by another processor,
