@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Rows, Vectors
+from gip_cli.arrays import Array, Mask, Rows, Vectors
 from gip_cli.embeddings import row_norms
 from gip_cli.pursuit.source import gram
 from gip_cli.pursuit.team import Team
@@ -19,6 +19,7 @@ RANDOM_SEEDS = 10  # random subsets behind every reference: what tells of one ag
 
 _BLOCK = 1 << 11
 _STEPS = 256  # rows of an order that are conditioned on together
+_SLACK = 1e-5  # how far a cosine of float32 rows may be from the exact one
 _SAMPLE = 4096  # rows whose neighbours are looked up, where there are more
 
 
@@ -244,13 +245,41 @@ def closest(vectors: Vectors, references: Vectors, own: Rows | None = None) -> t
     return which, cosine
 
 
-def _normalised(vectors: Vectors) -> npt.NDArray[np.float32]:
-    """Rows in float32 over their norms, which half precision has rounded off 1.
+def nearer(
+    vectors: Vectors, references: Vectors, nearest: tuple[Rows, Array], threshold: float
+) -> Mask:
+    """(m,) rows whose cosine with a reference is above the threshold; near it by float64.
+
+    As the solver closes rows: a threshold can be so close to 1 that single precision misses it.
+
+    Parameters
+    ----------
+    nearest : tuple
+        What `closest` says of them.
+    """
+    which, cosine = nearest
+    above: Mask = cosine > threshold
+    unsure = np.flatnonzero(np.abs(cosine - threshold) < _SLACK)
+    for start in range(0, len(unsure), _BLOCK):
+        at = unsure[start : start + _BLOCK]
+        rows = _normalised(vectors[at], np.float64)
+        own = _normalised(references[which[at]], np.float64)
+        near = np.einsum("ij,ij->i", rows, own) > threshold
+        if not near.all():  # of several as near as rounding another may be the nearest
+            for low in range(0, len(references), _BLOCK):
+                others = _normalised(references[low : low + _BLOCK], np.float64)
+                near |= (rows @ others.T).max(axis=1) > threshold
+        above[at] = near
+    return above
+
+
+def _normalised(vectors: Vectors, dtype: type[np.floating[Any]] = np.float32) -> npt.NDArray[Any]:
+    """Rows in `dtype` over their norms, which half precision has rounded off 1.
 
     Whatever type they are of now: what was read of a store in half precision beside other rows is
     in float32.
     """
-    rows = vectors.astype(np.float32)
+    rows = vectors.astype(dtype)
     norms = row_norms(rows)
     rows /= np.where(norms > 0, norms, 1)[:, None]
     return rows

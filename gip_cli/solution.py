@@ -10,7 +10,7 @@ import numpy as np
 from gip_cli.arrays import Array, Mask, Rows
 from gip_cli.candidates import Reason, Reasons
 from gip_cli.constraints import Caps
-from gip_cli.measures import closest
+from gip_cli.measures import closest, nearer
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Selection, Stopped
 
@@ -41,7 +41,9 @@ class Solution:
             reasons[rest & ~self._fit(limits.quotas.caps)] = Reason.GROUP_FULL
         threshold = self.problem.plan.dedup_threshold
         if threshold is not None:
-            reasons[rest & (self.nearest[1] > threshold)] = Reason.DUPLICATE
+            picked = rows.vectors[self.selection.indices]
+            near = nearer(rows.vectors, picked, self.nearest, threshold)
+            reasons[rest & near] = Reason.DUPLICATE
         return reasons
 
     @property

@@ -141,6 +141,15 @@ def test_a_near_duplicate_is_closer_than_the_threshold(tmp_path: Path) -> None:
         assert solution.reasons.tolist() == [Reason.OPEN, reason, Reason.BUDGET]
 
 
+def test_near_duplicates_are_those_that_the_solver_closed_however_near(tmp_path: Path) -> None:
+    angles = np.random.default_rng(0).uniform(0, 5e-3, 300)
+    path = write_rows(tmp_path / "fan", [row([1, angle]) for angle in angles])
+    problem = problem_of(path, 2, Plan(Budget(rows=300), noise=0.1, dedup_threshold=0.9999999))
+    solution = Solution(problem, problem.solve())
+    told = np.count_nonzero(solution.reasons == Reason.DUPLICATE)
+    assert 0 < told == solution.duplicates == 300 - len(solution.selection.indices)
+
+
 def test_an_interruption_is_one_though_the_tokens_are_spent(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "two", [row(np.eye(D)[0]), row(np.eye(D)[1], 50)])
     problem = problem_of(path, D, Plan(Budget(tokens=D), noise=0.1))
