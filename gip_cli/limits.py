@@ -38,7 +38,10 @@ class Quotas:
     @cached_property
     def caps(self) -> Caps:
         """The rule before the first pick; who picks works on a copy."""
-        return Caps(self.limits, self.groups.codes, self.costs)
+        limits = self.limits
+        if self.shares is not None:  # rows of 0 tokens fit into nothing, too
+            limits = np.where(self.shares > 0, limits, -1)
+        return Caps(limits, self.groups.codes, self.costs)
 
     def spent(self, picks: Rows) -> Counts:
         """(G,) what the picks of each group cost."""

@@ -91,6 +91,16 @@ def test_a_share_of_the_rows_is_rounded_half_up(share: float, rows: int, pool: P
     assert problem_of(pool, D, Plan(Budget(fraction=share))).limits.asked == rows
 
 
+def test_rows_of_no_tokens_are_not_picked_of_a_group_without_a_share(tmp_path: Path) -> None:
+    rows = [row((1, at), group="ab"[at % 2], n=at % 2 and 3) for at in range(6)]
+    path = write_rows(tmp_path / "pool", [*rows, row((1, 9), group="b", n=0)])
+    grouping = Grouping("group", shares=Shares("file", {"b": 1}))
+    problem = problem_of(path, 2, Plan(Budget(tokens=6, token_field="n"), grouping=grouping))
+    picks = {*problem.solve().indices.tolist()}
+    assert 6 in picks
+    assert not {0, 2, 4} & picks
+
+
 def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
     """0.145 * 100 is 14.499999999999998."""
     path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])

@@ -127,11 +127,13 @@ def test_rows_of_groups_without_a_share_cannot_be_picked(figures: Figures) -> No
         group("a", 90, 90, 200, size=4),
         group("b", 0, 0, 70, share=0.0, size=2),
         group("c", 0, 0, 0, share=0.0),
+        group("d", 0, 0, 0, share=0.0, size=1),  # in tokens, of which it has none
         unit="tokens",
     )
     lines = told(figures, quotas=table, options={"group_share": "shares.json"})
     assert lines[0] == (
-        "2 of 8 rows are in 1 group (b) to which shares.json gives no share and cannot be picked"
+        "3 of 8 rows are in 2 groups (b, d) to which shares.json gives no share and cannot be "
+        "picked"
     )
     assert lines[1].startswith("picked 3 of 8 rows")  # b's quota of none is not told again
 

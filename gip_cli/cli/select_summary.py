@@ -116,7 +116,7 @@ def _tell_not_pickable(figures: Figures, tell: Tell) -> None:
     if figures["beside"].get("exclude") and Reason.EXCLUDED.words not in figures["not_pickable"]:
         other = "other " * bool(_BEFORE_EXCLUDED & figures["not_pickable"].keys())
         tell(f"no {other}row is too close to an excluded one")
-    if without := [row for row in _table(figures) if row["share"] == 0 and row["available"]]:
+    if without := [row for row in _table(figures) if row["share"] == 0 and row["rows"]]:
         count = sum(row["rows"] for row in without)
         tell(
             f"{count:,} of {counted(rows, 'row')} {agreeing(count, 'are')} in {_groups(without)} "
