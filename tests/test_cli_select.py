@@ -285,6 +285,8 @@ def test_a_row_without_a_token_count_is_refused_or_told(
     assert [r["gip"]["reason"] for r in read(out.parent / "rejects") if r["n"] == 4] == [
         "no token count"
     ]
+    checked = select(path, out, *options, "--skip-bad", "--check")
+    assert checked.startswith("gip: 1 of 60 rows has no token count and cannot be picked\n")
 
 
 def test_fields_that_hold_nothing_are_told(gip: Gip, pool: Path, out: Path) -> None:

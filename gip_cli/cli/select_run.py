@@ -85,7 +85,8 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
                 tell_skipped(skipped)
             little = _too_little(figures, output.min_captured)
             if output.check:  # what --skip-bad passed over is told there, too
-                tell_closed(figures, note, [Reason.NO_EMBEDDING.words])
+                passed_over = Reason.NO_EMBEDDING.words, Reason.NO_TOKEN_COUNT.words
+                tell_closed(figures, note, passed_over)
                 compare_files(solution, figures, output, little)
             elif little:
                 summarise(figures, tell)
