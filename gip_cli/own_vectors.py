@@ -19,7 +19,7 @@ from gip_cli.formats import Part, Renderer
 from gip_cli.printable import Tell, agreeing, counted
 from gip_cli.rows import RowFile
 from gip_cli.storage import storage_errors
-from gip_cli.store import row_keys, tell_gone, unwritable_but_current
+from gip_cli.store import differing_settings, row_keys, tell_gone, unwritable_but_current
 
 TOKENS_UNKNOWN = -1
 _BLOCK = 1 << 13  # rows normalised at a time
@@ -86,7 +86,15 @@ def write_own_vectors(
                 old = open_embeddings(paths.npy)
                 if old.settings.card.model != OWN_VECTORS:
                     note(f"{target} was made by {old.settings.card.model}, and is replaced")
-                tell_gone(old, keys, rows.name, note)
+                if old.settings.renderer == renderer:
+                    tell_gone(old, keys, rows.name, note)
+                else:  # the same rows have other keys
+                    read = old.settings.renderer.to_json(), renderer.to_json()
+                    note(
+                        f"{target} was made with other settings "
+                        f"({', '.join(differing_settings(*read))}), and its "
+                        f"{counted(len(old.keys), 'row')} {agreeing(len(old.keys), 'are')} replaced"
+                    )
         tokens = np.full(len(keys), TOKENS_UNKNOWN, dtype=np.int64)
         commit(paths, settings, keys, tokens, _unit_blocks(given, first, source, note))
     return len(given), given.shape[1]

@@ -226,7 +226,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
             "give them anew by --vectors, or choose another NAME.npy",
             path=paths.npy,
         )
-    differing = _differing(old.settings.copied_to(settings).to_json(), settings.to_json())
+    differing = differing_settings(old.settings.copied_to(settings).to_json(), settings.to_json())
     note(
         f"{paths.npy} was made with other settings ({', '.join(differing)}): encoding every row "
         f"anew, in the place of its {counted(len(old.keys), 'row')}"
@@ -234,7 +234,7 @@ def _reusable(paths: Paths, settings: Settings, note: Tell) -> Embeddings | None
     return None
 
 
-def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+def differing_settings(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
     """Which settings do, by their names in ``NAME.json``."""
     return [name for name in ours if theirs[name] != ours[name]]
 
@@ -274,7 +274,7 @@ def _check_means_the_same(store: Embeddings, settings: Settings) -> None:
         )
     both = store.settings.copied_to(settings), settings
     theirs, ours = ({**asdict(one.card), "dtype": one.dtype} for one in both)
-    if differing := _differing(theirs, ours):
+    if differing := differing_settings(theirs, ours):
         raise MismatchError(
             f"cannot be reused, made with other settings: {', '.join(differing)}",
             "leave it out, or ask for the same",

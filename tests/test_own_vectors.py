@@ -27,13 +27,18 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_vectors, "_BLOCK", 4)
 
 
-def give(tmp_path: Path, texts: list[str], vectors: npt.NDArray[np.float64]) -> list[str]:
+def give(
+    tmp_path: Path,
+    texts: list[str],
+    vectors: npt.NDArray[np.float64],
+    renderer: Renderer = Renderer("text"),  # noqa: B008 - frozen
+) -> list[str]:
     """Make ``pool.npy`` of vectors in ``mine.npy``; what was told."""
     notes: list[str] = []
     np.save(tmp_path / "mine.npy", vectors)
     with RowFile(write_rows(tmp_path / "pool.jsonl", texts), BadRows(), reread=True) as rows:
         shape = write_own_vectors(
-            rows, tmp_path / "pool.npy", tmp_path / "mine.npy", Renderer("text"), note=notes.append
+            rows, tmp_path / "pool.npy", tmp_path / "mine.npy", renderer, note=notes.append
         )
     assert shape == vectors.shape
     return notes
@@ -52,6 +57,14 @@ def test_what_a_store_will_be_without_is_told(tmp_path: Path) -> None:
     store.with_suffix(".keys.npy").unlink()  # damaged
     assert give(tmp_path, TEXTS[:1], unit(VECTORS[:1])) == []
     assert np.load(store).shape == (1, 3)
+
+
+def test_rows_read_otherwise_are_not_told_as_gone(tmp_path: Path) -> None:
+    store, by_field = tmp_path / "pool.npy", Renderer("fields", ("text",))
+    assert give(tmp_path, TEXTS[:2], unit(VECTORS[:2])) == []
+    assert give(tmp_path, TEXTS[:2], unit(VECTORS[:2]), by_field) == [
+        f"{store} was made with other settings (format, fields), and its 2 rows are replaced"
+    ]
 
 
 def test_all_that_are_not_of_unit_norm_are_counted(tmp_path: Path) -> None:
