@@ -252,10 +252,17 @@ class RowFile(Stream):
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a row met before, on one line (`reread` files, not while iterating).
 
-        Line breaks inside an array's element can only be white space between its parts, so
-        they are made spaces; nothing else of a row ever changes.
+        As `one_line` has them; nothing else of a row ever changes.
         """
-        return one_line(super().read(offset, length))
+        return self.one_line(super().read(offset, length))
+
+    def one_line(self, raw: bytes) -> bytes:
+        """A row on one line: breaks in an array's element are made spaces.
+
+        They can only be white space between its parts. A line is one already, with the carriage
+        returns that it may hold there.
+        """
+        return raw.replace(b"\r", b" ").replace(b"\n", b" ") if self.is_array else raw
 
 
 _KIND: dict[type, str] = {
@@ -302,8 +309,3 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _past_blanks(text: str, at: int) -> int:
     return cast("re.Match[str]", _BETWEEN.match(text, at)).end()
-
-
-def one_line(raw: bytes) -> bytes:
-    """`raw` with the line breaks between its JSON parts made spaces."""
-    return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw

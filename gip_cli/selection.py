@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
 from itertools import zip_longest
 from typing import Any
 
@@ -83,12 +84,14 @@ def difference(old: bytes, new: bytes) -> str | None:
     """How one selection's lines differ from another's, in one clause; None if they do not."""
     if old == new:
         return None
-    before, after = old.splitlines(), new.splitlines()
+    # A line can hold a carriage return, at which `splitlines` would split it.
+    ended = BytesIO(old).readlines(), BytesIO(new).readlines()
+    before, after = ([line.rstrip(b"\r\n") for line in lines] for lines in ended)
     gone, come = Counter(before), Counter(after)
     out, into = (gone - come).total(), (come - gone).total()
     if before == after:
         what = "other line ends"
-        before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+        before, after = ended
     elif not out and not into:
         what = "the same rows in another order"
     else:

@@ -36,9 +36,13 @@ def test_the_sample_pool_scored_and_stripped_is_the_sample_pool(tmp_path: Path) 
 
 
 def test_odd_bytes_stay_as_they_are(tmp_path: Path) -> None:
-    rows = [b'{ "up" : 1.50 , "a":"\\u00e9 \xc3\xa9\\/" }', b'{"up":1e2,"a":[ ]}', b'{"up":-0}']
+    rows = [
+        b'{ "up" : 1.50 ,\r"a":"\\u00e9 \xc3\xa9\\/" }',  # a carriage return ends no line
+        *(b'{"up":1e2,"a":[ ]}', b'{"up":-0}'),
+    ]
     (tmp_path / "pool").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n  ".join(rows))
-    out = gip("score", tmp_path / "pool", "--metadata", "s=up").stdout.splitlines()
+    run = gip("score", tmp_path / "pool", "--metadata", "s=up")
+    out = run.stdout.removesuffix(b"\n").split(b"\n")
     assert [strip(line, orjson.loads(line)) for line in out] == rows
     assert [json.loads(line)["gip"]["signals"]["s"] for line in out] == [1.5, 100.0, 0.0]
 

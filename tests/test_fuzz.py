@@ -26,7 +26,7 @@ from gip_cli.errors import GipError, InputError, MismatchError
 from gip_cli.formats import Renderer, key_of
 from gip_cli.metadata import Metadata, MetadataScorer
 from gip_cli.pool import load_pool
-from gip_cli.rows import BadRows, RowFile, one_line
+from gip_cli.rows import BadRows, RowFile
 from gip_cli.signals import strip
 from tests.toys import ToyEncoder, embed, write_rows
 
@@ -134,7 +134,7 @@ def check_rows(rows: RowFile) -> list[bytes]:
         assert orjson.loads(one.row.raw) == one.row.value
         found.append(one.row)
     for row in found:
-        assert rows.read(row.offset, len(row.raw)) == one_line(row.raw)
+        assert rows.read(row.offset, len(row.raw)) == rows.one_line(row.raw)
     return [row.raw for row in found]
 
 

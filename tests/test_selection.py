@@ -18,13 +18,13 @@ from gip_cli.solution import Solution
 from tests.selecting import in_memory, pose
 
 LINES = [
-    b'{"text":"1 0 0",  "z": 1.50}',  # bytes that no writer of JSON would make
+    b'{"text":"1 0 0", \r "z": 1.50}',  # bytes that no writer of JSON would make
     b'{"text":"0 1 0","gip":{"signals":{"good":4}, "ranges":{"good":[1,5]}},"z":2}',
     b'{"text":"0 0 1","gip":{"signals":{"good":2},"ranges":{"good":[1,5]}}}',
     b'{"text":"0 1 1","z":4}',
 ]
 OWN = [
-    b'{"text":"1 0 0",  "z": 1.50}\n',
+    b'{"text":"1 0 0", \r "z": 1.50}\n',
     b'{"text":"0 1 0","z":2}\n',
     b'{"text":"0 0 1"}\n',
     b'{"text":"0 1 1","z":4}\n',
@@ -88,7 +88,7 @@ def test_rows_not_picked_keep_their_bytes_but_for_the_reason(problem: Problem) -
     why = [orjson.loads(line)["gip"] for line in lines]
     assert [one["reason"] for one in why] == ["no signal", "no signal"]
     assert why[1]["nearest"] == {"line": 2, "cosine": pytest.approx(0.5**0.5, abs=1e-5)}
-    assert lines[0].startswith(b'{"text":"1 0 0",  "z": 1.50,"gip":{"reason":"no signal"')
+    assert lines[0].startswith(b'{"text":"1 0 0", \r "z": 1.50,"gip":{"reason":"no signal"')
 
 
 def test_beside_no_pick_no_row_has_a_nearest(problem: Problem) -> None:
@@ -118,6 +118,7 @@ def test_rows_not_picked_keep_their_signals_only_if_asked(keep: bool, problem: P
         (b"a\na\n", b"a\nb\n", "1 of 2 lines is new, 1 of 2 is gone"),
         (b"a\nb\r\n", b"a\nb\n", "other line ends; the first difference is at line 2"),
         (b"a\nb", b"a\nb\n", "other line ends; the first difference is at line 2"),
+        (b"a\rb\n", b"a\rc\n", "1 of 1 line is new, 1 of 1 is gone"),
         (b"", b"a\n", "1 of 1 line is new, 0 of 0 are gone; the first difference is at line 1"),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from gip_cli.cli.options import Input, Quiet, SkipBad, TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.judge import Rubric
 from gip_cli.printable import agreeing, counted
-from gip_cli.rows import BadRows, Row, RowFile, one_line
+from gip_cli.rows import BadRows, Row, RowFile
 
 if TYPE_CHECKING:
     from gip_cli.metadata import MetadataScorer
@@ -138,7 +138,7 @@ def score(
         # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
         with writing(output) as out, nullcontext() if out.isatty() else reading(rows):
             for count, row in enumerate(usable, 1):  # noqa: B007 - told below
-                out.write(one_line(_scored(row, lines)) + b"\n")
+                out.write(rows.one_line(_scored(row, lines)) + b"\n")
             scorer.check()
     for scale in scorer.scales():
         note(scale)
