@@ -81,6 +81,15 @@ def test_means_are_those_of_the_picks_and_of_the_pool(figures: Figures) -> None:
     assert not any("cosine" in line for line in told(figures, nearest_cosine=alone))
 
 
+def test_no_threshold_is_offered_for_repeats_that_come_by_one(figures: Figures) -> None:
+    for options, said in (
+        ({}, "; --dedup-threshold 0.99 keeps such out, a lower --noise most"),
+        ({"dedup_threshold": 0.9}, ": their vectors are zero"),
+    ):
+        lines = told(figures, repeated_texts=1, options=options)
+        assert lines[1] == f"  1 of 3 picks repeats the text of another{said}"
+
+
 @pytest.mark.parametrize(("idle", "said"), [(5, ""), (6, "the last 6 picks: fewer would do")])
 def test_picks_that_add_nothing_are_told_where_they_are_more_than_a_twentieth(
     idle: int, said: str, figures: Figures

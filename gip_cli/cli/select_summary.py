@@ -61,10 +61,12 @@ def summarise(figures: Figures, tell: Tell) -> None:
         beside = "" if figures["quotas"] is None else ", and count in no group's quota"
         tell(f"  the {rows} given had captured {given['captured']:.1%} of it{beside}")
     if repeated := figures["repeated_texts"]:
+        why = "; --dedup-threshold 0.99 keeps such out, a lower --noise most"
+        if "dedup_threshold" in figures["options"]:  # what it lets by is near to nothing
+            why = ": their vectors are zero"
         tell(
             f"  {repeated:,} of {counted(figures['picked'], 'pick')} "
-            f"{agreeing(repeated, 'repeat')} the text of another; "
-            "--dedup-threshold 0.99 keeps such out, a lower --noise most"
+            f"{agreeing(repeated, 'repeat')} the text of another{why}"
         )
     if figures["duplicates_avoided"] is not None:
         tell(f"  {counted(figures['duplicates_avoided'], 'near-duplicate')} of picks avoided")
