@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from gip_cli.errors import InputError, UsageError
 from gip_cli.rows import is_number
 from gip_cli.storage import storage_errors
 
+_SHOWN = 8  # groups named in a message
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -24,6 +26,7 @@ class Shares:
 
     rule: Literal["proportional", "equal", "file"]
     of: Mapping[str, float]  # a file's shares by group name, of any positive sum; else empty
+    path: str | None = field(default=None, compare=False)  # of that file
 
     @classmethod
     def parse(cls, text: str) -> Shares:
@@ -59,7 +62,7 @@ class Shares:
                 'expected {"GROUP": NUMBER, ...}, numbers >= 0 and not all zero',
                 path=text,
             )
-        return cls("file", value)
+        return cls("file", value, text)
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,13 @@ def weigh(shares: Shares, groups: Groups, sizes: Counts) -> Array:
     if shares.rule == "file":
         weights = np.array([float(shares.of.get(name, 0)) for name in groups.names])
         if not np.any(weights[sizes > 0]):
-            have = ", ".join(groups.names[g] for g in np.flatnonzero(sizes)[:8])
-            raise UsageError("the shares name no group that rows are in", f"groups here: {have}")
+            here = [groups.names[g] for g in np.flatnonzero(sizes)]
+            more = f" and {len(here) - _SHOWN:,} more" if len(here) > _SHOWN else ""
+            raise UsageError(
+                "the shares name no group that rows are in",
+                f"groups here: {', '.join(here[:_SHOWN])}{more}",
+                path=shares.path,
+            )
     else:
         weights = (sizes if shares.rule == "proportional" else sizes > 0).astype(np.float64)
     return weights

@@ -70,6 +70,9 @@ def test_shares_by_size_evenly_and_by_file() -> None:
         weigh(Shares("file", {"c": 1, "d": 2}), groups, sizes)
     with pytest.raises(UsageError, match=r"groups here: b, d$"):
         weigh(Shares("file", {"a": 1}), groups, np.array([0, 3, 0, 1]))
+    many = Groups.by(Values([*"abcdefghij"]), also=["z"])
+    with pytest.raises(UsageError, match=r"^s\.json: the shares name .*: a, b, .*, h and 2 more$"):
+        weigh(Shares("file", {"z": 1}, "s.json"), many, np.array([1] * 10 + [0]))
 
 
 @pytest.mark.parametrize(
