@@ -27,6 +27,8 @@ from gip_cli.rows import is_number
 Reasons = npt.NDArray[np.uint8]
 
 _SHOWN = 5  # signals named in a message
+# No row has more, since none has as many bytes (`load_pool`); sums of such would overflow.
+_MOST_TOKENS = 2**32 - 1
 
 
 class Reason(IntEnum):
@@ -244,18 +246,21 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Counts:
     values = pool.field(field, "--token-field")
     tokens = np.array([_count(value) for value in values.distinct], dtype=np.int64)[values.codes]
     if not plan.skip_bad and tokens.min() < 0:
+        first = int(np.argmax(tokens < 0))
+        value = values.distinct[values.codes[first]]
+        what, mend = f"no number of tokens in field {field!r}", "mend the row"
+        if is_number(value) and value > _MOST_TOKENS:
+            what = f"the number of tokens in field {field!r} is too large"
+            mend += f" (the largest is {_MOST_TOKENS})"
         raise InputError(
-            f"no number of tokens in field {field!r}",
-            "mend the row or pass --skip-bad",
+            what,
+            f"{mend} or pass --skip-bad",
             path=pool.rows.name,
-            line=int(pool.lines[np.argmax(tokens < 0)]),
+            line=int(pool.lines[first]),
         )
     return tokens
 
 
 def _count(value: Any) -> int:
-    """A number of tokens, -1 if it is none; a budget is never overspent by rounding down.
-
-    No row has 2^32 tokens, since none has as many bytes (`load_pool`); sums of such would overflow.
-    """
-    return -int(-value // 1) if is_number(value) and 0 <= value < 2**32 else -1
+    """A number of tokens, -1 if it is none; a budget is never overspent by rounding down."""
+    return -int(-value // 1) if is_number(value) and 0 <= value <= _MOST_TOKENS else -1
