@@ -51,6 +51,9 @@ class Reason(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+_BESIDE = (Reason.GIVEN, Reason.EXCLUDED, Reason.DUPLICATE_OF_GIVEN)  # of files beside the pool
+
+
 def count_reasons(reasons: Reasons) -> dict[str, int]:
     """Rows not open, by reason."""
     counts = Counter(reasons[reasons != Reason.OPEN].tolist())
@@ -166,6 +169,8 @@ def gather_candidates(
     if np.all(reasons != Reason.OPEN):
         why = ", ".join(f"{count:,} {words}" for words, count in count_reasons(reasons).items())
         remedy = _choice(signals) if closed[Reason.NO_SIGNAL].all() else ""
+        if np.isin(reasons, _BESIDE).all():
+            remedy = "there is nothing to add: give a pool with other rows"
         raise InputError(f"no row can be picked ({why})", remedy, path=pool.rows.name)
     return Candidates(pool, vectors, signals, shares, query, scores, warm, tokens, counted, reasons)
 

@@ -102,6 +102,15 @@ def test_every_reason_has_words_of_its_own() -> None:
     ]  # fmt: skip
 
 
+def test_where_all_rows_are_given_or_excluded_there_is_nothing_to_add(gather: Gather) -> None:
+    pool = [row(AXES[0]), row(AXES[1])]
+    nothing = "there is nothing to add: give a pool with other rows$"
+    with pytest.raises(InputError, match=rf"no row can be picked \(2 given\); {nothing}"):
+        gather(pool, given=pool)
+    with pytest.raises(InputError, match=rf"\(1 given, 1 excluded\); {nothing}"):
+        gather(pool, given=pool[:1], exclude=pool[1:])
+
+
 def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
     gather: Gather,
 ) -> None:
