@@ -14,6 +14,7 @@ import orjson
 from gip_cli.encoder import DEFAULT_LENGTH, DEFAULT_MODEL, OWN_VECTORS, ModelCard
 from gip_cli.errors import GipError, MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
+from gip_cli.printable import no_option
 from gip_cli.storage import storage_errors
 
 FORMAT_VERSION = 1
@@ -138,7 +139,7 @@ def embed_command(name: str, settings: Settings, store: Path, format: str | None
     """
     own = name if Path(name).is_file() else "FILE.jsonl"
     target, card, renderer = store_beside(Path(own)), settings.card, settings.renderer
-    words = ["gip", "embed", own, "-o", str(target)]
+    words = ["gip", "embed", no_option(own), "-o", no_option(target)]
     words += ["--format", format] if format else []
     for field in renderer.fields:
         words += ["--text-field", field]
@@ -151,7 +152,7 @@ def embed_command(name: str, settings: Settings, store: Path, format: str | None
     words += ["--prompt-prefix", card.prompt_prefix] if card.prompt_prefix else []
     if card.max_length and (card.model, card.max_length) != (DEFAULT_MODEL, DEFAULT_LENGTH):
         words += ["--max-length", str(card.max_length)]
-    words += [] if target == store else ["--reuse", str(store)]
+    words += [] if target == store else ["--reuse", no_option(store)]
     return shlex.join(words)
 
 

@@ -33,6 +33,11 @@ def file_name(path: str | Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
+def no_option(file: str | Path) -> str:
+    """A file's name in a command, which takes it for no option."""
+    return f"./{file}" if str(file).startswith("-") else str(file)
+
+
 def exact(number: float) -> str:
     """``4``, ``0.5`` or all the digits that it takes: never another number's text."""
     number += 0.0  # of -0 it makes 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,18 @@ def test_what_is_missing_is_to_be_embedded_as_the_rest_is(
         said = rf"-o \S+more\.npy {options} --dtype float16{remedy} and take"
         with opened(path) as pool, pytest.raises(MismatchError, match=said):
             pool.located(replace(store, settings=settings))
+
+
+def test_no_file_that_is_to_be_embedded_is_taken_for_an_option(tmp_path: Path) -> None:
+    store = in_memory(write_rows(tmp_path / "pool", [row([1, 0, 0])]), D)
+    write_rows(tmp_path / "-more.jsonl", [row([0, 1, 0])])
+    said = r"run gip embed \./-more\.jsonl -o \./-more\.npy --model"
+    with (
+        chdir(tmp_path),
+        opened(Path("-more.jsonl")) as pool,
+        pytest.raises(MismatchError, match=said),
+    ):
+        pool.located(store)
 
 
 def test_a_format_that_would_not_be_found_is_to_be_said(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gip_cli.encoder import DEFAULT_MODEL, load_encoder
 from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import Renderer
 from gip_cli.own_vectors import write_own_vectors
-from gip_cli.printable import counted
+from gip_cli.printable import counted, no_option
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import lending, write_embeddings
 
@@ -122,7 +122,8 @@ def _check_output(output: str, read: list[str]) -> None:
         if any(same_file(str(path), source) for source in read):
             raise UsageError(
                 f"embeddings of {output} also write {path}, which is the input",
-                f"choose another NAME.npy, e.g. -o {Path(output).with_suffix('.emb.npy')}",
+                "choose another NAME.npy, e.g. "
+                f"-o {no_option(Path(output).with_suffix('.emb.npy'))}",
             )
     try:
         check_target(output)

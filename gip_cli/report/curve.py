@@ -12,6 +12,7 @@ import numpy as np
 from gip_cli.arrays import Array
 from gip_cli.measures import knee, side_by_side
 from gip_cli.plan import Sources
+from gip_cli.printable import no_option
 from gip_cli.report.case import Case
 from gip_cli.report.selections import Picked, Receipt
 from gip_cli.streams import is_stream
@@ -117,7 +118,7 @@ def _commands(case: Case, picked: Picked) -> list[str]:
     packed = path.suffix == ".gz"
     plain = path.with_suffix("") if packed else path
     smaller = str(path.with_name(f"{plain.stem}-{_NUMBER}{plain.suffix}{'.gz' * packed}"))
-    source, target = shlex.quote(_no_option(picked.name)), shlex.quote(smaller)
+    source, target = shlex.quote(no_option(picked.name)), shlex.quote(smaller)
     commands, head = [], f"head -n {_NUMBER}"
     receipt = picked.receipt
     options = receipt.options if receipt else {}
@@ -130,11 +131,6 @@ def _commands(case: Case, picked: Picked) -> list[str]:
     return [one for one in commands if one.isprintable() and one.count(_NUMBER) == 2]
 
 
-def _no_option(file: str) -> str:
-    """A file's name that no command takes for an option."""
-    return f"./{file}" if file.startswith("-") else file
-
-
 def _can_be_named(file: str) -> bool:
     """Whether the file is there under this name: no stream, and nothing escaped in the name."""
     with suppress(OSError):  # escaped, it can be longer than a name may be
@@ -144,7 +140,7 @@ def _can_be_named(file: str) -> bool:
 
 def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
     """`gip select` with the receipt's options, those that differ from the defaults."""
-    words = ["gip", "select", _no_option(case.pool.rows.name)]
+    words = ["gip", "select", no_option(case.pool.rows.name)]
     if path := receipt.store_path or receipt.value["embeddings"]["path"]:
         words += ["-e", str(path)]
     words += ["-k", _NUMBER, "--noise", repr(receipt.noise)]
