@@ -123,9 +123,10 @@ def _calls(turn: Value, number: int) -> list[str]:
 
 
 def _call(call: Any, where: str) -> str:
-    """``name(arguments)``, the arguments as they stand; its id, made anew each time, says nothing.
+    """``name(arguments)``; its id, made anew each time, says nothing.
 
-    What is called stands under `function`, or in the call itself.
+    What is called stands under `function`, or in the call itself. Arguments that are a text stay
+    as they are, an object is written as compact JSON.
     """
     function = call.get("function", call) if isinstance(call, dict) else None
     if not (isinstance(function, dict) and isinstance(function.get("name"), str)):
