@@ -67,6 +67,19 @@ def test_first_screen_answers_with_the_receipts_numbers(report: Page, sample: Sa
     assert seen < 900
 
 
+def test_random_rows_of_a_selection_by_tokens_are_of_no_more(page: Page, sample: Sample) -> None:
+    data = data_of(sample.report)
+    (selection,) = data["selections"]
+    selection["tokens"] = 2000
+    selection["curve"]["random"]["same"] = [0.1, 0.05, 0.2]
+    page.open(rendered(sample.report.with_name("tokens.html"), data))
+    assert page.errors == []
+    ahead = 100 * (selection["curve"]["captured"][-1] - 0.1)
+    assert page.texts(".answer .figure")[1] == f"+{ahead:.1f} points"
+    said = "Random rows of no more than 2,000 tokens capture 10.0% (5.0% to 20.0%, 10 seeds)."
+    assert said in [text.strip() for text in page.texts(".answer p")]
+
+
 def test_curve_is_the_receipts(report: Page, sample: Sample) -> None:
     line = report.js(
         "return document.getElementById('curve').data.find((t) => t.name === arguments[0])",
