@@ -36,3 +36,18 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with RowFile(ROOT / "sample_data/alpaca.jsonl", BadRows(), reread=True) as rows:
         write_embeddings(rows, target, load_encoder(), Renderer.sniff(rows))
     return target
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """How long each file, by its inode, was when it was last synced to disk; it still is."""
+    lengths: dict[int, int] = {}
+    sync = os.fsync
+
+    def noted(number: int) -> None:
+        sync(number)
+        status = os.fstat(number)
+        lengths[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return lengths

@@ -13,7 +13,7 @@ import pytest
 from gip_cli.companions import Companions, sibling
 from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import OWN_VECTORS, load_encoder
-from gip_cli.errors import InputError, MismatchError, NoRowsError
+from gip_cli.errors import InputError, MismatchError, NoRowsError, UsageError
 from gip_cli.formats import Part, Renderer
 from gip_cli.rows import BadRows, RowFile
 from gip_cli.store import write_embeddings
@@ -123,6 +123,29 @@ def test_texts_are_encoded_as_the_pools_were_more_of_them_than_fit_a_batch(tmp_p
         MismatchError, match=r"pool.npy: made by another .*/model than the one that"
     ):
         Companions(replace(store, settings=settings)).read(str(other))
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (False, "no such directory of a model; {} was made by it: run gip where it is found by "),
+        (True, "cannot be loaded ("),
+    ],
+    ids=["in another folder", "damaged"],
+)
+def test_a_model_that_made_the_pools_vectors_and_cannot_be_had_is_told_with_what_helps(
+    there: bool, told: str, tmp_path: Path
+) -> None:
+    pool = toys.write_rows(tmp_path / "pool.jsonl", ["a row"])
+    other = toys.write_rows(tmp_path / "other.jsonl", ["another row"])
+    store = tmp_path / "pool.npy"
+    toys.embed(pool, store, toys.ToyEncoder("./model"))
+    if there:
+        (tmp_path / "model").mkdir()
+    with chdir(tmp_path), pytest.raises(UsageError) as error:
+        Companions(open_embeddings(store)).read(str(other))
+    assert told.format(store) in str(error.value)
+    assert ("was made by it" in str(error.value)) is not there
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gip_cli import embedding_journal
 from gip_cli.embedding_files import Paths, Settings
 from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.formats import Renderer, key_of
@@ -108,6 +110,53 @@ def test_a_store_whose_name_goes_on_keeps_its_journal(paths: Paths) -> None:
     journal.remove()
     assert other.path.exists()
     assert not journal.path.exists()
+
+
+def test_where_a_run_is_cut_off_every_batch_is_on_the_disk(
+    paths: Paths, synced: dict[int, int]
+) -> None:
+    with pytest.raises(KeyboardInterrupt), EmbeddingJournal(paths, SETTINGS) as journal:
+        append(journal, TEXTS[:2])
+        assert not synced
+        append(journal, TEXTS[2:])
+        raise KeyboardInterrupt
+    status = journal.path.stat()
+    assert synced == {status.st_ino: status.st_size}
+
+
+def test_a_batch_that_comes_late_is_on_the_disk_at_once(
+    paths: Paths, synced: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_journal, "_SYNC_SECONDS", 0.0)
+    with EmbeddingJournal(paths, SETTINGS) as journal:
+        for batch in BATCHES:
+            append(journal, batch)
+            status = journal.path.stat()
+            assert synced == {status.st_ino: status.st_size}
+
+
+@pytest.mark.parametrize("name", ["pool[1].npy", "pool*.npy"])
+def test_of_a_store_whose_name_looks_like_a_pattern_the_own_journals_are_removed(
+    name: str, tmp_path: Path
+) -> None:
+    journals = []
+    for named in (name, "pool1.npy"):
+        with EmbeddingJournal(Paths.of(tmp_path / named), SETTINGS) as journal:
+            append(journal, TEXTS)
+        journals.append(journal)
+    journals[0].remove()
+    assert [journal.path.exists() for journal in journals] == [False, True]
+
+
+def test_a_journal_for_which_there_is_no_room_is_not_left_behind(paths: Paths) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            EmbeddingJournal(paths, SETTINGS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(paths.npy.parent.iterdir()) == []
 
 
 def test_an_empty_journal_is_not_left_behind(paths: Paths) -> None:

@@ -15,6 +15,7 @@ import filelock
 import numpy as np
 import pytest
 
+from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import open_embeddings
 from gip_cli.encoder import Encoded
 from gip_cli.errors import InputError, MismatchError, NoRowsError, StorageError, UsageError
@@ -497,6 +498,12 @@ def test_the_settings_are_in_the_store(tmp_path: Path) -> None:
     assert store.settings.card == ToyEncoder().card
     assert json.loads((tmp_path / "p.json").read_text())["gip"] == version("gip-cli")
     np.testing.assert_array_equal(store.vectors, [ToyEncoder().vector("a")])
+
+
+def test_the_files_of_a_store_are_whole_on_the_disk(tmp_path: Path, synced: dict[int, int]) -> None:
+    embed(write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy")
+    status = [path.stat() for path in Paths.of(tmp_path / "pool.npy").all]
+    assert synced.items() >= {(one.st_ino, one.st_size) for one in status}
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
