@@ -415,6 +415,16 @@ def test_a_replaced_file_keeps_its_permissions_and_a_link_its_place(
     assert target.read_bytes().count(b"\n") == ROWS
 
 
+@pytest.mark.parametrize("command", [score, select])
+def test_what_takes_its_place_is_whole_on_the_disk(
+    command: Command, pool: Path, tmp_path: Path, synced: dict[int, int]
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert gip(*command(pool, tmp_path / "out")).returncode == 0
+    written = [path.stat() for path in (tmp_path / "out").iterdir()]
+    assert synced == {one.st_ino: one.st_size for one in written}
+
+
 def test_files_that_belong_together_take_their_places_together_or_not_at_all(
     tmp_path: Path,
 ) -> None:

@@ -90,6 +90,29 @@ def test_the_longest_texts_come_first_and_share_their_batches(tmp_path: Path) ->
     assert lengths == sorted(lengths, reverse=True)
 
 
+def test_blocks_of_rows_that_are_copied_leave_none_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gip_cli.store._BLOCK", 4)  # the last of them not full
+    pool = write_rows(tmp_path / "pool.jsonl", TEXTS[:10])
+    embed(pool, tmp_path / "pool.npy")
+    check(tmp_path / "pool.npy", TEXTS[:10])
+
+
+def test_unread_texts_of_all_batches_are_counted(tmp_path: Path) -> None:
+    class Unread(ToyEncoder):
+        def encode(self, texts: Sequence[str]) -> Encoded:
+            return replace(super().encode(texts), unread=len(texts) - 1)
+
+    written = embed(
+        write_rows(tmp_path / "pool.jsonl", TEXTS[:7]),
+        tmp_path / "pool.npy",
+        Unread(),
+        batch_size=3,
+    )
+    assert written.unread == 2 + 2
+
+
 def test_texts_that_are_the_same_are_encoded_once(tmp_path: Path) -> None:
     encoder = ToyEncoder()
     texts = ["a", "b", "a", "a", "b"]
@@ -569,6 +592,20 @@ def test_whoever_reads_a_store_that_is_being_replaced_finds_the_old_or_the_new(
             first = model.vector(stores[model.card.model][0])
             np.testing.assert_array_equal(store.vectors[0], first)
         writing.result()
+
+
+def test_a_file_that_was_put_there_while_a_run_waited_is_not_replaced(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "rows.jsonl", TEXTS), tmp_path / "pool.npy"
+    lock = filelock.FileLock(tmp_path / ".pool.npy.lock", thread_local=False)
+    lock.acquire()
+
+    def meanwhile(text: str) -> None:
+        target.write_bytes(b"the only copy")
+        lock.release()
+
+    with pytest.raises(UsageError, match=r"pool\.npy: may be anybody's"):
+        embed(pool, target, note=meanwhile)
+    assert target.read_bytes() == b"the only copy"
 
 
 def test_a_lock_left_by_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:

@@ -154,10 +154,11 @@ def test_journals_joined_by_cat_are_one(tmp_path: Path) -> None:
             assert [*journal.get(key(0))] == [*RUBRIC.ranges]  # jq -S sorts them
 
 
-def test_looking_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [b'{"key": "00', b"[" * 100_000], ids=["torn", "deep"])
+def test_looking_changes_nothing(end: bytes, tmp_path: Path) -> None:
     path = tmp_path / "j"
     write(path, range(2))
-    torn = path.read_bytes() + b'{"key": "00'
+    torn = path.read_bytes() + end
     path.write_bytes(torn)
     known = look(path, "m", RUBRIC, ["chat"])
     assert key(1) in known
@@ -166,7 +167,14 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"instruction": "a"}\n{"instruction": "b"}', "x", '{"gip": "judge journal"}\n', "\n"]
+    "text",
+    [
+        '{"instruction": "a"}\n{"instruction": "b"}',
+        "x",
+        '{"gip": "judge journal"}\n',
+        "\n",
+        pytest.param("[" * 100_000, id="deep"),
+    ],
 )
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "pool.jsonl"
@@ -360,9 +368,10 @@ def test_an_answer_of_another_row_is_never_given(tmp_path: Path) -> None:
         assert journal.get(key(1)) == answer(1).verdicts
         with pytest.raises(InputError, match="j: was changed while it was in use; run again"):
             journal.get(key(2))
-        path.write_bytes(head + lines[1][1:] + lines[2])
-        with pytest.raises(InputError, match="was changed"):
-            journal.get(key(0))
+        for there in (lines[1][1:], b"{}\n", b"[]\n", b"3\n"):
+            path.write_bytes(head + there + lines[2])
+            with pytest.raises(InputError, match="was changed"):
+                journal.get(key(0))
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
@@ -382,6 +391,28 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
         assert path.stat().st_size == size
         journal.append(key(3), "chat", answer(3), 0)
         assert journal.get(key(3)) == answer(3).verdicts
+
+
+def test_at_its_end_every_answer_is_on_the_disk(tmp_path: Path, synced: dict[int, int]) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(KeyboardInterrupt), Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        journal.append(key(0), "chat", answer(0), 0.25)
+        journal.append(key(1), "chat", answer(1), 0.25)
+        raise KeyboardInterrupt
+    status = path.stat()
+    assert synced == {status.st_ino: status.st_size}
+
+
+def test_an_answer_that_comes_late_is_on_the_disk_at_once(
+    tmp_path: Path, synced: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gip_cli.judge.journal._SYNC_SECONDS", 0.0)
+    path = tmp_path / "j"
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        for number in range(2):
+            journal.append(key(number), "chat", answer(number), 0.25)
+            status = path.stat()
+            assert synced == {status.st_ino: status.st_size}
 
 
 def test_no_folder_and_no_permission_are_one_line(tmp_path: Path) -> None:
