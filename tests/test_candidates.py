@@ -80,9 +80,10 @@ def test_a_query_without_energy_is_wrong_use(gather: Gather) -> None:
 
 def test_a_row_is_near_where_its_cosine_is_above_the_threshold(gather: Gather) -> None:
     pool = [row(DIAGONAL), row([0.6, 0.8, 0, 0]), row(AXES[3])]
-    plan = Plan(Budget(rows=1), exclude_threshold=0.5, dedup_threshold=0.5)
+    plan = Plan(Budget(rows=1), exclude_threshold=0.5, dedup_threshold=0.7)
     excluded = gather(pool, plan, exclude=[row(AXES[2]), row(AXES[0])]).reasons
     assert excluded.tolist() == [Reason.OPEN, Reason.EXCLUDED, Reason.OPEN]
+    plan = Plan(Budget(rows=1), exclude_threshold=0.7, dedup_threshold=0.5)
     doubled = gather(pool, plan, given=[row(AXES[0])]).reasons
     assert doubled.tolist() == [Reason.OPEN, Reason.DUPLICATE_OF_GIVEN, Reason.OPEN]
 
@@ -136,6 +137,13 @@ def test_of_several_reasons_the_first_is_told_and_all_are_counted_in_order(
         "pool: no row can be picked (3 no signal); none has all signals (b in 2, a in 1): "
         "gip select --signal NAME chooses"
     )
+
+
+def test_of_many_signals_that_no_row_has_all_of_the_first_are_named(gather: Gather) -> None:
+    pool = [row([1, at, 0, 0], gip={"signals": {name: 1}}) for at, name in enumerate("abcdefg")]
+    named = r"\(a in 1, b in 1, c in 1, d in 1, e in 1 and 2 more\)"
+    with pytest.raises(InputError, match=named):
+        gather(pool)
 
 
 def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> None:

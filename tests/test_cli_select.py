@@ -637,6 +637,8 @@ def test_prompts_alone_to_be_excluded_from_whole_rows_are_told(
     lines = [f"gip: {path}: {these} no response apart" for path, these in told.items()]
     assert [line for line in lines if line in said] == (lines if part is Part.both else [])
     assert said.count("no response apart from a prompt") == 2 * (part is Part.both)
+    aimed = gip("select", out.parent / "pool.jsonl", "-k", 1, "-o", out, "--target", exclude[2])
+    assert "no response apart" not in aimed.stderr
 
 
 def test_near_duplicates_keep_the_best(select: Select, pool: Path, out: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from gip_cli import own_vectors
 from gip_cli.errors import MismatchError
-from gip_cli.formats import Renderer
+from gip_cli.formats import Part, Renderer
 from gip_cli.own_vectors import write_own_vectors
 from gip_cli.rows import BadRows, RowFile
 from tests.pools import unit
-from tests.toys import gip, write_rows
+from tests.toys import embed, gip, write_rows
 
 TEXTS = [f"row {n}" for n in range(10)]
 VECTORS = np.random.default_rng(0).standard_normal((10, 3))
@@ -54,9 +54,15 @@ def test_what_a_store_will_be_without_is_told(tmp_path: Path) -> None:
     assert give(tmp_path, TEXTS[:4], unit(VECTORS[:4])) == []
     gone = f"{store}: 3 of its 4 rows are not in {tmp_path / 'pool.jsonl'} and will be gone"
     assert give(tmp_path, TEXTS[3:], unit(VECTORS[3:])) == [gone]
-    store.with_suffix(".keys.npy").unlink()  # damaged
-    assert give(tmp_path, TEXTS[:1], unit(VECTORS[:1])) == []
-    assert np.load(store).shape == (1, 3)
+    for damaged in (store.with_suffix(".keys.npy"), store):
+        damaged.unlink()
+        assert give(tmp_path, TEXTS[:1], unit(VECTORS[:1])) == []
+        assert np.load(store).shape == (1, 3)
+
+
+def test_a_models_store_is_replaced_and_that_is_told(tmp_path: Path) -> None:
+    embed(write_rows(tmp_path / "pool.jsonl", TEXTS), store := tmp_path / "pool.npy")
+    assert give(tmp_path, TEXTS, unit(VECTORS)) == [f"{store} was made by toy, and is replaced"]
 
 
 def test_rows_read_otherwise_are_not_told_as_gone(tmp_path: Path) -> None:
@@ -87,6 +93,41 @@ def test_every_repeat_of_a_text_is_compared_with_its_first_row(far: int, tmp_pat
     vectors[2 + far] += [0, 0, 0.1]
     with pytest.raises(MismatchError, match=rf"mine\.npy: lines 1 and {far + 3} of .*pool\.jsonl"):
         give(tmp_path, texts, vectors)
+
+
+@pytest.mark.parametrize(
+    ("apart", "told"),
+    [
+        (5e-7, []),
+        (5e-6, ["1 row repeats a text with a slightly other vector, and has the first one's"]),
+        (9e-3, ["1 row repeats a text with a slightly other vector, and has the first one's"]),
+    ],
+)
+def test_what_differs_by_rounding_is_one_vector(
+    apart: float, told: list[str], tmp_path: Path
+) -> None:
+    vectors = np.array([[1, 0, 0], [1, apart, 0]])
+    vectors[1] /= np.linalg.norm(vectors[1])
+    assert give(tmp_path, ["a", "a"], vectors) == [
+        f"{tmp_path / 'mine.npy'}: {one}" for one in told
+    ]
+
+
+def test_what_differs_by_more_than_rounding_is_another(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match="have the same text but different vectors"):
+        give(tmp_path, ["a", "a"], np.array([[1, 0, 0], [1, 1.1e-2, 0]]))
+
+
+def test_where_a_part_is_embedded_it_is_told_that_it_is_repeated(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"question": "a", "answer": "b"}\n{"question": "a", "answer": "c"}\n')
+    np.save(tmp_path / "mine.npy", np.eye(2))
+    renderer = Renderer("qa", part=Part.prompt)
+    with (
+        RowFile(pool, BadRows(), reread=True) as rows,
+        pytest.raises(MismatchError, match=r"lines 1 and 2 of .* have the same prompt but"),
+    ):
+        write_own_vectors(rows, tmp_path / "pool.npy", tmp_path / "mine.npy", renderer)
 
 
 def test_rows_of_one_text_have_one_vector(tmp_path: Path) -> None:

@@ -193,6 +193,22 @@ def test_full_groups_are_why_no_further_row_is_picked(
     assert said in line
 
 
+def test_rows_that_are_near_duplicates_of_picks_are_none_that_full_groups_keep_out(
+    figures: Figures,
+) -> None:
+    table = quotas(group("a", 3, 3, 8, share=None), full=1)
+    options = {"max_per_group": 3, "dedup_threshold": 0.9}
+    for duplicates, said in ((4, "but from groups that are full"), (5, "no further row can be")):
+        line = told(
+            figures,
+            stopped="exhausted",
+            options=options,
+            quotas=table,
+            duplicates_avoided=duplicates,
+        )[0]
+        assert said in line
+
+
 def test_groups_that_the_budget_cut_off_are_told_apart_from_those_with_too_few_rows(
     figures: Figures,
 ) -> None:
