@@ -101,6 +101,14 @@ def test_rows_of_no_tokens_are_not_picked_of_a_group_without_a_share(tmp_path: P
     assert not {0, 2, 4} & picks
 
 
+def test_a_share_is_of_all_rows_also_of_those_that_cannot_be_picked(
+    pool: Path, tmp_path: Path
+) -> None:
+    aside = tmp_path / "aside"
+    aside.write_bytes(b"".join(pool.read_bytes().splitlines(keepends=True)[:8]))
+    assert problem_of(pool, D, Plan(Budget(fraction=0.25)), exclude=[aside]).limits.asked == M / 4
+
+
 def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
     """0.145 * 100 is 14.499999999999998."""
     path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])
@@ -143,6 +151,31 @@ def test_quotas_bound_the_picks_of_a_token_budget_and_the_tokens_those_of_quotas
     plan = Plan(Budget(tokens=2, token_field="n"), grouping=Grouping("group", at_most=2))
     found = limits(tmp_path, "111111", plan, "aabbcc")
     assert (found.most, found.expected) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "quotas", "most"),
+    [
+        (8, "aaaaaaab", [4, 4], 5),  # of which b has one
+        (8, "aabb", [4, 4], 4),  # of what is asked for, not of what is there
+    ],
+)
+def test_shares_of_rows_are_of_those_asked_for_and_no_more_are_picked_than_there_are(
+    rows: int, groups: str, quotas: list[int], most: int, tmp_path: Path
+) -> None:
+    plan = Plan(Budget(rows=rows), grouping=Grouping("group", shares=Shares("equal", {})))
+    found = limits(tmp_path, "1" * len(groups), plan, groups)
+    assert found.quotas is not None
+    assert found.quotas.limits.tolist() == quotas
+    assert (found.asked, found.most, found.expected) == (rows, most, most)
+
+
+def test_shares_of_tokens_are_in_proportion_to_tokens_not_to_rows(tmp_path: Path) -> None:
+    grouping = Grouping("group", shares=Shares("proportional", {}))
+    plan = Plan(Budget(tokens=10, token_field="n"), grouping=grouping)
+    quotas = limits(tmp_path, "442222", plan, "aabbbb").quotas
+    assert quotas is not None
+    assert quotas.limits.tolist() == [5, 5]
 
 
 def test_a_budget_that_fits_a_row_but_none_in_its_quota_is_refused(tmp_path: Path) -> None:
