@@ -97,7 +97,10 @@ def test_a_file_without_vectors_is_named_where_no_model_made_the_pools(pool: Pat
     with pytest.raises(MismatchError) as error:
         Companions(open_embeddings(pool.with_suffix(".npy"))).read(str(other))
     store = other.with_suffix(".npy")
-    assert str(error.value).startswith(f"{other}: 3 rows without a vector, and no model can ")
+    assert str(error.value).startswith(
+        f"{other}: 3 rows without a vector, and no model can make any: those of "
+        f"{pool.with_suffix('.npy')} were given; give theirs too: "
+    )
     command = f": gip embed {other} -o {store} --vectors VECTORS.npy"
     assert str(error.value).endswith(command)
     embed(other, D)

@@ -170,6 +170,15 @@ def test_shares_of_rows_are_of_those_asked_for_and_no_more_are_picked_than_there
     assert (found.asked, found.most, found.expected) == (rows, most, most)
 
 
+def test_the_share_of_a_group_without_rows_goes_to_no_other(tmp_path: Path) -> None:
+    grouping = Grouping("group", shares=Shares("file", {"a": 1.0, "c": 1.0}))
+    found = limits(tmp_path, "1111", Plan(Budget(rows=4), grouping=grouping), "aaab")
+    assert found.quotas is not None
+    assert found.quotas.groups.names == ("a", "b", "c")
+    assert found.quotas.limits.tolist() == [2, 0, 2]
+    assert found.most == 2
+
+
 def test_shares_of_tokens_are_in_proportion_to_tokens_not_to_rows(tmp_path: Path) -> None:
     grouping = Grouping("group", shares=Shares("proportional", {}))
     plan = Plan(Budget(tokens=10, token_field="n"), grouping=grouping)

@@ -215,6 +215,19 @@ def test_auto_does_not_try_a_silent_server_row_by_row(tmp_path: Path) -> None:
         server.closing.set()
 
 
+def test_auto_asks_no_row_by_chat_once_systemone_has_answered(tmp_path: Path) -> None:
+    def lost(handler: Handler, asked: Asked) -> bool:
+        if "question 2" in asked.text:
+            handler.json({}, 404)
+        return "question 2" in asked.text
+
+    with JudgeServer(lost) as server:
+        run = Run(server.url, tmp_path / "j", Api.auto, max_concurrent=1)
+        got = run(items(5))
+    assert causes(got) == [[None] * 2] * 2 + [["HTTP 404"] * 2] + [[None] * 2] * 2
+    assert endpoints(server) == ["/systemone"] * 5
+
+
 def test_auto_settles_on_one_api_whoever_answers_first(tmp_path: Path) -> None:
     """Of a first request without answer, the others ask at once; some find no /systemone."""
     first = threading.Event()
@@ -527,6 +540,49 @@ def test_a_key_or_address_that_is_lost_on_the_way_ends_the_run_at_any_failure_ra
             with pytest.raises(JudgeError, match=said):
                 run(items(100))
         assert len(server.requests) == 5 + more
+
+
+@pytest.mark.parametrize(
+    ("turns", "rate", "lasting"),
+    [
+        ((200, 400), 0.6, 23),  # of the rows themselves, which are not asked about again
+        ((200, 413), 1.0, 23),
+        ((200, 422), 1.0, 23),
+        ((200, 403), 0.6, 0),
+        ((200, 403), 1.0, 0),
+        ((403, 500, 200), 1.0, 0),
+    ],
+)
+def test_failures_that_others_come_between_do_not_end_the_run(
+    turns: tuple[int, ...], rate: float, lasting: int, tmp_path: Path
+) -> None:
+    def by_turns(handler: Handler, asked: Asked) -> bool:
+        status = turns[(len(server.requests) - 1) % len(turns)]
+        if status != 200:
+            handler.json({}, status)
+        return status != 200
+
+    with JudgeServer(by_turns) as server:
+        run = Run(
+            server.url, tmp_path / "j", max_concurrent=1, max_failure_rate=rate, max_retries=0
+        )
+        run(items(46))
+        assert (run.tally.asked, len(server.requests)) == (46, 46)
+        assert run.tally.failures == sum(turns[at % len(turns)] != 200 for at in range(46))
+        assert run.outcome is not None
+        assert run.outcome.lasting == lasting
+
+
+def test_a_door_that_is_closed_amid_other_failures_does_not_end_the_run(tmp_path: Path) -> None:
+    def shut(handler: Handler, asked: Asked) -> bool:
+        if len(server.requests) > 1:
+            handler.json({}, 403 + 97 * (len(server.requests) % 2))
+        return len(server.requests) > 1
+
+    with JudgeServer(shut) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1, max_retries=0)
+        run(items(46))
+        assert (run.tally.asked, run.tally.causes) == (46, {"HTTP 403": 23, "HTTP 500": 22})
 
 
 @pytest.mark.parametrize("answered", [0, 2])
