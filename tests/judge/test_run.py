@@ -616,6 +616,21 @@ def test_a_server_that_is_not_ready_is_told_as_busy(status: int, tmp_path: Path)
             run(items(30))
 
 
+def test_once_a_run_has_to_end_no_other_row_is_asked_about(tmp_path: Path) -> None:
+    def broke(handler: Handler, asked: Asked) -> bool:
+        if asked.text == "question 0 a":
+            handler.json({}, 402)
+        else:
+            time.sleep(0.2)
+        return asked.text == "question 0 a"
+
+    with JudgeServer(broke) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=4)
+        with pytest.raises(JudgeError, match="HTTP 402"):
+            run(items(100))
+        assert len(server.requests) <= 4
+
+
 def test_a_key_without_credit_ends_the_run_at_once(tmp_path: Path) -> None:
     """OpenAI says so with the status of a server that is busy."""
 
