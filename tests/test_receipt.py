@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from gip_cli.companions import Companions
+from gip_cli.embeddings import keys_digest
 from gip_cli.groups import Grouping, Shares
 from gip_cli.measures import captured_energy, nearest_cosines
 from gip_cli.plan import Budget, Plan
@@ -37,7 +38,9 @@ def make(tmp_path: Path) -> Make:
     path = write_rows(tmp_path / "pool", rows)
     store = in_memory(path, D)
 
-    def run(plan: Plan, given: int = 0, **changes: Any) -> dict[str, Any]:
+    def run(
+        plan: Plan, given: int = 0, options: dict[str, Any] | None = None, **changes: Any
+    ) -> dict[str, Any]:
         beside = {"given": [write_rows(tmp_path / "given", rows[:given])]} if given else {}
         with RowFile(path, BadRows(), reread=True) as file:
             problem = pose(file, store, plan, **beside)
@@ -47,7 +50,7 @@ def make(tmp_path: Path) -> Make:
                 store=store,
                 store_path=None,
                 beside={},
-                options={"num": plan.budget.rows},
+                options=options or {"num": plan.budget.rows},
             )
         orjson.dumps(figures)  # plain data
         return {**figures, "picks": selection.indices, "problem": problem}
@@ -101,6 +104,33 @@ def test_random_picks_have_the_same_budget_in_tokens(make: Make) -> None:
     figures = make(few)  # of which full groups leave nearly all over
     assert (figures["stopped"], figures["picked"]) == ("exhausted", 2)
     assert figures["captured_by_random"]["mean"] < figures["captured"]
+
+
+def test_tokens_are_those_of_the_picks_and_of_the_whole_pool(make: Make) -> None:
+    figures = make(Plan(Budget(rows=3), noise=0.5), given=5)
+    picked = sum(D + number % 5 for number in figures["picks"].tolist())
+    assert figures["tokens"] == {"picked": picked, "pool": 40 * D + 8 * 10}
+
+
+def test_of_vectors_that_were_given_no_tokens_are_told(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "pool", [row(axis) for axis in np.eye(D)])
+    store = in_memory(path, D)
+    store = replace(store, tokens=np.full(D, -1))
+    with RowFile(path, BadRows(), reread=True) as file:
+        problem = pose(file, store, Plan(Budget(rows=2), noise=0.5))
+        solution = Solution(problem, problem.solve())
+        figures = receipt(solution, store=store, store_path=None, beside={}, options={})
+    assert figures["tokens"] is None
+
+
+@pytest.mark.parametrize("order", ["rank", "input"])
+def test_the_digest_of_the_picks_is_of_the_order_of_their_file(order: str, make: Make) -> None:
+    figures = make(Plan(Budget(rows=8), noise=0.5), options={"order": order})
+    picks = figures["picks"]
+    assert picks.tolist() != sorted(picks)
+    in_file = picks if order == "rank" else np.sort(picks)
+    keys = figures["problem"].candidates.pool.keys
+    assert figures["picked_keys"] == keys_digest(keys[in_file])
 
 
 def test_random_picks_start_from_what_is_given(make: Make) -> None:
