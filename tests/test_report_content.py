@@ -55,6 +55,13 @@ def test_of_more_rows_than_can_be_shown_the_worst_covered_come_first_and_picks_b
     )
 
 
+def test_rows_are_shown_with_their_lines(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "pool.jsonl", fan(3))
+    path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n\n"))
+    with opened_case(path, 2, [1]) as case:
+        assert content(case)["rows"]["line"] == [2, 4, 6]
+
+
 def test_coverage_is_the_mean_over_the_pool_beside_that_of_all_random_draws(tmp_path: Path) -> None:
     case, _, selection = told(tmp_path, fan(30), [3, 8])
     cosines = [case.coverage(rows)[1].mean() for rows in (np.array([3, 8]), *case.draws(2))]

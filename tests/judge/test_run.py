@@ -303,6 +303,18 @@ def test_chat_asks_a_busy_server_again_with_the_same_options(
         assert run.notices == []
 
 
+def test_chat_leaves_out_no_option_that_a_gateway_names(tmp_path: Path) -> None:
+    def hot(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] == "question 0":
+            handler.json({"error": {"message": "GPU temperature too high"}}, 502)
+        return asked.turns[0] == "question 0"
+
+    with JudgeServer(hot) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1, max_retries=0)
+        assert causes(run(items(2))) == [["HTTP 502"] * 2, [None] * 2]
+        assert ["temperature" in asked.body for asked in server.requests] == [True, True]
+
+
 def test_an_option_that_is_refused_in_plain_text_is_not_asked_for_again(tmp_path: Path) -> None:
     def strict(handler: Handler, asked: Asked) -> bool:
         if "response_format" not in asked.body:
