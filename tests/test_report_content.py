@@ -62,6 +62,15 @@ def test_rows_are_shown_with_their_lines(tmp_path: Path) -> None:
         assert content(case)["rows"]["line"] == [2, 4, 6]
 
 
+def test_the_pools_name_and_notes_are_escaped(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "po\u202eol.jsonl", fan(3))
+    with opened_case(path, 2, [1]) as case:
+        case.notes.append(f"{path} is odd.")
+        data = content(case)
+    for told in (data["pool"]["name"], data["notes"][-1]):
+        assert r"po\u202eol.jsonl" in told
+
+
 def test_coverage_is_the_mean_over_the_pool_beside_that_of_all_random_draws(tmp_path: Path) -> None:
     case, _, selection = told(tmp_path, fan(30), [3, 8])
     cosines = [case.coverage(rows)[1].mean() for rows in (np.array([3, 8]), *case.draws(2))]
