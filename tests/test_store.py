@@ -448,6 +448,16 @@ def test_a_link_among_the_files_of_a_store_is_not_replaced(name: str, tmp_path: 
     assert files_of(tmp_path) == before
 
 
+def test_a_store_that_may_not_be_replaced_is_up_to_date_by_another_name_of_its_model(
+    tmp_path: Path,
+) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    embed(pool, target, ToyEncoder("./models/toy"))
+    (tmp_path / "pool.json").rename(tmp_path / "elsewhere")
+    (tmp_path / "pool.json").symlink_to("elsewhere")
+    assert embed(pool, target, ToyEncoder("/x/toy")).reused == 300
+
+
 def test_a_damaged_store_that_may_not_be_replaced_is_not_called_up_to_date(tmp_path: Path) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     embed(pool, target)
