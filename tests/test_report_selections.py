@@ -215,8 +215,9 @@ def test_the_embeddings_of_a_receipt_are_of_the_same_rows_by_the_same_model(tmp_
     assert found() is None
     toys.embed(write_rows(pool, POOL[:3]), store)
     assert found() is None
-    toys.embed(write_rows(pool, POOL), store)
-    assert found() == str(store)
+    for name in ("toy", "./models/toy"):
+        toys.embed(write_rows(pool, POOL), store, toys.ToyEncoder(name))
+        assert found() == str(store)
 
 
 @pytest.mark.parametrize(

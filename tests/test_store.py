@@ -550,14 +550,18 @@ def test_the_files_of_a_store_are_whole_on_the_disk(tmp_path: Path, synced: dict
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("old", [True, False], ids=["over an old one", "the first"])
 def test_a_commit_cut_off_between_its_renames_is_whole_to_all_that_follow(
-    moved: int, tmp_path: Path
+    old: bool, moved: int, tmp_path: Path
 ) -> None:
     pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
     embed(pool, target)
     new = files_of(tmp_path)
     names = ["pool.npy", "pool.keys.npy", "pool.tokens.npy", "pool.json"]
     embed(write_rows(pool, TEXTS[:40]), target)
+    if not old:
+        for name in names:
+            (tmp_path / name).unlink()
     commit = tmp_path / ".pool.npy.commit"
     commit.mkdir()
     for at, name in enumerate(names):
@@ -566,6 +570,16 @@ def test_a_commit_cut_off_between_its_renames_is_whole_to_all_that_follow(
     write_rows(pool, TEXTS)
     assert embed(pool, target).encoded == 0  # so does a writer, and tidies up
     assert files_of(tmp_path) == new
+
+
+def test_what_a_killed_run_had_begun_to_commit_is_made_anew(tmp_path: Path) -> None:
+    pool, target = write_rows(tmp_path / "pool.jsonl", TEXTS), tmp_path / "pool.npy"
+    staging = tmp_path / ".pool.npy.staging"
+    staging.mkdir()
+    (staging / "pool.npy").write_bytes(b"half")
+    assert embed(pool, target).encoded == 300
+    check(target, TEXTS)
+    assert len(files_of(tmp_path)) == 4
 
 
 def test_a_second_run_waits_for_the_first_and_then_finds_its_work_done(tmp_path: Path) -> None:
