@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gip_cli.embedding_files import Paths
 from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import GipError, StorageError, UsageError
+from gip_cli.formats import key_of
 from gip_cli.storage import Replacements, descriptor, replacing, storage_errors
 from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
 
@@ -568,12 +570,28 @@ def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path)
     store_given(pool, np.eye(2))
     held = tmp_path / "held"
     held.write_bytes(store.read_bytes())
+
+
+@contextmanager
+def mounted_by_itself(path: Path) -> Iterator[None]:
+    """A file that cannot be replaced."""
+    held = path.with_name("held")
+    held.write_bytes(path.read_bytes())
     if (
         not shutil.which("mount")
-        or subprocess.run(["mount", "--bind", held, store], capture_output=True).returncode
+        or subprocess.run(["mount", "--bind", held, path], capture_output=True).returncode
     ):
         pytest.skip("may not mount")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
+    store_given(pool, np.eye(2))
+    with mounted_by_itself(store):
         np.save(tmp_path / "vectors.npy", np.eye(2)[::-1])
         run = gip("embed", pool, "-o", store, "--vectors", tmp_path / "vectors.npy")
         assert run.returncode == 6
@@ -581,8 +599,26 @@ def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path)
         assert error_of(run) == f"{store}: {remedy}"
         np.testing.assert_array_equal(open_embeddings(store).vectors, np.eye(2))
         assert {name for name in names(tmp_path) if name.startswith(".")} == set()
-    finally:
-        subprocess.run(["umount", store], check=True)
+
+
+def test_a_store_of_which_some_files_could_be_replaced_is_the_new_one(tmp_path: Path) -> None:
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
+    store_given(pool, np.eye(2))
+    np.save(tmp_path / "vectors.npy", np.eye(2)[::-1])
+    again = ("embed", pool, "-o", store, "--vectors", tmp_path / "vectors.npy")
+
+    def is_new() -> None:
+        opened = open_embeddings(store)
+        np.testing.assert_array_equal(opened.vectors, np.eye(2)[::-1])
+        assert [key.tobytes() for key in opened.keys] == [key_of("b"), key_of("c")]
+
+    write_rows(pool, ["b", "c"])
+    with mounted_by_itself(tmp_path / "pool.keys.npy"):
+        assert gip(*again).returncode == 6
+        is_new()
+    assert gip(*again).returncode == 0
+    is_new()
+    assert {name for name in names(tmp_path) if name.startswith(".")} == set()
 
 
 def test_vectors_written_over_while_rows_are_written_leave_no_selection(tmp_path: Path) -> None:
