@@ -299,3 +299,16 @@ def test_a_receipt_says_the_same_whatever_files_were_called_and_by_whatever_roun
 ) -> None:
     figures = orjson.loads(WRITTEN.replace(there.encode(), now.encode()))
     assert change(WRITTEN, figures) == told
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1, "b": 2}, {"a": 1}),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}),
+    ],
+)
+def test_what_either_receipt_lacks_is_a_change(old: dict[str, int], new: dict[str, int]) -> None:
+    assert change(orjson.dumps(old), new) == "b differs"
+    assert change(orjson.dumps(new), new) is None
