@@ -565,13 +565,6 @@ def test_a_lock_is_not_made_where_a_link_leads(pool: Path, tmp_path: Path) -> No
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_store_whose_files_may_not_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
-    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
-    store_given(pool, np.eye(2))
-    held = tmp_path / "held"
-    held.write_bytes(store.read_bytes())
-
-
 @contextmanager
 def mounted_by_itself(path: Path) -> Iterator[None]:
     """A file that cannot be replaced."""
