@@ -10,8 +10,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from gip_cli.pursuit import default_noise, select
+from gip_cli.pursuit.copies import Copies, fingerprints
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import ROUNDINGS, Greedy
+from gip_cli.pursuit.information import Information
 from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.residual import Residual
 from gip_cli.pursuit.row_states import RowStates
@@ -383,6 +385,88 @@ def test_float64_rows_are_not_rounded_where_next_to_nothing_of_them_is_left(seed
         gain = gains(F, got.indices[:turn])
         gain[got.indices[:turn]] = 0
         assert gain[pick] == pytest.approx(gain.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0, 1e3])
+@pytest.mark.parametrize("pursuit", ["projection", "information", "residual"])
+@pytest.mark.parametrize("kind", ["many of one", "few rows", "all equal"])
+def test_of_many_copies_only_the_first_few_cost_anything(kind, pursuit, noise):
+    """The picks are those of a pool that holds no more copies of a row than there are picks."""
+    rng, k = np.random.default_rng(24), 100
+    F, rows = random(rng, m=20_000, d=24).astype(np.float32), np.arange(20_000)
+    match kind:
+        case "many of one":
+            rows[rng.random(20_000) < 0.3] = 7
+        case "few rows":
+            rows = rng.integers(24, size=20_000)
+        case _:
+            rows[:] = 7
+    kept = np.concatenate([np.flatnonzero(rows == row)[:k] for row in np.unique(rows)])
+    kept.sort()
+    weights = rng.uniform(0.5, 1, 20_000)[rows]
+    options = {"query": self_query(F), "pursuit": pursuit, "noise": noise}
+    got = select(F[rows], k, weights=weights, **options)
+    want = select(F[rows[kept]], k, weights=weights[kept], **options)
+    np.testing.assert_array_equal(got.indices, kept[want.indices])
+    assert got.diagnostics.near_ties < 4 * k
+    assert got.diagnostics.blocks <= 30
+
+
+def test_a_copy_counts_once_rules_have_closed_all_below_it():
+    class Rule:
+        def pickable(self):
+            return np.ones(3000, bool)
+
+        def take(self, row):
+            return np.arange(2000)
+
+        def copy(self):
+            return self
+
+    got = select(np.ones((3000, 1)), 100, noise=1.0, rules=Rule())
+    assert got.indices.tolist() == [0, *range(2000, 2099)]
+
+
+def test_copies_are_the_same_in_every_number():
+    """Rows 0, 2 and 5 are, if zeros have no sign; 1 and 4 are; 3 has another noise."""
+    x, y = np.eye(2) + 0.1
+    F = np.array([x * [1, 0], y, x * [1, -0.0], x * [1, 0], y, x * [1, 0]])
+    pool = RowStates(Source(F.astype(np.float16)), np.ones(6), None, np.ones((2, 6)))
+    pool.noise[3] = 2
+    assert pool.find_copies(np.arange(6))
+    copies = pool.copies
+    assert copies.rows.tolist() in ([0, 2, 5, 1, 4], [1, 4, 0, 2, 5])
+    assert copies.part(np.array([2, 3, 5])).rows.tolist() == [0, 2]
+    is_open = np.arange(6) > 0
+    assert dict(zip(copies.rows.tolist(), copies.before(is_open).tolist(), strict=True)) == {
+        0: 0, 2: 0, 5: 1, 1: 0, 4: 1
+    }  # fmt: skip
+    assert copies.lowest(np.array([3, 4, 5]), is_open).tolist() == [1, 2, 3]
+    assert [copies.first(row, is_open) for row in (3, 4, 5)] == [3, 1, 2]
+    contesting = pool.contesting(np.array([4]), np.array([0, 4]))
+    assert np.isinf(contesting.noise).tolist() == [False] * 5 + [True]
+
+
+def test_rows_whose_fingerprints_collide_are_no_copies(monkeypatch):
+    monkeypatch.setattr("gip_cli.pursuit.copies.fingerprints", lambda ids, take: ids * 0)
+    F = np.eye(3)[[0, 1, 0, 2]]
+    assert Copies.among(np.arange(4), 4, F.__getitem__).rows.tolist() == [0, 2]
+
+
+def test_fingerprints_of_narrow_numbers_differ():
+    F = random(np.random.default_rng(25), m=5000).astype(np.float16).astype(float)
+    assert len(np.unique(fingerprints(np.arange(5000), F.__getitem__))) == 5000
+
+
+@pytest.mark.parametrize("pursuit", [Projection, Information, Residual])
+def test_what_is_left_for_a_copy_is_what_picks_of_the_others_leave(pursuit, team):
+    """Of a row of unit norm, in each pursuit's own states."""
+    x, K = np.array([[0.6, 0.8, 0.0]]), np.diag([0.5, 0.3, 0.2])
+    belief = Residual(K, 0, True, team) if pursuit is Residual else pursuit(K, team)
+    noise = np.array([2.5])
+    want = belief.repeated(belief.state(x), noise, np.array([3]))
+    belief.observe(np.repeat(x, 3, axis=0), np.repeat(noise, 3))
+    np.testing.assert_allclose(want, belief.state(x))
 
 
 def test_twins_have_the_same_noise_and_price():

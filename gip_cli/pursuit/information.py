@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, namespace
+from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, namespace
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
 
@@ -61,6 +61,9 @@ class Information:
 
     def gain(self, state: Floats, noise: Floats) -> Floats:
         return excess(state, state, noise)
+
+    def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
+        return state * (noise / (noise + times * state))
 
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """Both v and q only fall."""

@@ -117,6 +117,10 @@ class Objective(Protocol):
         """
         ...
 
+    def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
+        """(s, p) states of rows (s, p) once so many copies of each (p,) have been picked."""
+        ...
+
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """(..., c) upper bounds of the gain at every step between two states (s, ..., c).
 

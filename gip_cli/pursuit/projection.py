@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
 
@@ -61,6 +61,11 @@ class Projection:
         v, n = state
         gain: Floats = n / (noise + v)
         return gain
+
+    def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
+        v, n = state
+        left = noise / (noise + times * v)
+        return np.stack([v * left, n * left**2])
 
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """v only falls, and n rises no higher than `rise` says."""

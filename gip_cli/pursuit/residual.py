@@ -6,7 +6,7 @@ from copy import copy
 
 import numpy as np
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, namespace, rise
+from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
 from gip_cli.pursuit.team import Team
@@ -99,6 +99,11 @@ class Residual:
         """How far the sum of a residual of squared norm n may be off."""
         slack: Floats = doubt * namespace(n).sqrt(n.clip(0.0))
         return slack
+
+    def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
+        """As of rows of unit norm."""
+        left = np.maximum(1 - 1 / noise, 0.0) ** times
+        return state * (left**2 if self.signed else np.stack([left**2, left]))
 
     def peak(self, before: Floats, after: Floats, sums: Floats, noise: Floats) -> Floats:
         """n and the residual's sum both rise no higher than `rise` says."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
+from gip_cli.pursuit.copies import BATCH, Copies, fingerprints
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
 from gip_cli.pursuit.source import Source, Subset
 
@@ -28,6 +31,8 @@ class RowStates:
         Ascending rows of the whole pool that these are; None if this is the whole pool.
     dtype : type
         Working precision: of all products with the rows.
+    copies : Copies or None
+        Rows that were copies of each other when they were looked for; None before that.
     """
 
     def __init__(
@@ -45,13 +50,25 @@ class RowStates:
         self.rows = rows or whole
         self.noise, self.price = noise, price
         self.state, self.after = state, np.empty_like(state)
+        self.copies: Copies | None = None
 
     def __len__(self) -> int:
         return len(self.noise)
 
     def hottest(self, objective: Objective, size: int) -> tuple[Ids, Array]:
-        """Up to `size` rows of the highest rates that gain anything: ascending rows, rates."""
+        """Up to `size` rows of the highest rates that gain anything: ascending rows, rates.
+
+        A copy counts by what will be left for it when those below it have been picked.
+        """
         gain = objective.gain(self.state, self.noise)
+        if self.copies is not None:
+            is_open = np.isfinite(self.noise)
+            before = self.copies.before(is_open)
+            rows = self.copies.rows
+            later = (before > 0) & is_open[rows]
+            rows, before = rows[later], before[later]
+            state = objective.repeated(self.state[:, rows], self.noise[rows], before)
+            gain[rows] = objective.gain(state, self.noise[rows])
         ids = np.flatnonzero(gain > self.floor(slice(None)))
         rate = self.rates(gain[ids], ids)
         if size < len(ids):
@@ -60,6 +77,9 @@ class RowStates:
             best = np.argpartition(rate, len(ids) - size)[len(ids) - size :]
             best.sort()
             ids, rate = ids[best], rate[best]
+            if self.copies is not None:
+                ids = self.copies.lowest(ids, is_open)
+                rate = self.rates(gain[ids], ids)
         return ids, rate
 
     def gather(self, ids: Ids) -> RowStates:
@@ -80,7 +100,7 @@ class RowStates:
 
     def part(self, ids: Ids, rows: Source | Subset) -> RowStates:
         """Some rows as a pool of their own, whose coordinates are `rows`."""
-        return RowStates(
+        part = RowStates(
             self.whole,
             self.noise[ids],
             None if self.price is None else self.price[ids],
@@ -89,6 +109,42 @@ class RowStates:
             rows,
             self.dtype,
         )
+        part.copies = self.copies and self.copies.part(ids)
+        return part
+
+    def find_copies(self, suspects: Ids) -> bool:
+        """Whether a sample of the open rows `suspects` are mostly copies: then all are found."""
+        sample = suspects[:BATCH]
+        if 2 * len(np.unique(fingerprints(sample, self.traits))) > len(sample):
+            return False
+        self.copies = Copies.among(np.flatnonzero(np.isfinite(self.noise)), len(self), self.traits)
+        return True
+
+    def traits(self, ids: Ids) -> Array:
+        """(n, D + 1 or 2) all that tells rows from each other."""
+        marks = [self.noise] if self.price is None else [self.noise, self.price]
+        return np.column_stack([self.exact(ids), *(mark[ids] for mark in marks)])
+
+    def contesting(self, block: Ids, closed: Ids) -> RowStates:
+        """This, with all rows closed that have a copy below them which a block leaves open.
+
+        Parameters
+        ----------
+        block : (b,)
+            Its picks, which remain.
+        closed : (n,)
+            Rows that it closes, its picks among them.
+        """
+        if self.copies is None:
+            return self
+        stays = np.isfinite(self.noise)
+        stays[closed] = False
+        is_behind = np.zeros(len(self), np.bool_)
+        is_behind[self.copies.rows] = self.copies.before(stays) > 0
+        is_behind[block] = False
+        other = copy(self)
+        other.noise = np.where(is_behind, np.inf, self.noise)
+        return other
 
     def floor(self, ids: Ids | slice) -> Array:
         """Gains of rows `ids` that are not above it are rounding."""

@@ -49,6 +49,8 @@ def try_out(
             i = int(rate.argmax())
             if rate[i] == -np.inf:
                 break
+        if pool.copies is not None:
+            i = pool.copies.first(i, closed == 0)
         chosen.append(i)
         local.pick(i)
         closed[i] = -np.inf

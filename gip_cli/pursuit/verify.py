@@ -24,6 +24,7 @@ TIE = 1e-9  # rates that agree to this share are tied: well above float64's roun
 NEAR = 1e-4
 LEAST_MARGIN = {np.float32: 1e-5, np.float64: 1e-8}  # rounding within one block; 1e-8 > 2 TIE
 BATCH = 1024  # rivals settled at a time, to bound memory
+MANY_RIVALS = 64  # beside two a pick: for more it is worth looking whether they are copies
 
 Sweep = Callable[[RowStates, SweepPlan], Hits]
 
@@ -132,9 +133,10 @@ def verify(
     rates = pool.rates(block.columns.gains, picks)
     turns = np.argsort(picks)
     closed = closing(pool, block, picks)
+    contesting = pool.contesting(picks, closed[0])
     while True:
         contest = Contest(rates, margin, picks, *closed)
-        hits = sweep(pool, plan_of(pool, block, objective, max_cosine, contest))
+        hits = sweep(contesting, plan_of(pool, block, objective, max_cosine, contest))
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(np.abs(hits.rates[own]) / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == len(block) and 4 * drift <= margin):
@@ -144,6 +146,9 @@ def verify(
         margin = min(8 * margin, widest)
     closures = closures_of(pool, block, closed, hits, max_cosine)
     rivals = contenders(hits, closures, contest)
+    are_many = len(rivals) > MANY_RIVALS + 2 * len(block)
+    if are_many and pool.copies is None and pool.find_copies(rivals):
+        rivals = rivals[np.isfinite(pool.contesting(picks, closed[0]).noise[rivals])]
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
     margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
     return Verdict(confirmed, right, closures, len(rivals), margin)
