@@ -511,6 +511,28 @@ def test_a_residual_that_may_be_positive_hides_no_row_that_is(seed):
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
 
+@pytest.mark.parametrize("last", [0.0, -1e-18])
+def test_a_block_may_end_with_a_pick_of_which_rounding_left_nothing(last):
+    level = Level(2, 64, 1)
+    level.learn(2, 2, np.array([1.0, last]))
+    assert level.fall == np.inf
+    assert level.ahead(np.array([1.0, last])) == 32  # no more than the least
+
+
+@pytest.mark.parametrize("seed", [1381, 1694, 2165])
+def test_information_of_rows_that_hold_hardly_more_than_rounding_of_the_query(seed):
+    """What one block gains, the same picks in a shorter block may not, which divided by zero."""
+    rng = np.random.default_rng(seed)
+    m, d = int(rng.integers(3, 60)), int(rng.choice([3, 5, 8]))
+    F = rng.normal(size=(m, d))
+    F[rng.random(m) < 0.8, 0] = 0
+    F /= np.linalg.norm(F, axis=1, keepdims=True)
+    Q, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    noise = float(10.0 ** rng.uniform(-5, 1))
+    got = select(F @ Q, m, query=np.outer(Q[0], Q[0]), noise=noise, pursuit="information")
+    np.testing.assert_array_equal(np.sort(got.indices), np.arange(m))
+
+
 def test_diagnostics_tell_what_was_done():
     F = random(np.random.default_rng(16), m=8000, d=24)
     work = select(F, 300).diagnostics

@@ -94,15 +94,20 @@ class Level:
         else:
             self.trusted = min(self.longest, 2 * max(drafted, self.trusted))
         if len(rates) > 1:
-            self.fall = math.log(rates[0] / rates[-1]) / (len(rates) - 1)
+            self.fall = fall(rates[0], rates[-1]) / (len(rates) - 1)
 
     def ahead(self, rates: Array) -> int:
         """How many picks to draft on rows of these rates."""
         ahead = self.trusted
         if len(rates) == self.size and self.fall > 0:
-            depth = math.log(rates.max() / rates.min())
-            ahead = min(ahead, max(STRETCH, int(2 * depth / self.fall)))
+            depth = fall(rates.max(), rates.min())
+            ahead = int(min(ahead, max(STRETCH, 2 * depth / self.fall)))
         return ahead if ahead < self.step else ahead - ahead % self.step
+
+
+def fall(high: float, low: float) -> float:
+    """How much the logarithm of a rate falls; without end to one that rounding made nothing."""
+    return math.log(high / low) if low > 0 else math.inf
 
 
 @dataclass(slots=True)
@@ -168,10 +173,10 @@ class Drafter:
         None if already its first pick gains nothing, or rates are so inexact that telling takes
         a margin above `widest`.
         """
-        sound = self.sound(pool, proposal.block)
-        if not sound:
-            return None
-        if sound < len(proposal.block):
+        # Again of what is left: in blocks of another length gains are rounded otherwise.
+        while (sound := self.sound(pool, proposal.block)) < len(proposal.block):
+            if not sound:
+                return None
             proposal = observe(pool, belief, proposal.block.rows[:sound])
         verdict = verify(
             pool,
