@@ -79,6 +79,16 @@ def test_scores_have_no_scale(size, signed):
     np.testing.assert_allclose(got.gains, want.gains * size**2, rtol=1e-9)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.7, 0.3])
+def test_a_row_whose_scores_sum_to_nothing_is_not_picked(weight):
+    """Whatever rounding makes of the sum: of 0.1 + 0.2 - 0.3 itself it leaves 6e-17."""
+    scores = [[-5.0, 4, 1], [5, 0, 0], [0.1, 0.2, -0.3], [-3, 1, 1]]
+    options = {"noise": 1.0, "pursuit": "residual", "scores": scores, "weights": [weight] * 4}
+    got = select(np.eye(4), 4, **options)
+    assert (got.indices.tolist(), got.stopped) == ([1], "exhausted")
+    assert select(np.eye(4), 4, **options, signed=True).indices.tolist() == [0, 1, 3, 2]
+
+
 def test_a_weight_below_the_least_counts_as_the_least_in_its_scores_too():
     """Of noise 1e20 at most: the gain of a score of 0.6 is 0.6^2 over noise and norm, not more."""
     weights = np.array([1e-12, 1.0])

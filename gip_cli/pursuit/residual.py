@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,9 @@ class Residual:
         else:
             energy, directions = np.linalg.eigh(K)
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T
-        self.signed, self.doubt = signed, DOUBT * np.sqrt(self.R.shape[1])
+        q = self.R.shape[1]
+        self.signed, self.doubt = signed, DOUBT * np.sqrt(q)
+        self.rounding = q * np.sqrt(q) * np.finfo(float).eps  # a sum's, beside the residual's norm
         self.states = 1 if signed else 2
         self.products: tuple[tuple[int, int], ...] = (
             ((0, 1), (0, 0), (1, 1)) if signed else ((0, 1), (0, 2), (0, 0), (1, 1), (2, 2))
@@ -71,11 +74,12 @@ class Residual:
         CC = C @ C.T
         H = C @ self.R.T - (np.tril(CC, -1) / noise) @ F
         self.R -= F.T @ (C / noise[:, None])
-        theta, total, root = np.diagonal(CC) / noise, C.sum(axis=1), np.sqrt(noise)
+        n, total, root = np.diagonal(CC), C.sum(axis=1), np.sqrt(noise)
+        theta = n / noise
         left = F / root[:, None]
         return Columns(
             vectors=np.stack([left, 2 * H / root[:, None] - theta[:, None] * left]),
-            gains=theta if self.signed else np.where(total > 0, theta, 0.0),
+            gains=theta if self.signed else theta * self.is_positive(total, n),
             energy=np.einsum("ij,ij->i", U @ self.K, U),
             fixed=total / root,
         )
@@ -89,11 +93,18 @@ class Residual:
         """In float32 a residual's sum may be of either sign: the gain is negative then."""
         gain: Floats = state[0] / noise
         if not self.signed:
-            doubt = self.doubt if gain.dtype.itemsize < 8 else 0.0
-            total, slack = state[1], self.slack(state[0], doubt)
+            n, total = state
+            if gain.dtype.itemsize == 8:
+                gain *= self.is_positive(total, n)
+                return gain
+            slack = self.slack(n, self.doubt)
             gain *= total > -slack
             gain = namespace(gain).where(total > slack, gain, -gain)
         return gain
+
+    def is_positive(self, total: Floats, n: Floats) -> Any:
+        """Whether residuals of squared norm n sum to more than rounding leaves of a sum of 0."""
+        return total > self.slack(n, self.rounding)
 
     def slack(self, n: Floats, doubt: float) -> Floats:
         """How far the sum of a residual of squared norm n may be off."""

@@ -177,11 +177,12 @@ def select(
 def beside_scores(
     rows: Floats, scores: Array, weights: Array, squares: Array
 ) -> tuple[Source, float]:
-    """Rows (m, d) beside their scores (m, q) in units of the largest, and that unit squared.
+    """Rows (m, d) beside their scores (m, q) in units of about the largest, and that unit squared.
 
-    A score is the atom's, w f; the embedding's own is 1 / w of it. Rows of zeros have none. The
-    scores are overwritten.
+    The unit is a power of two, by which nothing is rounded: scores that sum to 0 still do. A score
+    is the atom's, w f; the embedding's own is 1 / w of it. Rows of zeros have none. The scores are
+    overwritten.
     """
-    largest = float(np.abs(scores).max()) or 1.0
+    largest = float(np.ldexp(1.0, np.frexp(np.abs(scores).max())[1] - 1))
     scores /= largest * np.nan_to_num(weights, nan=1.0)[:, None]
     return Source(rows, np.where(squares[:, None] > 0, scores, 0.0)), largest**2
