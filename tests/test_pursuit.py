@@ -203,6 +203,15 @@ def test_the_largest_noise_picks_by_what_a_row_holds_of_the_query(noise):
     assert select(F, 10, noise=noise).indices.tolist() == np.argsort(-energy)[:10].tolist()
 
 
+@pytest.mark.parametrize("pursuit", PURSUITS)
+def test_rates_too_small_for_float32_are_told_apart(pursuit):
+    """The largest noise and the largest prices: rates of 1e-46 and 1e-48, or 1e-40 and equal."""
+    options = {"query": np.diag([1, 1e-8, 1e-6]), "price": [1, 1e20, 1e20], "noise": 1e20}
+    got = select(np.eye(3), 3, pursuit=pursuit, **options)
+    assert got.indices.tolist() == ([0, 1, 2] if pursuit == "information" else [0, 2, 1])
+    assert np.all(got.gains > 0)
+
+
 def test_budget_beyond_the_pool_picks_all_and_says_so():
     F = random(np.random.default_rng(8), m=20)
     assert select(F, 20).stopped == "budget"

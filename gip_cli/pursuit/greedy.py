@@ -83,11 +83,15 @@ class Greedy:
         self.seconds["verify"] += perf_counter() - proposed
         if not step:
             # The states have drifted too far to tell, or those within the block, which are
-            # differences from its start: those of its first pick never are. Or nothing is left.
+            # differences from its start: those of its first pick never are. Or float32 has no
+            # numbers as small as the rates. Or nothing is left.
             if not is_exact:
                 self.refresh(pool, belief.objective)
             elif pool.dtype is np.float32 and (
-                length > 1 or not can_tell or belief.objective.cancels
+                length > 1
+                or not can_tell
+                or belief.objective.cancels
+                or (not length and len(pool.hottest(belief.objective, 1)[0]))
             ):
                 self.use_float64(pool)
                 self.refresh(pool, belief.objective)
