@@ -212,6 +212,16 @@ def test_rates_too_small_for_float32_are_told_apart(pursuit):
     assert np.all(got.gains > 0)
 
 
+def test_the_least_noise_is_that_beside_the_weights_of_rows_given_too():
+    """Of a given row of weight 1 float64 may not tell what less than 1e-5 of noise leaves."""
+    options = {"weights": [1e-6] * 3, "given": np.eye(3)[:1]}
+    with pytest.raises(ValueError, match=r"noise must lie in \[1e-05, 1e\+20\]"):
+        select(np.eye(3), 2, noise=1.1e-17, **options)
+    assert select(np.eye(3), 2, noise=1.1e-17, given_weights=[1e-6], **options).noise == 1.1e-17
+    got = select(np.eye(3), 2, **options)  # the automatic noise, of which the given have no say
+    assert (got.indices.tolist(), got.noise) == ([1, 2], 1e-5)
+
+
 def test_budget_beyond_the_pool_picks_all_and_says_so():
     F = random(np.random.default_rng(8), m=20)
     assert select(F, 20).stopped == "budget"

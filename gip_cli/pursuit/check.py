@@ -138,8 +138,8 @@ def least_noise(weights: ArrayLike) -> float:
     return max(LEAST_NOISE * largest**2, MOST_NOISE * np.finfo(np.float64).tiny)
 
 
-def noise(s2: float, weights: ArrayLike) -> float:
-    least, s2 = least_noise(weights), real("noise", s2)
+def noise(value: object, least: float) -> float:
+    s2 = real("noise", value)
     if not least <= s2 <= MOST_NOISE:
         raise ValueError(f"noise must lie in [{least:g}, {MOST_NOISE:g}], not {s2}")
     return s2

@@ -70,9 +70,10 @@ def select(
         of examples T it is T^T T, worked out in float32 or float64. Default F^T F, the pool
         itself.
     noise : float or "auto"
-        Noise variance s2 of an observation, from 1e-5 max(w)^2 to 1e20. Larger leans to typical
-        rows, smaller to diversity; "auto" is `gip_cli.pursuit.default_noise` for the picks:
-        `k`, or as many rows as can be picked if they are fewer.
+        Noise variance s2 of an observation, from 1e-5 max(w)^2 (`given_weights` among them) to
+        1e20. Larger leans to typical rows, smaller to diversity; "auto" is
+        `gip_cli.pursuit.default_noise` for the picks: `k`, or as many rows as can be picked if
+        they are fewer.
     pursuit : str
         "projection": the share of the query's energy in the span of the picks. "information":
         their mutual information with the query. "residual": the paper's dual form.
@@ -83,8 +84,8 @@ def select(
         does. Without, the pursuit ends when no others are left. The query's K^(1/2) has no sign
         of its own, and is always pursued in the paper's form.
     given, given_weights : (g, d), (g,), optional
-        Rows picked before, and their weights: the picks add to them. They do not count for the
-        automatic noise. Not for `residual`.
+        Rows picked before, and their weights: the picks add to them. They count for the
+        least noise, but not for the automatic. Not for `residual`.
     rules : Rules, optional
         Further constraints. The object is left as it is; `select` works on copies.
     price : (m,), optional
@@ -129,10 +130,11 @@ def select(
             if not np.isfinite(query).all():
                 check.finite(source.squares())
         K = check.query(query, d)
+        least_noise = check.least_noise(np.append(w, given_w))
         if isinstance(noise, str) and noise == "auto":
             pickable = int(np.count_nonzero(~np.isnan(w)))
-            noise = default_noise(min(k, pickable), w, K) if pickable else 1.0
-        s2, least_noise = check.noise(noise, w), check.least_noise(w)
+            noise = max(default_noise(min(k, pickable), w, K), least_noise) if pickable else 1.0
+        s2 = check.noise(noise, least_noise)
         least = np.sqrt(s2 / check.MOST_NOISE)
         np.maximum(w, least, out=w)
         unit = 1.0
