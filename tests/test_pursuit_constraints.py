@@ -130,6 +130,11 @@ def test_rules_are_kept_and_left_as_they_were():
     assert (budget.left, budget.quotas.tolist()) == (200.0, [12])
 
 
+def test_rules_that_close_every_row_leave_no_least_noise():
+    got = select(np.eye(3), 2, weights=[0.1] * 3, noise=1e-7, rules=Saying([False] * 3))
+    assert (len(got.indices), got.stopped) == (0, "exhausted")
+
+
 def test_rows_that_rules_never_allow_do_not_count_for_the_noise():
     F, weights = random(np.random.default_rng(1)), np.linspace(0.1, 1, 150)
     top = Budget(np.where(weights > 0.5, 0.0, 1.0), 0.5, np.zeros(150, int), np.array([150]))

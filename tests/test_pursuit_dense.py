@@ -89,6 +89,14 @@ def test_a_row_whose_scores_sum_to_nothing_is_not_picked(weight):
     assert select(np.eye(4), 4, **options, signed=True).indices.tolist() == [0, 1, 3, 2]
 
 
+def test_scores_over_a_tiny_weight_have_no_say_in_the_norm_of_a_row():
+    """Of weight 1e-12 and score 1 the gain is 1e24 / (1e19 + 1), of weight 1 about 1."""
+    weights, scores = [1.0, 1e-12, 1.0], np.ones((3, 1))
+    got = select(np.eye(3), 3, weights=weights, noise=1e-5, pursuit="residual", scores=scores)
+    assert got.indices.tolist() == [1, 0, 2]
+    np.testing.assert_allclose(got.gains, [1e5, 1 / (1 + 1e-5), 1 / (1 + 1e-5)])
+
+
 def test_a_weight_below_the_least_counts_as_the_least_in_its_scores_too():
     """Of noise 1e20 at most: the gain of a score of 0.6 is 0.6^2 over noise and norm, not more."""
     weights = np.array([1e-12, 1.0])

@@ -131,10 +131,10 @@ def query(values: ArrayLike, d: int) -> Array:
 def least_noise(weights: ArrayLike) -> float:
     """Least noise variance beside weights (m,), by the largest; NaN ones do not count.
 
-    Never so small that a weight's noise, s2 / w^2, could be 0 / 0.
+    Never so small that a weight's noise, s2 / w^2, could be 0 / 0; no larger without any weights.
     """
     w = np.asarray(weights, dtype=np.float64)
-    largest = float(np.max(w, initial=0.0, where=~np.isnan(w))) or 1.0
+    largest = float(np.max(w, initial=0.0, where=~np.isnan(w)))
     return max(LEAST_NOISE * largest**2, MOST_NOISE * np.finfo(np.float64).tiny)
 
 

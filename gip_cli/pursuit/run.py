@@ -185,15 +185,18 @@ def blocks(
 
 
 def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
-    """Work out the pool's states before the first pick; its embeddings' squared norms (m,)."""
+    """Work out the pool's states before the first pick; its rows' squared norms (m,)."""
     squares = np.empty(len(pool))
     precision: Precision = np.float32 if instance.starts_in_float32 else np.float64
 
     def work(X: Floats, rows: slice, _: Buffers) -> None:
         X = X.astype(precision, copy=False)
-        squares[rows] = np.einsum("ij,ij->i", X, X)
+        F = X[:, : pool.d]
+        squares[rows] = np.einsum("ij,ij->i", F, F)
         pool.state[:, rows] = instance.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)
+    if (scores := instance.source.extra) is not None:  # of any norm
+        squares += np.einsum("ij,ij->i", scores, scores)
     return squares
