@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -268,6 +269,18 @@ def test_default_noise_is_the_rule():
     assert select(F, 30, weights=weights, noise=got.noise).indices.tolist() == got.indices.tolist()
 
 
+@pytest.mark.parametrize("size", [1e-170, 1e-100, 1e100, 1e155, 1e200])
+def test_a_query_has_no_scale_in_the_noise(size):
+    assert effective_rank(np.diag([3.0, 1.0]) * size) == pytest.approx(1.6)
+    assert default_noise(10, [1.0], np.diag([3.0, 1.0]) * size) == pytest.approx(5 / 1.6)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.int8])
+def test_effective_rank_of_a_query_in_few_bits(kind):
+    assert effective_rank(np.eye(600, dtype=kind) * kind(100)) == pytest.approx(600)
+    assert effective_rank([[100, 0], [0, 100]]) == pytest.approx(2)
+
+
 def test_effective_rank_of_known_spectra():
     assert effective_rank(np.eye(5)) == pytest.approx(5)
     assert effective_rank(np.diag([3.0, 0, 0])) == pytest.approx(1)
@@ -301,6 +314,28 @@ def test_effective_rank_of_known_spectra():
         ({"noise": "low"}, "noise must be a real number, not 'low'"),
         ({"noise": None}, "noise"),
         ({"noise": np.array([1.0, 2.0])}, "noise must be a real number"),
+        ({"noise": True}, "noise must be a real number"),
+        ({"noise": 10**400}, "noise is too large a number"),
+        ({"max_cosine": -(10**400)}, "max_cosine is too large a number"),
+        ({"stop_at": Fraction(10**400)}, "stop_at is too large a number"),
+        ({"device": None}, "device must be a name such as 'cpu' or 'cuda', not of type NoneType"),
+        ({"device": 0}, "device must be a name"),
+        ({"rules": 5}, "rules must have the methods pickable, take and copy"),
+        ({"on_progress": 5}, "on_progress must be a function"),
+        ({"weights": [None] * 3}, "weights must be real numbers, not object"),
+        ({"weights": ["0.5"] * 3}, "weights must be real numbers, not <U3"),
+        ({"weights": [b"1"] * 3}, "weights must be real numbers"),
+        ({"weights": np.ones(3, "m8[s]")}, "weights must be real numbers, not timedelta64"),
+        ({"weights": {1.0}}, "weights must be an array of real numbers"),
+        ({"weights": (1.0 for _ in range(3))}, "weights must be an array of real numbers"),
+        ({"price": [10**400, 1, 1]}, "price must be an array of real numbers"),
+        ({"price": [[1], [1, 2], 3]}, "price must be an array of real numbers"),
+        ({"query": [[{}, 1], [1, 2]]}, "query must be an array of real numbers"),
+        ({"given": np.array([[1j, 1]], object)}, "given must be an array of real numbers"),
+        ({"given": [[1e160, 1.0]]}, "given must be of unit norm"),
+        ({"embeddings": np.array([[1.0, 0], [np.inf, 1]]), "query": np.eye(2)}, "row 1"),
+        ({"embeddings": np.array([[1.0, 0], [1e160, 1]])}, "row 1"),
+        ({"embeddings": np.array([[1.0, 0], [1e160, 1]]), "query": np.eye(2)}, "row 1"),
         ({"pursuit": "nearest"}, "projection, information or residual"),
         ({"scores": np.ones((3, 1))}, "residual"),
         ({"pursuit": "residual", "scores": np.ones((2, 1))}, "scores"),

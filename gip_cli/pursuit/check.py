@@ -36,6 +36,18 @@ def pursuit(name: str, *, for_residual: bool, given: bool) -> None:
         raise ValueError("given is not defined for pursuit='residual'")
 
 
+def helpers(device: object, rules: object, on_progress: object) -> None:
+    """Raise ValueError unless they can be what `select` says."""
+    if not isinstance(device, str):
+        kind = type(device).__name__
+        raise ValueError(f"device must be a name such as 'cpu' or 'cuda', not of type {kind}")
+    methods = (getattr(rules, name, None) for name in ("pickable", "take", "copy"))
+    if rules is not None and not all(map(callable, methods)):
+        raise ValueError("rules must have the methods pickable, take and copy")
+    if on_progress is not None and not callable(on_progress):
+        raise ValueError("on_progress must be a function")
+
+
 def budget(k: int) -> int:
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be a whole number of at least 1, not {k!r}")
@@ -51,9 +63,15 @@ def _unmasked(name: str, values: ArrayLike) -> None:
 def numbers(name: str, values: ArrayLike) -> Array:
     """A copy in float64."""
     _unmasked(name, values)
-    if np.iscomplexobj(values):
-        raise ValueError(f"{name} must be real")
-    return np.array(values, dtype=np.float64)
+    try:
+        array = np.asarray(values)
+        kind = array.dtype.kind
+        if kind in "biuf" or (kind == "O" and None not in array.ravel().tolist()):
+            with np.errstate(over="ignore"):  # infinite, for others to refuse
+                return np.array(array, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):  # dicts, sets, lists of different lengths, ...
+        raise ValueError(f"{name} must be an array of real numbers") from None
+    raise ValueError(f"{name} must be real numbers, not {array.dtype}")
 
 
 def vector(name: str, values: ArrayLike, length: int) -> Array:
@@ -149,9 +167,12 @@ def real(name: str, value: object) -> float:
     """A single number, also of no dimensions, as float."""
     if isinstance(value, np.ndarray) and not value.ndim:
         value = value.item()
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a real number, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large a number") from None
 
 
 def scores(values: ArrayLike, length: int) -> Array:
@@ -169,6 +190,8 @@ def given(embeddings: ArrayLike | None, values: ArrayLike | None, d: int) -> tup
     G = numbers("given", embeddings)
     if G.ndim != 2 or G.shape[1] != d or not np.all(np.isfinite(G)):
         raise ValueError(f"given must be finite and have shape (g, {d}), not {G.shape}")
+    if np.max(np.abs(G), initial=0.0) > MOST_SQUARE**0.5:
+        raise ValueError("given must be of unit norm")
     w = weights(values, len(G), "given_weights")
     if np.any(np.isnan(w)):
         raise ValueError("given_weights must not be NaN: those rows have been picked")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from gip_cli.pursuit.check import least_noise
+from gip_cli.pursuit import check
 
 
-def effective_rank(K: NDArray[np.floating]) -> float:
+def effective_rank(K: ArrayLike) -> float:
     """Effective rank of a query, tr(K)^2 / tr(K^2), between 1 and d.
 
     Parameters
@@ -21,12 +21,14 @@ def effective_rank(K: NDArray[np.floating]) -> float:
     ValueError
         K is not square or has no energy.
     """
-    if K.ndim != 2 or K.shape[0] != K.shape[1] or not 0 < np.trace(K) < np.inf:
-        raise ValueError(f"a query is (d, d) and has energy, not {K.shape} of trace 0 or less")
-    return float(np.trace(K) ** 2 / np.vdot(K, K))
+    A = check.numbers("a query", K)
+    if A.ndim != 2 or A.shape[0] != A.shape[1] or not 0 < np.trace(A) < np.inf:
+        raise ValueError(f"a query is (d, d) and has energy, not {A.shape} of trace 0 or less")
+    A = np.ldexp(A, -np.frexp(np.trace(A))[1])  # so that squares are numbers; nothing is rounded
+    return float(np.trace(A) ** 2 / np.vdot(A, A))
 
 
-def default_noise(k: float, weights: NDArray[np.floating] | None, K: NDArray[np.floating]) -> float:
+def default_noise(k: float, weights: ArrayLike | None, K: ArrayLike) -> float:
     """Noise variance at which budget, dimension and scale of the weights need no tuning.
 
     s2 = 0.5 k mean(w^2) / r, with r the query's effective rank (design 2.4); where that is less
@@ -46,8 +48,8 @@ def default_noise(k: float, weights: NDArray[np.floating] | None, K: NDArray[np.
     ValueError
         `k` is not positive, no weight is a number, or as `effective_rank`.
     """
-    if not k > 0 or (weights is not None and np.isnan(weights).all()):
+    w = check.numbers("weights", 1.0 if weights is None else weights)
+    if not 0 < k < np.inf or np.isnan(w).all():
         raise ValueError("the noise is for a positive number of picks, and for rows with a weight")
-    squares = np.square(1.0 if weights is None else weights, dtype=float)
-    s2 = 0.5 * k * float(np.nanmean(squares)) / effective_rank(K)
-    return max(s2, least_noise(1.0 if weights is None else weights))
+    s2 = 0.5 * k * float(np.nanmean(np.square(w))) / effective_rank(K)
+    return max(s2, check.least_noise(w))

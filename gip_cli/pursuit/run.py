@@ -193,7 +193,8 @@ def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
         X = X.astype(precision, copy=False)
         F = X[:, : pool.d]
         squares[rows] = np.einsum("ij,ij->i", F, F)
-        pool.state[:, rows] = instance.objective.state(X)
+        with np.errstate(over="ignore", invalid="ignore"):  # of rows that are not finite
+            pool.state[:, rows] = instance.objective.state(X)
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)

@@ -112,6 +112,7 @@ def select(
     """
     rows = check.rows(embeddings)
     m, d = rows.shape
+    check.helpers(device, rules, on_progress)
     w = check.weights(weights, m)
     if rules is not None:
         rules = Checked(rules.copy(), m)

@@ -77,7 +77,8 @@ class Source:
             for start, block in self._widened(lane, lanes):
                 if weights is not None:
                     block *= np.sqrt(weights[start : start + len(block), None])
-                grams[lane] += np.matmul(block.T, block, out=term)
+                with np.errstate(over="ignore", invalid="ignore"):  # of rows that are not finite
+                    grams[lane] += np.matmul(block.T, block, out=term)
 
         team.each(work, range(lanes))
         gram: Array = grams.sum(axis=0)
@@ -131,7 +132,8 @@ def copy(rows: Floats, out: Floats) -> None:
     their sign, would become numbers.
     """
     if rows.dtype != np.float16 or out.dtype != np.float32:
-        out[...] = rows
+        with np.errstate(over="ignore"):  # of rows beyond float32, which are refused
+            out[...] = rows
         return
     bits, target = rows.view(np.int16), out.view(np.int32)
     if bits.max(initial=0) >= 0x7C00 or rows.view(np.uint16).max(initial=0) >= 0xFC00:
