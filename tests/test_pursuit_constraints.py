@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gip_cli.pursuit import select
+from gip_cli.pursuit.rules import Checked
 from tests import reference
 from tests.pools import POOLS, clustered, duplicated, random, self_query, zero_rows
 
@@ -269,3 +270,17 @@ def test_rows_that_a_pick_closes_are_said_by_number(closed, fault):
     with pytest.raises(ValueError, match=fault):
         select(F, 3, rules=Closing(closed))
     assert len(select(F, 3, rules=Closing([])).indices) == 3
+
+
+def test_rows_that_rules_close_again_are_passed_on_once():
+    """Each snapshot keeps its own account; rows that could not be picked first are never told."""
+
+    class Naming(Saying):
+        def take(self, row):
+            return np.array([0, 1, row, row + 1])
+
+    rules = Checked(Naming([0, 1, 1, 1, 1, 1]), np.ones(6, bool))
+    rules.pickable()
+    snapshot = rules.copy()
+    assert [rules.take(row).tolist() for row in (3, 4, 3)] == [[1, 3, 4], [5], []]
+    assert snapshot.take(4).tolist() == [1, 4, 5]

@@ -37,26 +37,32 @@ class Rules(Protocol):
 class Checked:
     """Rules of m rows that are held to the contract: what they say raises ValueError if it is not.
 
-    A mask from `take`, read as numbers, would close the rows 0 and 1 alone.
+    A mask from `take`, read as numbers, would close the rows 0 and 1 alone. And rows that it names
+    again at every pick are passed on once: they would be told apart at every level of a draft.
     """
 
-    def __init__(self, rules: Rules, m: int) -> None:
-        self._rules, self._m = rules, m
+    def __init__(self, rules: Rules, is_open: NDArray[np.bool_]) -> None:
+        self._rules, self._is_open = rules, is_open
 
     def pickable(self) -> NDArray[np.bool_]:
-        return check.pickable(self._rules.pickable(), self._m)
+        pickable = check.pickable(self._rules.pickable(), len(self._is_open))
+        self._is_open &= pickable
+        return pickable
 
     def take(self, row: int) -> NDArray[np.int64]:
-        rows, m = np.asarray(self._rules.take(row)), self._m
+        rows, m = np.asarray(self._rules.take(row)), len(self._is_open)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             what = f"{rows.dtype} of shape {rows.shape}"
             raise ValueError(f"rules.take() must give rows by their numbers, not {what}")
         if rows.size and not (rows.min() >= 0 and rows.max() < m):
             raise ValueError(f"rules.take() must give rows from 0 to {m - 1}")
-        return rows.astype(np.int64, copy=False)
+        closed: NDArray[np.int64] = rows.astype(np.int64, copy=False)
+        closed = closed[self._is_open[closed]]
+        self._is_open[closed] = False
+        return closed
 
     def copy(self) -> Checked:
-        return Checked(self._rules.copy(), self._m)
+        return Checked(self._rules.copy(), self._is_open.copy())
 
 
 def close(rules: Rules | None, row: int) -> NDArray[np.int64]:

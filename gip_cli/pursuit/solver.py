@@ -115,7 +115,7 @@ def select(
     check.helpers(device, rules, on_progress)
     w = check.weights(weights, m)
     if rules is not None:
-        rules = Checked(rules.copy(), m)
+        rules = Checked(rules.copy(), np.ones(m, np.bool_))
         w[~rules.pickable()] = np.nan
     check.pursuit(pursuit, for_residual=scores is not None or signed, given=given is not None)
     signed = signed or scores is None
