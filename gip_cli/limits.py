@@ -14,7 +14,7 @@ from gip_cli.constraints import Caps
 from gip_cli.errors import UsageError
 from gip_cli.groups import Groups, largest_remainder, weigh
 from gip_cli.plan import Plan
-from gip_cli.pursuit import default_noise, effective_rank
+from gip_cli.pursuit import default_noise, effective_rank, least_noise
 
 
 @dataclass(frozen=True)
@@ -162,4 +162,7 @@ def noise_for(candidates: Candidates, plan: Plan, limits: Limits) -> float:
     count: float = limits.expected + (len(candidates.given) if candidates.given else 0)
     if not limits.expected:
         count = effective_rank(covariance)
-    return default_noise(count, weights, covariance)
+    noise = default_noise(count, weights, covariance)
+    if candidates.given:  # whose weights can be far above those of all that can be picked
+        noise = max(noise, least_noise(np.append(weights, candidates.given.weights)))
+    return noise

@@ -109,6 +109,18 @@ def test_a_share_is_of_all_rows_also_of_those_that_cannot_be_picked(
     assert problem_of(pool, D, Plan(Budget(fraction=0.25)), exclude=[aside]).limits.asked == M / 4
 
 
+def test_the_default_noise_is_not_below_the_least_beside_rows_that_are_given(
+    tmp_path: Path,
+) -> None:
+    low, high = ({"signals": {"a": a}, "ranges": {"a": [0, 1]}} for a in (0, 1))
+    path = write_rows(tmp_path / "pool", [row(vector, gip=low) for vector in np.eye(D)])
+    given = write_rows(tmp_path / "given", [row(np.eye(D)[0], gip=high)])
+    sources = Sources(self_weight=1, signal_weight=0)
+    problem = problem_of(path, D, Plan(Budget(rows=1), sources), given=[given])
+    assert problem.noise == 1e-5
+    assert problem.solve().indices.tolist() == [1]
+
+
 def test_a_share_is_taken_as_it_is_written(tmp_path: Path) -> None:
     """0.145 * 100 is 14.499999999999998."""
     path = write_rows(tmp_path / "pool", [row(np.ones(D), number) for number in range(100)])
