@@ -8,12 +8,11 @@ are read where there are no others.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from gip_cli.errors import UsageError
 
@@ -70,9 +69,8 @@ def check_settings(model: str, folder: Path) -> None:
 
 def _asked_for(folder: Path) -> Iterator[tuple[Path, str]]:
     """Files of settings, and what of theirs takes trust."""
-    listed = folder / "modules.json"
-    modules = _read(listed)
-    for module in modules if isinstance(modules, list) else []:
+    listed, places = folder / "modules.json", {folder: None}  # in their order, each once
+    for module in _read(listed) or []:
         kind, path = str(module.get("type")), folder / str(module.get("path"))
         match = _MODULE.fullmatch(kind)
         name = match[2] if match else ""
@@ -80,14 +78,14 @@ def _asked_for(folder: Path) -> Iterator[tuple[Path, str]]:
             yield listed, f"the module {kind}"
         if name in _WITH_WEIGHTS and not (path / "model.safetensors").is_file():
             yield listed, f"weights of {kind} that are not in {path.name}/model.safetensors"
-        config = _read(path / "config.json")
-        if name == "Dense" and isinstance(config, dict):
+        if name == "Dense":
+            config = _read(path / "config.json") or {}
             activation = str(config.get("activation_function", "torch.nn.Tanh"))
             if not _ACTIVATION.fullmatch(activation):
                 yield path / "config.json", f"the activation function {activation}"
-    for file in sorted(folder.glob("**/sentence_*_config.json")):
-        config = _read(file)
-        for name, value in config.items() if isinstance(config, dict) else ():
+        places[path] = None
+    for file in (file for place in places for file in place.glob("sentence_*_config.json")):
+        for name, value in (_read(file) or {}).items():
             if name == "trust_remote_code" or (name in _ELSEWHERE and value):
                 yield file, f"{name} {value}"
             if name.endswith(("_args", "_kwargs")) and not _is_plain(value):
@@ -106,8 +104,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def _read(file: Path) -> Any:
-    """A file's JSON; None where there is none, which its loader tells better."""
-    try:
-        return orjson.loads(file.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+    """A file's JSON, by the parser of who reads it next; None where there is no file.
+
+    Raises what it does, and where a value is not of the usual kind an AttributeError comes of it:
+    what cannot be read is not loaded either.
+    """
+    if not file.is_file():
         return None
+    with file.open(encoding="utf8") as opened:
+        return json.load(opened)

@@ -97,6 +97,24 @@ def test_what_takes_trust_is_named(kind: str, files: Any, told: str, model: Path
     assert "gip embed --trust-remote-code loads it, and lets it run any code" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['[{"idx": NaN, "path": "", "type": "os.abort"}]', '["os.abort"]', "[", "\ufeff[]"],
+)
+def test_settings_that_cannot_be_looked_at_are_not_loaded(text: str, model: Path) -> None:
+    (model / "modules.json").write_text(text)
+    with pytest.raises(UsageError, match=r"modules.json asks for the module os.abort|cannot be lo"):
+        load_encoder(str(model))
+
+
+def test_settings_behind_a_linked_folder_are_looked_at(tmp_path: Path, model: Path) -> None:
+    add(model, POOLING, sentence_bert_config={"trust_remote_code": True})
+    (model / "9_X").rename(tmp_path / "elsewhere")
+    (model / "9_X").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="asks for trust_remote_code True"):
+        load_encoder(str(model))
+
+
 @pytest.mark.parametrize("activation", ["os.abort", "torch.utils.model_dump.__main__.X", "m.E"])
 def test_only_torchs_own_activations_are_called(activation: str, model: Path) -> None:
     add(model, DENSE, config={"activation_function": activation})
