@@ -148,7 +148,8 @@ def test_picks_that_are_all_made_are_kept_if_asked_unless_interrupted_twice(
         process.send_signal(number)
     if kept:
         assert json.loads(receipt.read_bytes())["picked"] == kept
-    errors = process.communicate()[1].splitlines()
+    # A signal just before the pipe is opened would be heard by Python only once it is open.
+    errors = process.communicate(timeout=60)[1].splitlines()
     told = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
     assert errors[-1] == f"gip: error: {told}"
     assert process.returncode in ENDS[number] - {0}
