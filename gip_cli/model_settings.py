@@ -9,6 +9,7 @@ are read where there are no others.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,8 @@ def settings_folder(model: str, revision: str | None, *, offline: bool) -> Path:
             fetched = snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=["*.json", "*/*.safetensors"],
+                allow_patterns=["*.json", "*.safetensors"],
+                cache_dir=os.getenv("SENTENCE_TRANSFORMERS_HOME"),  # as its loader takes it
                 local_files_only=offline,
             )
         except (LocalEntryNotFoundError, RepositoryNotFoundError):
@@ -77,7 +79,7 @@ def _asked_for(folder: Path) -> Iterator[tuple[Path, str]]:
         if name not in _TEXT_MODULES | _WITH_WEIGHTS:
             yield listed, f"the module {kind}"
         if name in _WITH_WEIGHTS and not (path / "model.safetensors").is_file():
-            yield listed, f"weights of {kind} that are not in {path.name}/model.safetensors"
+            yield listed, f"weights of {kind} that are no safetensors in {path.relative_to(folder)}"
         if name == "Dense":
             config = _read(path / "config.json") or {}
             activation = str(config.get("activation_function", "torch.nn.Tanh"))

@@ -127,6 +127,20 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_selection_by_other_tokens_than_are_counted_is_held_against_as_many_rows(
+    large: Path,
+) -> None:
+    """What they are is said by the first receipt."""
+    ours, theirs = (large.with_name(name) for name in ("ours.jsonl", "theirs.jsonl"))
+    assert gip("select", large, "--tokens", 40, "-o", ours).returncode == 0
+    by_field = ("--tokens", 2000, "--token-field", "count")
+    assert gip("select", large, *by_field, "-o", theirs).returncode == 0
+    for first, second in ((ours, theirs), (theirs, ours)):
+        names = [name for name in compared(large, first, second)["references"] if "random" in name]
+        assert sum(name.endswith(" tokens)") for name in names) == 1
+        assert f"random {len(second.read_bytes().splitlines())}" in names
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -203,7 +203,7 @@ def _grades(rubric: Rubric, text: str, cut: bool) -> dict[str, Any] | None:
                 found += held
                 last = start + end
     # Cut off, what stands beside other words may be a guess amid thoughts.
-    if cut and (said[last:].strip() or not said.lstrip().startswith("{")):
+    if cut and (said[last:].strip() or not re.match(r"\s*(```\w*\s*)?\{", said)):
         return None
     if opening.search(text, max(last - start, 0)):
         return None

@@ -45,6 +45,7 @@ class Case:
     pool: Pool
     vectors: Vectors  # (m, d)
     lengths: Array  # (m,) in `unit`, NaN where not known
+    token_field: str | None  # whose tokens they are, else the store's
     unit: str  # tokens, or where the store does not know them characters: the response's, if any
     groups: dict[str, Groups]  # by field
     covariance: Array  # the query's, (d, d)
@@ -92,12 +93,14 @@ class Case:
     def price(self, picked: Picked) -> int | None:
         """The tokens of a selection by `--tokens`; None of others, and where none are counted.
 
-        And where no row has so few, as of a file that was edited.
+        And where others are, by another field, and where no row has so few, as of an edited file.
         """
-        if not (picked.receipt and "tokens" in picked.receipt.options and self.unit == "tokens"):
+        options = picked.receipt.options if picked.receipt else {}
+        same = options.get("token_field") == self.token_field
+        if not ("tokens" in options and same and self.unit == "tokens"):
             return None
         tokens = int(np.nansum(self.lengths[picked.rows]))
-        return tokens if tokens >= self.lengths[self.pickable].min() else None
+        return tokens if tokens >= np.nanmin(self.lengths[self.pickable]) else None
 
     def random_for(self, picked: Picked) -> list[Rows]:
         """Random rows for a selection's price, as its receipt has them: as many, or its tokens."""
@@ -166,6 +169,7 @@ def open_case(
         lengths=np.where(rows.counted, rows.tokens, np.nan)
         if known
         else pool.lengths.astype(np.float64),
+        token_field=receipt.options.get("token_field") if receipt else None,
         unit="tokens" if known else "response " * has_response + "characters",
         groups={field: Groups.by(pool.fields[field]) for field in group_fields},
         covariance=covariance,

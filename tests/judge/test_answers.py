@@ -97,6 +97,7 @@ def test_chat_replies_in_parts_are_read_by_their_text() -> None:
     [
         ('{"helpfulness": 4, "accuracy": 1}', True),
         ('\n{"helpfulness": 4, "accuracy": 1}\n', True),
+        ('```json\n{"helpfulness": 4, "accuracy": 1}\n', True),
         ('Maybe {"helpfulness": 4, "accuracy": 1}', False),
         ('A guess: {"helpfulness": 4, "accuracy": 1}. But wait', False),
         ('{"helpfulness": 4, "accuracy": 1} <think> But wait', False),
