@@ -339,6 +339,7 @@ def test_effective_rank_of_known_spectra():
         ({"pursuit": "nearest"}, "projection, information or residual"),
         ({"scores": np.ones((3, 1))}, "residual"),
         ({"pursuit": "residual", "scores": np.ones((2, 1))}, "scores"),
+        ({"pursuit": "residual", "scores": np.full((3, 1), -1e101)}, "scores must lie in"),
         ({"pursuit": "residual", "given": np.eye(2)}, "not defined"),
         ({"given": np.eye(3)}, "given"),
         ({"given_weights": [1.0]}, "given"),

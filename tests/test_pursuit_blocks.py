@@ -511,12 +511,12 @@ def test_a_residual_that_may_be_positive_hides_no_row_that_is(seed):
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
 
-@pytest.mark.parametrize("last", [0.0, -1e-18])
-def test_a_block_may_end_with_a_pick_of_which_rounding_left_nothing(last):
+@pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, -1e-18), (-1e-18, 1e-18)])
+def test_a_block_may_begin_or_end_with_a_pick_of_which_rounding_left_nothing(rates):
     level = Level(2, 64, 1)
-    level.learn(2, 2, np.array([1.0, last]))
+    level.learn(2, 2, np.array(rates))
     assert level.fall == np.inf
-    assert level.ahead(np.array([1.0, last])) == 32  # no more than the least
+    assert level.ahead(np.array([1.0, 0.0])) == 32  # no more than the least
 
 
 @pytest.mark.parametrize("seed", [1381, 1694, 2165])

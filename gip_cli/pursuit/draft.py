@@ -106,8 +106,8 @@ class Level:
 
 
 def fall(high: float, low: float) -> float:
-    """How much the logarithm of a rate falls; without end to one that rounding made nothing."""
-    return math.log(high / low) if low > 0 else math.inf
+    """How much the logarithm of a rate falls; without end where rounding made one nothing."""
+    return math.log(high / low) if high > 0 < low else math.inf
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ def select(
         "projection": the share of the query's energy in the span of the picks. "information":
         their mutual information with the query. "residual": the paper's dual form.
     scores : (m, q), optional
-        For `residual`: scores to pursue, instead of the query's K^(1/2).
+        For `residual`: scores to pursue, instead of the query's K^(1/2); of 1e100 at most in size.
     signed : bool
         For `residual` of scores: also pick rows whose residual sums to 0 or less, as the paper
         does. Without, the pursuit ends when no others are left. The query's K^(1/2) has no sign
