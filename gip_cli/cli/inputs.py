@@ -68,10 +68,8 @@ def embeddings_for(
             written = write_embeddings(
                 rows, target, encoder, renderer, note=tell, on_progress=update
             )
-        card = encoder.card
-        for told in (written.unread_told(card.model), written.truncated_told(card.max_length)):
-            if told:
-                tell(told)
+        for loss in written.losses(encoder.card):
+            tell(loss)
         yield open_embeddings(target), None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from gip_cli.candidates import Reason
 from gip_cli.formats import ONE_TEXT
-from gip_cli.printable import Tell, agreeing, counted, exact, rounded
+from gip_cli.printable import Tell, agreeing, counted, exact, listed, rounded
 from gip_cli.problem import Problem
 from gip_cli.pursuit import Progress
 from gip_cli.receipt import Figures
@@ -181,9 +181,8 @@ def _tell_unmet(figures: Figures, tell: Tell) -> None:
 
 def _groups(table: Sequence[Figures]) -> str:
     """How many groups, and the first few by name."""
-    names = ", ".join(str(row["group"]) for row in table[:_NAMED])
-    more = f" and {len(table) - _NAMED:,} more" if len(table) > _NAMED else ""
-    return f"{counted(len(table), 'group')} ({names}{more})"
+    names = [str(row["group"]) for row in table]
+    return f"{counted(len(table), 'group')} ({listed(names, _NAMED)})"
 
 
 def _table(figures: Figures) -> Sequence[Figures]:

@@ -11,7 +11,7 @@ from gip_cli.errors import InputError
 from gip_cli.judge.answers import Verdict, number
 from gip_cli.judge.rubric import Rubric
 
-_LOCAL = re.compile(r"@([0-9a-f]{32})$")  # of a hub's model it is a commit, of 40
+_LOCAL = re.compile(r"@[0-9a-f]{32}\Z")  # of a hub's model it is a commit, of 40
 
 
 def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def read_entry(line: bytes, rubric: Rubric, path: Path, line_number: int) -> dic
 
 def same_judge(one: str, other: str) -> bool:
     """Whether two names mean one judge: a local model is known by its files, not by its folder."""
-    digests = _LOCAL.search(one), _LOCAL.search(other)
-    return one == other or (all(digests) and len({match[1] for match in digests if match}) == 1)
+    local = _LOCAL.search(one)
+    return one == other or bool(local and other.endswith(local[0]))
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gip_cli.pursuit.objective import Array, Floats
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
 LEAST_NOISE = 1e-5  # times v = 1: below it float64 may not tell what is left of a direction
 MOST_SQUARE = 1e24  # of a row's norm, which is to be 1: far beyond it numbers overflow
-MOST_SCORE = 1e100
+MOST_SCORE = 1e100  # its square is to be a number
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 
@@ -70,12 +70,8 @@ def numbers(name: str, values: ArrayLike) -> Array:
         if kind in "biuf" or (kind == "O" and None not in array.ravel().tolist()):
             with np.errstate(over="ignore"):  # infinite, for others to refuse
                 return np.array(array, dtype=np.float64)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ):  # dicts, sets, lists of different lengths, ...
+    # Dicts, sets, lists of different lengths, torch's tensors that require a gradient, ...
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f"{name} must be an array of real numbers") from None
     raise ValueError(f"{name} must be real numbers, not {array.dtype}")
 
@@ -185,7 +181,7 @@ def scores(values: ArrayLike, length: int) -> Array:
     C = numbers("scores", values)
     if C.ndim != 2 or len(C) != length or not C.shape[1] or not np.all(np.isfinite(C)):
         raise ValueError(f"scores must be finite and have shape ({length}, q), not {C.shape}")
-    if np.max(np.abs(C), initial=0.0) > MOST_SCORE:  # gains are in units of their squares
+    if np.max(np.abs(C), initial=0.0) > MOST_SCORE:
         raise ValueError(f"scores must lie in [-{MOST_SCORE:g}, {MOST_SCORE:g}]")
     return C
 
