@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,16 @@ def test_examples_and_remarks_in_the_help_keep_their_lines_at_80_columns(command
     text = inspect.getdoc(getattr(import_module(f"gip_cli.cli.{command}"), command)) or ""
     lines = [line.strip() for line in text.splitlines()[1:]]
     assert not {line for line in lines if line not in {*map(str.strip, shown.splitlines()), "\b"}}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_all_commands_take_comes_last_in_one_order(command: str) -> None:
+    shown = gip(command, "--help").stdout.decode()
+    panel = shown.partition("─ Options ─")[2].partition("╰")[0]
+    last = ["--format", "--text-field", "--part", "--skip-bad", "--quiet", "--help"]
+    if command != "embed":
+        last.remove("--part")
+    assert re.findall(r"^│ [* ]*(--[a-z-]+)", panel, flags=re.M)[-len(last) :] == last
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def compare(
     ],
     embeddings: EmbeddingsOfReceipt = None,
     group_field: GroupFields = None,
-    json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     text: TextOptions = TextOptions(),  # noqa: B008 - frozen
     skip_bad: SkipBad = False,
     quiet: Quiet = False,

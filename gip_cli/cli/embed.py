@@ -19,9 +19,9 @@ def embed(
         typer.Option("--output", "-o", metavar="NAME.npy", help="Where to keep the embeddings."),
     ],
     model: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
-    text: PartOptions = PartOptions(),  # noqa: B008
     encoding: EncodingOptions = EncodingOptions(),  # noqa: B008
     store: StoreOptions = StoreOptions(),  # noqa: B008
+    text: PartOptions = PartOptions(),  # noqa: B008
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,4 +34,4 @@ def embed(
     """
     from gip_cli.cli.embed_run import run  # imports numpy
 
-    run(input, output, model, text, encoding, store, skip_bad=skip_bad)
+    run(input, output, model, encoding, store, text, skip_bad=skip_bad)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -31,7 +31,7 @@ class ModelOptions:
     ] = None
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's repository run its code.")
-    ] = field(default=False, kw_only=True)
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ def run(
     input: str,
     output: str,
     model: ModelOptions,
-    text: PartOptions,
     encoding: EncodingOptions,
     store: StoreOptions,
+    text: PartOptions,
     *,
     skip_bad: bool,
 ) -> None:

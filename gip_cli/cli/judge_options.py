@@ -89,22 +89,32 @@ class JudgeOptions:
     ] = False
     price: Annotated[
         float | None,
-        _limits("--price-per-mtok", min=0, metavar="USD", help="For a million input tokens."),
+        _limits(
+            "--price-per-mtok",
+            min=0,
+            metavar="USD",
+            help="For a million input tokens.",
+        ),
     ] = None
     max_concurrent: Annotated[
         int,
         _limits(
-            "--max-concurrent-requests", min=1, max=1_000, metavar="N", help="Requests under way."
+            "--max-concurrent-requests",
+            min=1,
+            max=1_000,
+            metavar="N",
+            help="Requests under way at most.",
         ),
     ] = 8
     requests_per_minute: Annotated[
-        float | None, _limits(min=0.001, metavar="N", help="Evenly spaced; retries count.")
+        float | None,
+        _limits(min=0.001, metavar="N", help="Requests at most, evenly spaced; retries count."),
     ] = None
     timeout: Annotated[float, _limits(min=0.001, metavar="SEC", help="For one whole answer.")] = (
         120.0
     )
     max_retries: Annotated[
-        int, _limits(min=0, metavar="N", help="Further attempts after what may pass.")
+        int, _limits(min=0, metavar="N", help="Further attempts after an error that may pass.")
     ] = 5
     journal: Annotated[
         str | None,
@@ -116,7 +126,12 @@ class JudgeOptions:
     ] = None
     max_failure_rate: Annotated[
         float,
-        _limits(min=0, max=1, metavar="F", help="Distinct rows without a score; more is exit 5."),
+        _limits(
+            min=0,
+            max=1,
+            metavar="F",
+            help="Share of distinct rows that may lack a score; more: exit 5.",
+        ),
     ] = 0.01
 
     def check(self) -> bool:

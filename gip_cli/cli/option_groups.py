@@ -13,7 +13,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Show typer the fields of a command's dataclass parameters; hand the command the objects.
 
     A field is declared as an option of a command is, ``name: Annotated[T, typer.Option()] = ...``,
-    and must have a default. The help shows a keyword-only one after all options that are not.
+    and must have a default.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type[Any]] = {
@@ -23,12 +23,12 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
             types = get_type_hints(groups[name], include_extras=True)
-            for f in fields(groups[name]):
-                kind = parameter.KEYWORD_ONLY if f.kw_only else parameter.kind
-                annotation = types[f.name]
-                shown.append(
-                    inspect.Parameter(f.name, kind, default=f.default, annotation=annotation)
+            shown.extend(
+                inspect.Parameter(
+                    f.name, parameter.kind, default=f.default, annotation=types[f.name]
                 )
+                for f in fields(groups[name])
+            )
         else:
             shown.append(parameter.replace(annotation=hints[name]))
 
@@ -40,6 +40,5 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**values, **made)
 
-    shown.sort(key=lambda one: one.kind)
     call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     return call

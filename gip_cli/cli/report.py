@@ -37,7 +37,10 @@ def report(
     ] = "-",
     group_field: GroupFields = None,
     map: Annotated[
-        Method, typer.Option(metavar="NAME", help="pca, or umap, which needs umap-learn.")
+        Method,
+        typer.Option(
+            metavar="NAME", help="How rows are laid out: pca, or umap, which needs umap-learn."
+        ),
     ] = Method.pca,
     figures: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write each figure there as PNG too.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gip_cli.cli.option_groups import grouped
-from gip_cli.cli.options import Embeddings, Input, Quiet, SkipBad
+from gip_cli.cli.options import Embeddings, Input, Quiet, SkipBad, TextOptions
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -18,6 +18,7 @@ def select(
     input: Input,
     embeddings: Embeddings = None,
     rows: RowOptions = RowOptions(),  # noqa: B008 - frozen
+    text: TextOptions = TextOptions(),  # noqa: B008
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
     budget: BudgetOptions = BudgetOptions(),  # noqa: B008
@@ -38,4 +39,4 @@ def select(
     from gip_cli.cli.select_plan import SelectOptions  # imports numpy
     from gip_cli.cli.select_run import run  # and the solver
 
-    run(input, embeddings, SelectOptions(rows, budget, query, groups, output, skip_bad))
+    run(input, embeddings, SelectOptions(rows, text, budget, query, groups, output, skip_bad))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gip_cli.cli.options import TextOptions
 from gip_cli.errors import UsageError
 from gip_cli.streams import is_stdout, is_stream, receipt_places
 
@@ -42,7 +41,7 @@ class BudgetOptions:
     ] = None
     fraction: Annotated[
         float | None,
-        _budget(metavar="F", help="Share of the rows to pick, up to 1; rounded half up."),
+        _budget(metavar="F", help="Share of the rows, up to 1; rounded half up."),
     ] = None
     tokens: Annotated[
         int | None, _budget(metavar="N", help="Tokens of all picks together, never more.")
@@ -54,7 +53,7 @@ class BudgetOptions:
         str | None, _budget(metavar="A.B", help="Where rows say their tokens; default: counted.")
     ] = None
     length_power: Annotated[
-        float, _budget(metavar="P", help="Compare gains per tokens^P, 0 to 3; default 0.")
+        float, _budget(metavar="P", help="Compare gains per tokens^P, 0 to 3; default: 0.")
     ] = 0.0
 
     def budget(self) -> Budget:
@@ -81,20 +80,20 @@ class QueryOptions:
         list[str] | None, _query(metavar="FILE", help="Examples of the task; repeatable.")
     ] = None
     self_weight: Annotated[
-        float | None, _query(metavar="W", help="The pool's share; 1 without signals.")
+        float | None, _query(metavar="W", help="Of the pool; default: 1, with signals 0.")
     ] = None
     signal_weight: Annotated[
-        float | None, _query(metavar="W", help="The signals' share; default 1.")
+        float | None, _query(metavar="W", help="Of the signals; default: 1.")
     ] = None
     target_weight: Annotated[
-        float | None, _query(metavar="W", help="The targets' share; default 1.")
+        float | None, _query(metavar="W", help="Of the targets; default: 1.")
     ] = None
     quality_power: Annotated[
-        float | None, _query(metavar="P", help="0 to 10; more leans to quality; default 2.")
+        float | None, _query(metavar="P", help="0 to 10; more leans to quality; default: 2.")
     ] = None
-    noise: Annotated[
-        str, _query(metavar="S2", help="auto or >= 1e-5 (large leans to typical).")
-    ] = "auto"
+    noise: Annotated[str, _query(metavar="S2", help="auto (default); large leans to typical.")] = (
+        "auto"
+    )
     pursuit: Annotated[
         Pursuit, _query(metavar="NAME", help="projection (default), information, residual.")
     ] = Pursuit.projection
@@ -167,8 +166,8 @@ class GroupOptions:
 
 
 @dataclass(frozen=True)
-class RowOptions(TextOptions):
-    """How rows are read, other rows, what those rule out, and where to solve; in no panel."""
+class RowOptions:
+    """Other rows, what those rule out, and where to solve; in no panel."""
 
     given: Annotated[
         list[str] | None, _rows(metavar="FILE", help="Extend these rows; repeatable.")
@@ -180,7 +179,7 @@ class RowOptions(TextOptions):
         list[str] | None, _rows(metavar="FILE", help="No row close to one of these; repeatable.")
     ] = None
     exclude_threshold: Annotated[
-        float | None, _rows(metavar="COS", help="How close that is; default 0.9.")
+        float | None, _rows(metavar="COS", help="How close that is; default: 0.9.")
     ] = None
     device: Annotated[Device, _rows(metavar="NAME", help="Solve on cpu (default) or cuda.")] = (
         Device.cpu
@@ -190,7 +189,7 @@ class RowOptions(TextOptions):
 @dataclass(frozen=True)
 class OutputOptions:
     output: Annotated[
-        str, _output("--output", "-o", metavar="OUT", help="Where to write; default -, stdout.")
+        str, _output("--output", "-o", metavar="OUT", help="Where to write; default: -, stdout.")
     ] = "-"
     order: Annotated[Order, _output(metavar="NAME", help="rank (default, as picked) or input.")] = (
         Order.rank
@@ -205,7 +204,7 @@ class OutputOptions:
         str | None, _output(metavar="FILE", help="Write rows not picked, each with why.")
     ] = None
     receipt: Annotated[
-        str | None, _output(metavar="FILE", help="What was done; default OUT.receipt.json.")
+        str | None, _output(metavar="FILE", help="What was done; default: OUT.receipt.json.")
     ] = None
     json: Annotated[bool, _output("--json", help="Print the receipt to stdout.")] = False
     check: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
+from gip_cli.cli.options import TextOptions
 from gip_cli.cli.select_options import (
     BudgetOptions,
     GroupOptions,
@@ -24,6 +25,7 @@ class SelectOptions:
     """All options of a run but where the embeddings are."""
 
     rows: RowOptions
+    text: TextOptions
     budget: BudgetOptions
     query: QueryOptions
     groups: GroupOptions

@@ -30,7 +30,7 @@ from gip_cli.solution import Solution
 def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
     """Select, tell and write; raises the errors that the command ends with."""
     started = time.monotonic()
-    plan, rows, output = options.plan(), options.rows, options.output
+    plan, output = options.plan(), options.output
     _check_files(input, options)
     tell = (lambda text: None) if output.check else note
     bad = BadRows(skip=plan.skip_bad)
@@ -42,7 +42,7 @@ def run(input: str, embeddings: str | None, options: SelectOptions) -> None:
     with (
         before_picks,
         RowFile(input, bad, reread=True) as file,
-        embeddings_for(file, input, embeddings, rows, tell) as (
+        embeddings_for(file, input, embeddings, options.text, tell) as (
             store,
             store_path,
         ),
