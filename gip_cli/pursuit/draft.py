@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gip_cli.pursuit.objective import Array, Ids, Objective
 from gip_cli.pursuit.row_states import RowStates
@@ -170,8 +171,8 @@ class Drafter:
     ) -> Step | None:
         """Verify a proposal, put right what is wrong with it, and make its picks.
 
-        None if already its first pick gains nothing, or rates are so inexact that telling takes
-        a margin above `widest`.
+        None if already its first pick gains nothing, or the right one in its place, which is set
+        aside; or if rates are so inexact that telling takes a margin above `widest`.
         """
         # Again of what is left: in blocks of another length gains are rounded otherwise.
         while (sound := self.sound(pool, proposal.block)) < len(proposal.block):
@@ -193,9 +194,13 @@ class Drafter:
         drafted, closures = len(proposal.block), verdict.closures
         if verdict.confirmed < drafted:
             right = pool.named(np.array([verdict.right]))
-            proposal = observe(
-                pool, belief, np.append(proposal.block.rows[: verdict.confirmed], right)
-            )
+            picks = proposal.block.rows[: verdict.confirmed]
+            proposal = observe(pool, belief, np.append(picks, right))
+            if gains_nothing(pool, proposal.block)[-1]:
+                pool.set_aside(verdict.right)
+                if not len(picks):
+                    return None
+                proposal = observe(pool, belief, picks)
             closures = impose(pool, belief.objective, proposal.block, self.max_cosine, sweep)
         block = proposal.block
         rates = pool.rates(block.columns.gains, pool.located(block.rows))
@@ -205,10 +210,8 @@ class Drafter:
 
     def sound(self, pool: RowStates, block: Block) -> int:
         """How many picks of a block gain anything, and not so little that rounding tells."""
-        gains = block.columns.gains
-        at = pool.located(block.rows)
-        rates = pool.rates(gains, at)
-        good = (gains > pool.floor(at)) & (rates > DEEPEST * rates[0])
+        rates = pool.rates(block.columns.gains, pool.located(block.rows))
+        good = ~gains_nothing(pool, block) & (rates > DEEPEST * rates[0])
         return int(np.argmin(np.append(good, False)))
 
 
@@ -219,3 +222,9 @@ def observe(pool: RowStates, belief: Belief, rows: Ids) -> Proposal:
     columns = after.objective.observe(X, pool.noise[at])
     closed = [close(after.rules, int(row)) for row in rows]
     return Proposal(Block(rows, X, columns, closed), after)
+
+
+def gains_nothing(pool: RowStates, block: Block) -> NDArray[np.bool_]:
+    """(b,) picks of a block that gain no more than rounding, whatever their states say."""
+    nothing: NDArray[np.bool_] = block.columns.gains <= pool.floor(pool.located(block.rows))
+    return nothing

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from gip_cli.pursuit.draft import Belief, Drafter, Step
+from gip_cli.pursuit.draft import Belief, Drafter, Step, gains_nothing, observe
 from gip_cli.pursuit.objective import Objective
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep import Sweeper
@@ -64,27 +64,32 @@ class Greedy:
 
     def advance(self, pool: RowStates, belief: Belief, most: int) -> Step | None:
         """Make the next picks, at most `most` of them; None if no row gains anything."""
-        began, drafter = perf_counter(), self.drafter
-        proposal = drafter.propose(pool, belief, most)
-        proposed = perf_counter()
-        is_exact = self.largest is None
-        rounding = self.rounding(pool, belief.objective, proposal.block) if proposal else 0.0
-        margin = max(drafter.margin, ROUNDINGS * rounding)
-        # Of one rounding: a margin of four at WIDEST costs less than working states out anew.
-        can_tell = max(drafter.margin, rounding) <= WIDEST or (
-            is_exact and pool.dtype is np.float64
-        )
-        length = len(proposal.block) if proposal else 0
-        step = None
-        if proposal and can_tell:
-            widest = np.inf if is_exact and length == 1 else WIDEST
-            step = drafter.confirm(pool, belief, proposal, margin, self.sweep, widest=widest)
-        self.seconds["draft"] += proposed - began
-        self.seconds["verify"] += perf_counter() - proposed
-        if not step:
+        drafter, step = self.drafter, None
+        self.look_again(pool, belief)
+        while not step:
+            if pool.aside is not None:
+                most = 1  # after it those rows may gain something
+            began = perf_counter()
+            proposal = drafter.propose(pool, belief, most)
+            proposed = perf_counter()
+            is_exact = self.largest is None
+            rounding = self.rounding(pool, belief.objective, proposal.block) if proposal else 0.0
+            margin = max(drafter.margin, ROUNDINGS * rounding)
+            # Of one rounding: a margin of four at WIDEST costs less than working states out anew.
+            can_tell = max(drafter.margin, rounding) <= WIDEST or (
+                is_exact and pool.dtype is np.float64
+            )
+            length = len(proposal.block) if proposal else 0
+            if proposal and can_tell:
+                widest = np.inf if is_exact and length == 1 else WIDEST
+                step = drafter.confirm(pool, belief, proposal, margin, self.sweep, widest=widest)
+            self.seconds["draft"] += proposed - began
+            self.seconds["verify"] += perf_counter() - proposed
+            if step or (pool.aside is not None and most > 1):
+                continue
             # The states have drifted too far to tell, or those within the block, which are
             # differences from its start: those of its first pick never are. Or float32 has no
-            # numbers as small as the rates. Or nothing is left.
+            # numbers as small as the rates. Or rows gain nothing that by their states are best.
             if not is_exact:
                 self.refresh(pool, belief.objective)
             elif pool.dtype is np.float32 and (
@@ -97,9 +102,8 @@ class Greedy:
                 self.refresh(pool, belief.objective)
             elif length > 1:
                 most = 1 + length // SHORTER
-            else:
+            elif not (step := self.pick_one(pool, belief)):
                 return None
-            return self.advance(pool, belief, most)
         drafter.margin = step.verdict.margin
         if is_exact:
             self.largest = pool.rates(step.block.columns.gains, pool.located(step.block.rows))[0]
@@ -113,6 +117,36 @@ class Greedy:
         if self.waste > 1:
             self.refresh(pool, step.after.objective)
         return step
+
+    def look_again(self, pool: RowStates, belief: Belief) -> None:
+        """Keep aside those rows alone that gain nothing at this turn either."""
+        if pool.aside is None:
+            return
+        rows = np.flatnonzero(pool.aside & np.isfinite(pool.noise))
+        pool.aside = None
+        for row in rows.tolist():
+            if pool.aside is None or not pool.aside[row]:
+                block = observe(pool, belief, pool.named(np.array([row]))).block
+                if gains_nothing(pool, block)[0]:
+                    pool.set_aside(row)
+
+    def pick_one(self, pool: RowStates, belief: Belief) -> Step | None:
+        """The next pick, of states worked out in float64; None if no row gains anything.
+
+        Rows that gain nothing by themselves, though by their states they would, are set aside.
+        """
+        for _ in range(len(pool)):
+            hot, _ = pool.hottest(belief.objective, 1)
+            if not len(hot):
+                break
+            proposal = observe(pool, belief, pool.named(hot))
+            if gains_nothing(pool, proposal.block)[0]:
+                pool.set_aside(int(hot[0]))
+            elif step := self.drafter.confirm(
+                pool, belief, proposal, self.drafter.margin, self.sweep
+            ):
+                return step
+        return None
 
     def rounding(self, pool: RowStates, objective: Objective, block: Block) -> float:
         """Relative error that one rounding makes in the rates of a block's rivals.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gip_cli.pursuit.copies import BATCH, Copies, fingerprints
 from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
@@ -33,6 +34,8 @@ class RowStates:
         Working precision: of all products with the rows.
     copies : Copies or None
         Rows that were copies of each other when they were looked for; None before that.
+    aside : (p,) or None
+        Rows that gain nothing at the present turn, whatever their states say.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RowStates:
         self.noise, self.price = noise, price
         self.state, self.after = state, np.empty_like(state)
         self.copies: Copies | None = None
+        self.aside: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -61,8 +65,12 @@ class RowStates:
         A copy counts by what will be left for it when those below it have been picked.
         """
         gain = objective.gain(self.state, self.noise)
+        if self.aside is not None:
+            gain[self.aside] = 0.0
         if self.copies is not None:
             is_open = np.isfinite(self.noise)
+            if self.aside is not None:
+                is_open &= ~self.aside
             before = self.copies.before(is_open)
             rows = self.copies.rows
             later = (before > 0) & is_open[rows]
@@ -110,6 +118,7 @@ class RowStates:
             self.dtype,
         )
         part.copies = self.copies and self.copies.part(ids)
+        part.aside = None if self.aside is None else self.aside[ids]
         return part
 
     def find_copies(self, suspects: Ids) -> bool:
@@ -126,7 +135,7 @@ class RowStates:
         return np.column_stack([self.exact(ids), *(mark[ids] for mark in marks)])
 
     def contesting(self, block: Ids, closed: Ids) -> RowStates:
-        """This, with all rows closed that have a copy below them which a block leaves open.
+        """This without rows set aside, and those behind a copy that a block leaves open.
 
         Parameters
         ----------
@@ -135,16 +144,32 @@ class RowStates:
         closed : (n,)
             Rows that it closes, its picks among them.
         """
-        if self.copies is None:
+        if self.copies is None and self.aside is None:
             return self
-        stays = np.isfinite(self.noise)
-        stays[closed] = False
-        is_behind = np.zeros(len(self), np.bool_)
-        is_behind[self.copies.rows] = self.copies.before(stays) > 0
-        is_behind[block] = False
+        is_out = np.zeros(len(self), np.bool_)
+        if self.copies is not None:
+            stays = np.isfinite(self.noise)
+            stays[closed] = False
+            is_out[self.copies.rows] = self.copies.before(stays) > 0
+        if self.aside is not None:
+            is_out |= self.aside
+        is_out[block] = False
         other = copy(self)
-        other.noise = np.where(is_behind, np.inf, self.noise)
+        other.noise = np.where(is_out, np.inf, self.noise)
         return other
+
+    def set_aside(self, row: int) -> None:
+        """Leave a row and its copies out of the present turn."""
+        if self.aside is None:
+            self.aside = np.zeros(len(self), np.bool_)
+        self.aside[row] = True
+        like, trait = np.flatnonzero(self.noise == self.noise[row]), self.traits(np.array([row]))
+        column = int(np.abs(trait[0, : self.d]).argmax())  # which tells most rows from this one
+        values = self.whole.embeddings[self.named(like), column]
+        like = like[values == trait[0, column]]
+        for start in range(0, len(like), BATCH):
+            ids = like[start : start + BATCH]
+            self.aside[ids[(self.traits(ids) == trait).all(axis=1)]] = True
 
     def floor(self, ids: Ids | slice) -> Array:
         """Gains of rows `ids` that are not above it are rounding."""

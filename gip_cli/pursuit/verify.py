@@ -148,7 +148,9 @@ def verify(
     rivals = contenders(hits, closures, contest)
     are_many = len(rivals) > MANY_RIVALS + 2 * len(block)
     if are_many and pool.copies is None and pool.find_copies(rivals):
-        rivals = rivals[np.isfinite(pool.contesting(picks, closed[0]).noise[rivals])]
+        contesting = pool.contesting(picks, closed[0])
+    if contesting is not pool:  # a margin of more than all of a rate finds closed rows, too
+        rivals = rivals[np.isfinite(contesting.noise[rivals])]
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
     margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
     return Verdict(confirmed, right, closures, len(rivals), margin)
