@@ -104,3 +104,22 @@ def test_a_weight_below_the_least_counts_as_the_least_in_its_scores_too():
         np.eye(2), 2, weights=weights, noise=1.0, pursuit="residual", scores=[[0.6], [0.5]]
     )
     np.testing.assert_allclose(got.gains, [0.36, 0.125])
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-80, 1e-120])
+def test_scores_over_weights_that_are_all_tiny_have_no_scale(size):
+    """Least and automatic noise are in proportion to the largest weight's square."""
+    rng = np.random.default_rng(5)
+    F, scores, weights = random(rng), rng.uniform(0, 1, (150, 2)), rng.uniform(0.1, 1, 150)
+    options = {"pursuit": "residual", "scores": scores}
+    want = select(F, 20, weights=weights, **options)
+    got = select(F, 20, weights=weights * size, **options)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_allclose(got.gains * size**2, want.gains, rtol=1e-9)
+
+
+def test_scores_too_large_beside_the_weights_are_refused():
+    weights, scores = [1e-80, 1e-81], np.full((2, 1), 1e61)
+    with pytest.raises(ValueError, match=r"1e\+140 times the largest weight") as error:
+        select(np.eye(2), 1, weights=weights, pursuit="residual", scores=scores)
+    assert "\n" not in str(error.value)

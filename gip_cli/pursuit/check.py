@@ -13,6 +13,7 @@ ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may 
 LEAST_NOISE = 1e-5  # times v = 1: below it float64 may not tell what is left of a direction
 MOST_SQUARE = 1e24  # of a row's norm, which is to be 1: far beyond it numbers overflow
 MOST_SCORE = 1e100  # its square is to be a number
+MOST_RATIO = 1e140  # of a score to the largest weight: its square over the least noise, too
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
 
 

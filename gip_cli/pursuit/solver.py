@@ -183,9 +183,17 @@ def beside_scores(
     """Rows (m, d) beside their scores (m, q) in units of about the largest, and that unit squared.
 
     The unit is a power of two, by which nothing is rounded: scores that sum to 0 still do. A score
-    is the atom's, w f; the embedding's own is 1 / w of it. Rows of zeros have none. The scores are
-    overwritten.
+    is the atom's, w f; the embedding's own is 1 / w of it, here in units of about the largest
+    weight's. Rows of zeros have none. The scores are overwritten.
     """
     largest = float(np.ldexp(1.0, np.frexp(np.abs(scores).max())[1] - 1))
-    scores /= largest * np.nan_to_num(weights, nan=1.0)[:, None]
-    return Source(rows, np.where(squares[:, None] > 0, scores, 0.0)), largest**2
+    most = float(np.max(weights, initial=0.0, where=~np.isnan(weights))) or 1.0
+    most = float(np.ldexp(1.0, 1 - np.frexp(1 / most)[1]))  # the next power of two
+    if largest / most > check.MOST_RATIO:
+        raise ValueError(
+            f"scores may be {check.MOST_RATIO:g} times the largest weight at most, whose squares "
+            "gains are measured in"
+        )
+    scores /= largest
+    scores *= most / np.nan_to_num(weights, nan=most)[:, None]
+    return Source(rows, np.where(squares[:, None] > 0, scores, 0.0)), (largest / most) ** 2
