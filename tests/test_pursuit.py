@@ -366,6 +366,18 @@ def test_rows_so_far_from_unit_norm_that_numbers_overflow_are_refused(dtype):
         select(F, 2)
 
 
+@pytest.mark.parametrize("pursuit", PURSUITS)
+def test_rows_so_large_beside_the_noise_that_nothing_tells_what_a_pick_leaves_are_refused(pursuit):
+    F = random(np.random.default_rng(13), m=40)
+    F[7] *= 1e5
+    with pytest.raises(
+        ValueError, match=r"unit norm: row 7 has norm 1e\+05, too large beside"
+    ) as e:
+        select(F, 20, noise=1.0, pursuit=pursuit)
+    assert "\n" not in str(e.value)
+    assert len(select(F, 20, noise=1e4, pursuit=pursuit).indices) == 20
+
+
 def test_a_query_of_coarse_examples_is_told_how_far_it_is_off():
     T = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float16)
     K = np.diag([1.0, *[0.0] * 6, -1e-3])

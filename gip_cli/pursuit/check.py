@@ -11,7 +11,8 @@ from gip_cli.pursuit.objective import Array, Floats
 
 ROUNDING = 1e-8  # asymmetry and negative energy that a computed covariance may have
 LEAST_NOISE = 1e-5  # times v = 1: below it float64 may not tell what is left of a direction
-MOST_SQUARE = 1e24  # of a row's norm, which is to be 1: far beyond it numbers overflow
+MOST_SQUARE = 1e16  # of a row's norm, which is to be 1: far beyond it numbers overflow
+MOST_SPREAD = 1e7  # of it over the row's noise: rows of norm 10 at the least noise
 MOST_SCORE = 1e100  # its square is to be a number
 MOST_RATIO = 1e140  # of a score to the largest weight: its square over the least noise, too
 MOST_NOISE = 1e20  # and most ratio of prices: rates must stay numbers in float32
@@ -123,6 +124,16 @@ def finite(squares: Array) -> None:
         if np.isfinite(norm):
             raise ValueError(f"embeddings must be of unit norm: row {row} has norm {norm:.3g}")
         raise ValueError(f"embeddings must be finite: row {row} is not, or far from unit norm")
+
+
+def spread(squares: Array, noise: Array) -> None:
+    """Raise ValueError unless squared norms (m,) are such that float64 tells what a pick leaves."""
+    if len(bad := np.flatnonzero(squares > MOST_SPREAD * noise)):
+        norm = np.sqrt(squares[bad[0]])
+        raise ValueError(
+            f"embeddings must be of unit norm: row {bad[0]} has norm {norm:.3g}, too large beside "
+            "the noise"
+        )
 
 
 def query(values: ArrayLike, d: int) -> Array:

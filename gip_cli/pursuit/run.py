@@ -198,6 +198,7 @@ def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
 
     host.each_chunk(pool, LONGEST, work)
     check.finite(squares)
+    check.spread(squares, pool.noise)
     if (scores := instance.source.extra) is not None:  # of any norm
         squares += np.einsum("ij,ij->i", scores, scores)
     return squares

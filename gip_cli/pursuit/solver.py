@@ -140,19 +140,20 @@ def select(
         np.maximum(w, least, out=w)
         unit = 1.0
         objective: Objective
-        atom_noise: Array | float = 0.0
         match pursuit:
             case "projection":
                 objective = Projection(K, team)
             case "information":
                 objective = Information(K, team)
             case "residual":
-                atom_noise = squares = source.squares()
+                squares = source.squares()
                 if scores is not None:
                     source, unit = beside_scores(rows, check.scores(scores, m), w, squares)
                 objective = Residual(K, source.shape[1] - d, signed, team)
         variance = np.divide(s2, np.square(w, out=w), out=w)
-        variance += atom_noise
+        if pursuit == "residual":
+            check.spread(squares, variance)
+            variance += squares
         variance[np.isnan(variance)] = np.inf
         return run(
             Instance(
