@@ -42,9 +42,10 @@ def test_a_signal_may_first_appear_in_any_row(tmp_path: Path) -> None:
 
 
 def test_two_scales_of_one_signal_are_refused(tmp_path: Path) -> None:
-    rows = [signalled(signals={"a": 2}), signalled(signals={"a": 3}, ranges={"a": [1, 5]})]
-    with pytest.raises(InputError, match=r"pool:2: signal 'a' has another scale"):
-        signals_of(write_rows(tmp_path / "pool", rows))
+    for scale in ({"ranges": {"a": [1, 5]}}, {"lower": ["a"]}):
+        rows = [signalled(signals={"a": 2}), signalled(signals={"a": 3}, **scale)]
+        with pytest.raises(InputError, match=r"pool:2: signal 'a' has another scale"):
+            signals_of(write_rows(tmp_path / "pool", rows))
 
 
 SIGNALS = Signals(("a", "b", "a=2"), np.arange(6.0).reshape(2, 3), (None,) * 3, (False,) * 3)
@@ -55,7 +56,7 @@ def test_signals_are_chosen_with_their_weights() -> None:
     assert (chosen.names, shares) == (("b", "a"), [0.5, 1.0])
     np.testing.assert_array_equal(chosen.values, [[1, 0], [4, 3]])
     assert SIGNALS.weighted(["a=2"])[0].names == ("a=2",)  # a name that looks like a weight
-    assert SIGNALS.weighted(["a=2=3"])[1] == [3.0]
+    assert SIGNALS.weighted(["a=2=3", "b=1e9"])[1] == [3.0, 1e9]
     assert SIGNALS.weighted(SIGNALS.names)[0] is SIGNALS  # no copy
     assert SIGNALS.weighted([])[0].values.shape == (2, 0)
 
@@ -66,6 +67,7 @@ def test_signals_are_chosen_with_their_weights() -> None:
         (["c"], "no row has signal 'c'; signals here: a, b, a=2"),
         (["b=x"], "not NAME=WEIGHT"),
         (["b=-1"], "with a positive weight"),
+        (["b=0"], "with a positive weight"),
         (["b=nan"], "with a positive weight"),
         (["b=inf"], "with a positive weight"),
         (["b=1.1e9"], r"with a positive weight of at most 1e\+09"),

@@ -104,11 +104,21 @@ def test_shares_are_words_or_a_file(tmp_path: Path) -> None:
     assert Shares.parse(str(tmp_path / "some")) == Shares("file", {"de": 2, "en": 0})
     with pytest.raises(UsageError, match=r"^--group-share even: no such file; give proportional, "):
         Shares.parse("even")
+    with pytest.raises(UsageError, match=r"a directory where a file was expected$"):
+        Shares.parse(str(tmp_path))
+
+
+def test_a_file_that_names_no_group_here_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('{"fr": 2}')
+    shares = Shares.parse(str(tmp_path / "s.json"))
+    with pytest.raises(UsageError, match=r"s\.json: the shares name no group that rows are in"):
+        weigh(shares, Groups.by(Values(["de"]), also=shares.of), np.array([1, 0]))
 
 
 def test_a_grouping_has_one_limit() -> None:
-    with pytest.raises(UsageError, match="one limit"):
-        Grouping("lang", per_group=2, at_most=3)
+    for limits in ({}, {"per_group": 2, "at_most": 3}):
+        with pytest.raises(UsageError, match="one limit"):
+            Grouping("lang", **limits)
     assert Grouping("lang", at_most=1).at_most == Grouping("lang", per_group=1).per_group == 1
     with pytest.raises(UsageError, match="--max-per-group 0"):
         Grouping("lang", at_most=0)
