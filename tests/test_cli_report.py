@@ -123,17 +123,21 @@ def test_picks_by_tokens_are_held_against_random_rows_of_no_more_tokens(tmp_path
     rng, axes = np.random.default_rng(0), np.eye(5)
     rows = [row(axes[0] + 0.1 * rng.standard_normal(5), at % 3) for at in range(20)]
     rows += [row(axes[1 + at % 4], 90) for at in range(60)]
+    for at, one in enumerate(rows):  # so that there are top-k rows, too
+        one["gip"] = {"signals": {"good": at}}
     pool = write_rows(tmp_path / "pool.jsonl", rows)
     embed(pool, 5)
     small, page = tmp_path / "small.jsonl", tmp_path / "r.html"
-    options = ("--tokens", 60, "--length-power", 3)
+    options = ("--tokens", 60, "--length-power", 3, "--no-signals")
     assert gip("select", pool, *options, "-o", small).returncode == 0
     receipt = json.loads(small.with_suffix(".receipt.json").read_bytes())
     told = gip("report", pool, "-s", small, "-o", page).stderr
     data = data_of(page)
     (selection,) = data["selections"]
     curve, by_random = selection["curve"], receipt["captured_by_random"]["mean"]
-    assert curve["random"]["same"][0] == pytest.approx(by_random, rel=1e-4)
+    mean, least, most = curve["random"]["same"]
+    assert mean == pytest.approx(by_random, rel=1e-4)
+    assert least < mean < most
     assert curve["captured"][-1] < curve["random"]["high"][-1]  # as many rows, of more tokens
     assert curve["better"]
     assert b"random draws" not in told

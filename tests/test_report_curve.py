@@ -111,6 +111,7 @@ def test_random_picks_are_followed_until_they_capture_as_much(draw: Draw, count:
     followed = [along(case, order, n) for order in case.draws(count)]
     for name, measure in (("mean", np.mean), ("low", np.min), ("high", np.max)):
         assert random[name] == pytest.approx(measure(followed, axis=0), abs=1e-5)
+    assert random["same"] == [random[name][-1] for name in ("mean", "low", "high")]
     assert (random["seeds"], random["searched"]) == (10, 2 * count)
     longer = [along(case, order, [*range(1, 2 * count + 1)]) for order in case.draws(2 * count)[:3]]
     enough = np.flatnonzero(np.mean(longer, axis=0) >= case.captured(np.array(picks)))
