@@ -263,6 +263,15 @@ def test_a_file_as_standard_input_is_no_pipe(pool: Path) -> None:
         assert process(*command, pool, stdin=rows).returncode == 0
 
 
+def test_a_file_as_standard_input_is_read_from_where_it_stands(pool: Path) -> None:
+    lines = pool.read_bytes().splitlines(keepends=True)
+    command = ["select", "-", "-e", pool.with_suffix(".npy"), "-k", 7, "--order", "input"]
+    with pool.open("rb", buffering=0) as rows:
+        rows.seek(len(lines[0]))  # as after `read -r first` in a shell
+        run = process(*command, stdin=rows)
+    assert run.stdout == b"".join(lines[1:])
+
+
 def test_what_other_selections_receipts_name_is_not_read(pool: Path) -> None:
     """A pipe that two of them name is read once: the first receipt's measures all."""
     given, small = write_rows(pool.with_name("given.jsonl"), ["row 4"]), []

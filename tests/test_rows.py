@@ -148,6 +148,7 @@ REFUSED = {
     gzip.compress(b"\n".join(ROWS), mtime=0)[:-8]
     + b"12345678": ": the gzip stream is damaged after line",
     gzip.compress(b"\n".join(ROWS), mtime=0) + b"junk": ": the gzip stream is damaged after line",
+    gzip.compress(b"", mtime=0)[:10] + b"\xff" * 9: ": the gzip stream is damaged after line 0",
 }
 
 
