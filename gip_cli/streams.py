@@ -103,7 +103,6 @@ class Stream:
         if self._reread:
             self.check_unchanged()
             self._file.seek(self._start)
-        self._line = 0
         # Errors are translated around the loop: around every line it takes a third of the time.
         with self._errors():
             # Not `yield from`, which would close the file with this generator.
