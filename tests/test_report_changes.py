@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,20 @@ def test_measures_are_those_of_pool_picks_and_all_random_draws(changed: Open) ->
     assert sum(loss["shares"]["pool"]) == pytest.approx(1, abs=1e-4)
 
 
+def test_of_a_signal_that_few_rows_have_the_draws_without_it_do_not_count(tmp_path: Path) -> None:
+    rows = [row((1, at), gip={"signals": {"good": at if at < 4 else None}}) for at in range(40)]
+    case = case_of(write_rows(tmp_path / "pool", rows), 2, [10, 11])
+    case = replace(case, pickable=np.arange(40))  # as by --no-signals
+    told = changes(case, case.picked[0])
+    good, values = told["measures"][1], case.pool.signals.values[:, 0]
+    shifts = [mean_shift(values[draw], values) for draw in case.draws(2)]
+    known = [shift for shift in shifts if shift is not None]
+    assert 0 < len(known) < len(shifts)
+    assert good["random_shift"] == [min(known), max(known)]
+    assert good["shift"] is None
+    assert not any("good" in warning for warning in told["warnings"])
+
+
 def test_groups_are_largest_first_and_missed_where_three_picks_could_be_expected(
     changed: Open,
 ) -> None:
@@ -155,6 +170,8 @@ def test_groups_are_largest_first_and_missed_where_three_picks_could_be_expected
         assert (group["field"], group["labels"]) == ("kind", ["long", "short", "rare"])
         assert group["pool"] == pytest.approx([40 / 90, 40 / 90, 10 / 90])
         assert group["picks"] == [1, 0, 0]
+        fell = 2 * np.arcsin(np.sqrt(group["pool"]))
+        assert group["h"] == pytest.approx([np.pi - fell[0], *-fell[1:]], abs=1e-4)
         assert (group["dropped"], group["absent"]) == (dropped, 2)
         random = np.concatenate(case.draws(count))
         shares = [np.mean((random >= low) & (random < high)) for low, high in ((40, 80), (0, 40))]
