@@ -67,6 +67,8 @@ def test_figures_by_hand(pool: Path) -> None:
     assert theirs["shares"] == {"kind": pytest.approx({"x": 1 / 3, "y": 1 / 3, "z": 1 / 3})}
     assert figures["overlap"] == [{"a": str(a), "b": str(b), "jaccard": 0.25}]
     assert figures["references"]["top-k 2"]["signals"] == {"quality": 3.5}
+    smallest_first = ["random 2", "top-k 2", "random 3", "top-k 3"]
+    assert [*figures["references"]] == [*compared(pool, b, a)["references"]] == smallest_first
     vectors, unit = np.array([[1, 0], [0, 1], [0.6, 0.8], [-1, 0]]), np.array([4, 2, 1, 3]) / 4
     query = vectors.T @ np.diag(unit**2) @ vectors
     atoms = (vectors * (unit**2)[:, None])[[0, 1]]

@@ -251,6 +251,19 @@ def test_selecting_again_skips_the_rows_that_were_skipped(pool: Path, tmp_path: 
     assert (tmp_path / "small-5.jsonl").read_bytes() == b"".join(first)
 
 
+def test_selecting_again_names_the_embeddings_selected_by_also_where_they_have_gone(
+    pool: Path, tmp_path: Path
+) -> None:
+    """Without them it would pick by others, in silence."""
+    mine, moved, small = (tmp_path / name for name in ("mine.npy", "moved.npy", "small.jsonl"))
+    embed(pool, 5, mine)
+    assert gip("select", pool, "-e", mine, "-k", 4, "-o", small).returncode == 0
+    for kind in ("npy", "keys.npy", "tokens.npy", "json"):
+        mine.with_suffix(f".{kind}").rename(moved.with_suffix(f".{kind}"))
+    assert gip("report", pool, "-e", moved, "-s", small, "-o", tmp_path / "r.html").returncode == 0
+    assert f" -e {mine} " in commands_of(tmp_path / "r.html")[-1]
+
+
 def commands_of(report: Path) -> list[str]:
     (selection,) = data_of(report)["selections"]
     commands: list[str] = selection["curve"]["commands"]
