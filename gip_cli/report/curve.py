@@ -158,8 +158,7 @@ def _select_again(case: Case, receipt: Receipt, output: str) -> list[str]:
             share = receipt.sources.get(source, 0.0)
             words += [f"--{source.removesuffix('s')}-weight", repr(share)]
     power = receipt.plan.sources.quality_power
-    refused = receipt.plan.pursues_scores(receipt.sources)
-    if receipt.signals and power != Sources.quality_power and not refused:
+    if receipt.signals and power != Sources.quality_power:
         words += ["--quality-power", repr(power)]
     for option in _NESTED:
         said = receipt.files.get(option) or receipt.options.get(option, [])  # as it was found
