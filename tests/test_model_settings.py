@@ -77,6 +77,7 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
     [
         (WHOLE, {}, f"modules.json asks for the module {WHOLE}"),
         ("os.abort", {}, "modules.json asks for the module os.abort"),
+        ("evil.models.Pooling", {}, "modules.json asks for the module evil.models.Pooling"),
         ("sentence_transformers.models.WordEmbeddings", {}, "asks for the module sentence_tr"),
         (DENSE, {}, f"asks for weights of {DENSE} that are no safetensors in 9_X"),
         (POOLING, {"sentence_bert_config": {"trust_remote_code": True}},
@@ -85,6 +86,14 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
          "asks for model_args {'device_map': {'': 'disk'}}"),
         (POOLING, {"sentence_bert_config": {"tokenizer_args": {"x": ["../x"]}}},
          "asks for tokenizer_args {'x': ['../x']}"),
+        (POOLING, {"sentence_bert_config": {"processing_kwargs": {"x": "a/b"}}},
+         "asks for processing_kwargs {'x': 'a/b'}"),
+        (POOLING, {"sentence_bert_config": {"config_args": {"trust_remote_code": False}}},
+         "asks for config_args {'trust_remote_code': False}"),
+        (POOLING, {"sentence_bert_config": {"model_args": {"cache_dir": "x"}}},
+         "asks for model_args {'cache_dir': 'x'}"),
+        (POOLING, {"sentence_bert_config": {"model_args": {"offload_folder": "x"}}},
+         "asks for model_args {'offload_folder': 'x'}"),
         (POOLING, {"sentence_roberta_config": {"tokenizer_name_or_path": "/x"}},
          "asks for tokenizer_name_or_path /x"),
     ],
@@ -115,7 +124,17 @@ def test_settings_behind_a_linked_folder_are_looked_at(tmp_path: Path, model: Pa
         load_encoder(str(model))
 
 
-@pytest.mark.parametrize("activation", ["os.abort", "torch.utils.model_dump.__main__.X", "m.E"])
+def test_settings_of_a_model_that_lists_no_modules_are_looked_at(model: Path) -> None:
+    (model / "modules.json").unlink()
+    put(model / "sentence_bert_config.json", {"trust_remote_code": True})
+    with pytest.raises(UsageError, match="loaded: sentence_bert_config.json asks for trust_"):
+        check_settings("m", model)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    ["os.abort", "torch.utils.model_dump.__main__.X", "torch.nn.utils.prune.Identity", "m.E"],
+)
 def test_only_torchs_own_activations_are_called(activation: str, model: Path) -> None:
     add(model, DENSE, config={"activation_function": activation})
     (model / "9_X/model.safetensors").touch()
@@ -160,6 +179,19 @@ def test_settings_of_a_hubs_model_are_looked_at_where_its_client_keeps_them(
     assert done.returncode == 2
     told = f"model 'org/m' is not loaded: modules.json asks for the module {WHOLE}; gip embed --t"
     assert error_of(done).startswith(told)
+
+
+def test_a_name_alone_is_of_the_librarys_own_models_or_else_of_the_hubs_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+    commit = "0" * 40
+    for kept in ("models--m", "models--sentence-transformers--m"):
+        place = tmp_path / kept
+        (place / "refs").mkdir(parents=True)
+        (place / "refs/main").write_text(commit)
+        (place / "snapshots" / commit).mkdir(parents=True)
+        assert settings_folder("m", None, offline=True) == place / "snapshots" / commit
 
 
 def test_the_packaged_models_settings_are_fine() -> None:
