@@ -194,12 +194,20 @@ def test_no_row_and_no_header_goes_to_a_server_that_was_not_named(
     assert f"redirected to {place}, and a redirected question is not asked there" in run.notices[0]
 
 
-@pytest.mark.parametrize("location", ["http:///v1/systemone", "https://127.0.0.1:1/v1/systemone"])
-def test_a_redirect_to_another_port_is_not_followed(location: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http:///v1/systemone",
+        "https://127.0.0.1:1/v1/systemone",
+        "http://localhost:PORT/v1/systemone",
+    ],
+)
+def test_a_redirect_to_another_host_or_port_is_not_followed(location: str, tmp_path: Path) -> None:
     """Of a scheme without a host the client would take the host alone."""
 
     def moved(handler: Handler, asked: Asked) -> bool:
-        handler.raw(b"", 307, location=location)
+        port = asked.headers["host"].rpartition(":")[2]
+        handler.raw(b"", 307, location=location.replace("PORT", port))
         return True
 
     with JudgeServer(moved) as server:
@@ -435,10 +443,36 @@ def test_a_status_in_the_body_is_one(tmp_path: Path) -> None:
             run(items(9))
 
 
+def test_a_servers_words_are_told_without_what_it_repeats_beside_them(tmp_path: Path) -> None:
+    """As servers of FastAPI have it."""
+
+    def refuses(handler: Handler, asked: Asked) -> bool:
+        handler.json({"detail": "no such level", "input": asked.turns}, 422)
+        return True
+
+    with JudgeServer(refuses) as server:
+        run = Run(server.url, tmp_path / "j", Api.systemone, max_failure_rate=0.0)
+        with pytest.raises(JudgeError, match=r"the last: no such level[;)]"):
+            run(items(1))
+
+
+def test_what_a_server_has_not_implemented_is_not_asked_for_again(tmp_path: Path) -> None:
+    def lacks(handler: Handler, asked: Asked) -> bool:
+        handler.json({}, 501, retry_after="0.01")
+        return True
+
+    with JudgeServer(lacks) as server:
+        run = Run(server.url, tmp_path / "j", Api.systemone, max_retries=2)
+        with pytest.raises(JudgeError, match="HTTP 501"):
+            run(items(1))
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {"error": {"code": "down", "message": "provider down"}},
+        {"error": {"code": 600, "message": "provider down"}},  # the provider's own, no status
         {"error": "provider down"},
         {"choices": [{"error": {"code": 502, "message": "provider down"}, "message": {}}]},
         {"choices": [{"finish_reason": "error", "message": {"content": '{"helpfulness": 1'}}]},

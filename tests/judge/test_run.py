@@ -955,6 +955,7 @@ def test_a_server_of_ones_own_needs_no_key_and_others_do(monkeypatch: pytest.Mon
         "ftp://x/v1",
         "http://",
         "http://x:99999/v1",
+        "http://x:0/v1",
         "",
         "http://x/v1?api-version=1",
         "http://x/v1#top",
