@@ -143,6 +143,19 @@ def test_a_selection_by_other_tokens_than_are_counted_is_held_against_as_many_ro
         assert f"random {len(second.read_bytes().splitlines())}" in names
 
 
+def test_a_selection_of_fewer_tokens_than_any_row_that_can_be_picked_has_no_price(
+    tmp_path: Path,
+) -> None:
+    """As one that was edited since."""
+    rows = [scored((1, at), at, at or None, "x") for at in range(5)]
+    pool, small = write_rows(tmp_path / "pool.jsonl", rows), tmp_path / "small.jsonl"
+    embed(pool, 2)
+    assert gip("select", pool, "--tokens", 3, "-o", small).returncode == 0
+    assert "random 1 (3 tokens)" in compared(pool, small)["references"]
+    write_rows(small, rows[:1])
+    assert "random 1" in compared(pool, small)["references"]
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -220,7 +220,9 @@ def test_no_receipt_lies_beside_a_stream(pool: Path) -> None:
     assert not list(pool.parent.glob("*.receipt.json"))
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize(
+    "name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1"]
+)
 def test_what_stands_in_the_file_of_standard_output_stays(name: str, pool: Path) -> None:
     shown = gip("select", pool, "-k", 3).stdout
     with pool.with_name("all.jsonl").open("ab", buffering=0) as out:
