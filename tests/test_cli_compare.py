@@ -667,6 +667,18 @@ def test_a_file_named_as_a_reference_is_has_a_column_of_its_own(pool: Path) -> N
     assert line[1:] == [f"{one['captured']:.1%}" for one in columns]
 
 
+def test_groups_are_those_of_all_receipts(tmp_path: Path) -> None:
+    rows = [one | {"lang": "de"} for one in ROWS]
+    pool, small = write_rows(tmp_path / "pool.jsonl", rows), []
+    embed(pool, 2)
+    for field in ("kind", "lang"):
+        small.append(tmp_path / f"{field}.jsonl")
+        grouped = ("--group-field", field, "--max-per-group", 2, "-k", 2)
+        assert gip("select", pool, *grouped, "-o", small[-1]).returncode == 0
+    for one in compared(pool, *small)["subsets"].values():
+        assert [*one["shares"]] == ["kind", "lang"]
+
+
 def test_a_receipts_groups_that_this_pool_has_not_are_left_out_and_told(
     pool: Path, tmp_path: Path
 ) -> None:

@@ -374,11 +374,15 @@ def test_compare_and_a_stdout_that_will_not_take_it(pool: Path) -> None:
 def test_compare_gives_other_programs_whole_names(pool: Path) -> None:
     folder = pool.with_name("a" * 70)
     folder.mkdir()
-    names = [str(folder / name) for name in ("one.jsonl", "two.jsonl")]
+    names = [str(folder / name) for name in ("one.jsonl", "two\tthree.jsonl")]
     for name in names:
         Path(name).write_bytes(pool.read_bytes())
-    run = gip("compare", *names, "--pool", pool)
-    assert run.stdout.decode().splitlines()[0].split("\t")[1:3] == names
+    shown = [name.replace("\t", "\\t") for name in names]
+    for one, other in (names, names[::-1]):
+        lines = gip("compare", one, other, "--pool", pool).stdout.decode().splitlines()
+        assert sorted(lines[0].split("\t")[1:3]) == shown
+        overlap = f"overlap (Jaccard) of {one} and {other}".replace("\t", "\\t")
+        assert lines[-1] == f"{overlap}\t1.000"
 
 
 @pytest.mark.parametrize(
