@@ -154,7 +154,7 @@ def open_case(
             "give the pool that was selected from, or move the receipt away",
         )
     for one in picked:
-        if receipt and receipt.noise < least_noise(np.append(rows.weights, weights[one.rows])):
+        if receipt and receipt.noise < least_noise(weights[one.rows]):
             raise UsageError(
                 f"the noise of {receipt.path} is too small for rows of {one.name}, which weigh "
                 "more than any that could be picked",
