@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -293,11 +295,12 @@ def test_a_pipe_that_does_not_wait_is_read_to_its_end(pool: Path) -> None:
     os.set_blocking(read, False)  # as children of node have it
     command = [GIP, "score", "-", "--metadata", "up=up"]
     with subprocess.Popen(command, stdin=read, stdout=subprocess.PIPE) as run:
-        os.close(read)
         for line in lines:
             os.write(written, line)
-            time.sleep(0.05)
+            while fcntl.ioctl(read, termios.FIONREAD, bytes(4)) != bytes(4) and run.poll() is None:
+                time.sleep(0.01)  # until it is read, and more is waited for
         os.close(written)
+        os.close(read)
         assert run.stdout is not None
         assert len(run.stdout.read().splitlines()) == len(lines)
     assert run.returncode == 0

@@ -127,7 +127,7 @@ def test_settings_behind_a_linked_folder_are_looked_at(tmp_path: Path, model: Pa
 def test_settings_of_a_model_that_lists_no_modules_are_looked_at(model: Path) -> None:
     (model / "modules.json").unlink()
     put(model / "sentence_bert_config.json", {"trust_remote_code": True})
-    with pytest.raises(UsageError, match="loaded: sentence_bert_config.json asks for trust_"):
+    with pytest.raises(UsageError, match=r"loaded: sentence_bert_config\.json asks for trust_"):
         check_settings("m", model)
 
 
