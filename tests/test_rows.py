@@ -199,6 +199,12 @@ def test_damage_is_told_after_the_last_line_that_could_be_read(tmp_path: Path) -
             list(rows)
 
 
+def test_damage_of_an_array_that_is_read_once_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pool").write_bytes(gzip.compress(b"[" + b",\n".join(ROWS) + b"]")[:-8])
+    with pytest.raises(InputError, match="ends early after line 1"):
+        read(tmp_path / "pool")
+
+
 TOLD_ROWS = b'{"a": 1}\n' * (2 * TOLD)
 
 
