@@ -286,19 +286,26 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServ
     out = pool.with_name("scored.jsonl")
     before = sorted(pool.parent.iterdir())
     done = gip("score", pool, "-o", out, *judge(server), "--dry-run", "--price-per-mtok", 0.1)
-    assert b"7 rows, 7 distinct, 0 in the journal" in done.stderr
-    assert b"7 requests, about" in done.stderr
-    assert b"4 characters a token, reckoned" in done.stderr
-    assert b"about $0.00 at $0.1" in done.stderr
-    assert done.stdout == b""
+    assert b"7 rows, 7 distinct, 0 in the journal" in done.stdout
+    assert b"7 requests, about" in done.stdout
+    assert b"4 characters a token, reckoned" in done.stdout
+    assert b"about $0.00 at $0.1" in done.stdout
     assert server.requests == []
     assert sorted(pool.parent.iterdir()) == before
     gip("score", pool, "-o", out, "--judge-model", "m", "--dry-run")  # no key is needed to reckon
     # Of a stream there is no place for a journal, nor need of one.
     rows = b"x\n" + pool.read_bytes()
     done = gip("score", "-", *judge(server), "--dry-run", "--skip-bad", stdin=rows)
-    assert b"7 requests, about" in done.stderr
+    assert b"7 requests, about" in done.stdout
     assert b"gip: 1 bad row skipped; the first: <stdin>:1: not JSON" in done.stderr
+
+
+def test_a_dry_runs_answer_is_its_output_and_comes_quiet_or_not(pool: Path) -> None:
+    command = ("score", pool, "--judge-model", "m", "--dry-run")
+    loud, quiet = gip(*command), gip(*command, "-q")
+    assert quiet.stdout == loud.stdout != b""
+    assert quiet.stderr == b""
+    assert b"dry run" not in loud.stderr
 
 
 def test_a_dry_run_reckons_by_the_kind_of_answers_that_the_journal_holds(
@@ -308,7 +315,7 @@ def test_a_dry_run_reckons_by_the_kind_of_answers_that_the_journal_holds(
 
     def reckoned(*options: object) -> bytes:
         done = gip("score", pool, *judge(server), "--dry-run", *options)
-        [said] = re.findall(rb"dry run: (7 requests, about .*)", done.stderr)
+        [said] = re.findall(rb"dry run: (7 requests, about .*)", done.stdout)
         return bytes(said)
 
     by_decisions, by_chat = reckoned(), reckoned("--judge-api", "chat")

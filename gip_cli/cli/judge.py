@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gip_cli.cli.console import note, progress
+from gip_cli.cli.files import writing
 from gip_cli.cli.judge_options import JudgeOptions
 from gip_cli.errors import JudgeError, UsageError
 from gip_cli.judge import (
@@ -93,7 +94,7 @@ def judged(
             return estimate(scorer.items(rows), rubric, journal or (), api, count_tokens)
 
         if options.dry_run or journal is None:
-            _tell_plan(planned(_token_counter(options, rubric)), options)
+            _show_plan(planned(_token_counter(options, rubric)), options)
             yield None
             return
         plan = planned()
@@ -172,22 +173,25 @@ def _ask(
             raise
 
 
-def _tell_plan(plan: Estimate, options: JudgeOptions) -> None:
+def _show_plan(plan: Estimate, options: JudgeOptions) -> None:
+    """What was asked for by a dry run, and so goes to standard output, quiet or not."""
     rows = f"{counted(plan.rows, 'row')}, {plan.distinct:,} distinct"
-    note(f"dry run: {rows}, {plan.reused:,} in the journal")
     how = "by the model's tokeniser" if plan.measured else "reckoned"
-    note(
-        f"dry run: {counted(plan.requests, 'request')}, about {plan.input_tokens:,} input tokens "
-        f"({plan.chars_per_token:.2g} characters a token, {how})"
-    )
+    lines = [
+        f"{rows}, {plan.reused:,} in the journal",
+        f"{counted(plan.requests, 'request')}, about {plan.input_tokens:,} input tokens "
+        f"({plan.chars_per_token:.2g} characters a token, {how})",
+    ]
     if plan.cut:
         chars = counted(options.max_chars, "character")
-        note(f"dry run: {counted(plan.cut, 'row')} to be cut to {chars}")
+        lines.append(f"{counted(plan.cut, 'row')} to be cut to {chars}")
     if options.price is not None:
-        note(
-            f"dry run: about ${plan.dollars(options.price):,.2f} at ${options.price:g} for a "
+        lines.append(
+            f"about ${plan.dollars(options.price):,.2f} at ${options.price:g} for a "
             "million input tokens; output tokens and retries come on top"
         )
+    with writing("-") as out:
+        out.writelines(f"dry run: {line}\n".encode() for line in lines)
 
 
 def _tell(outcome: Outcome, journal: Path) -> None:
