@@ -71,8 +71,9 @@ class Problem:
                 device=plan.device,
                 on_progress=on_progress,
             )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        except ValueError as error:  # what the plan says of the noise, the rows' weights bound
+            said = str(error)
+            raise UsageError("--" * said.startswith("noise ") + said) from None
         except RuntimeError as error:  # the solver raises it for its device alone
             raise UsageError(f"--device {plan.device}: {error}") from None
 

@@ -156,6 +156,8 @@ def stripped(one: dict[str, Any]) -> dict[str, Any]:
         (("-k", 3, "--dedup-threshold", 1.2), "--dedup-threshold 1.2 is not between 0 and 1"),
         (("-k", 3, "--noise", "low"), "--noise low is neither auto nor a number"),
         (("-k", 3, "--noise", "-1"), "--noise -1 is neither auto nor a positive number"),
+        (("-k", 3, "--noise", "1e-9"), "--noise must lie in ["),
+        (("-k", 3, "--noise", "1e99"), ", 1e+20], not 1e+99"),
         (("-k", 3, "--quality-power", "-1"), "--quality-power -1 is not a number from 0 to 10"),
         (("-k", 3, "--quality-power", 300), "--quality-power 300 is not a number from 0 to 10"),
         (("--tokens", 9, "--length-power", 4), "--length-power 4 is not a number from 0 to 3"),
