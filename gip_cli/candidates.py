@@ -22,7 +22,7 @@ from gip_cli.plan import Plan, Sources
 from gip_cli.pool import Pool
 from gip_cli.printable import listed, printable
 from gip_cli.query import Query, build_query
-from gip_cli.rows import is_number
+from gip_cli.rows import is_number, unquoted
 
 Reasons = npt.NDArray[np.uint8]
 
@@ -251,7 +251,7 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Counts:
     tokens = np.array([_count(value) for value in values.distinct], dtype=np.int64)[values.codes]
     if not plan.skip_bad and tokens.min() < 0:
         first = int(np.argmax(tokens < 0))
-        value = values.distinct[values.codes[first]]
+        value = unquoted(values.distinct[values.codes[first]])
         what, mend = f"no number of tokens in field {field!r}", "mend the row"
         if is_number(value) and value > _MOST_TOKENS:
             what = f"the number of tokens in field {field!r} is too large"
@@ -267,4 +267,5 @@ def _tokens(pool: Pool, store: Embeddings, at: Rows, plan: Plan) -> Counts:
 
 def _count(value: Any) -> int:
     """A number of tokens, -1 if it is none; a budget is never overspent by rounding down."""
+    value = unquoted(value)
     return -int(-value // 1) if is_number(value) and 0 <= value <= _MOST_TOKENS else -1

@@ -15,7 +15,7 @@ import numpy as np
 from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
 from gip_cli.printable import exact, printable
-from gip_cli.rows import Row
+from gip_cli.rows import Row, unquoted
 from gip_cli.signals import LARGEST, attach, outside, refuse_present
 
 
@@ -89,11 +89,7 @@ class Metadata:
 
 
 def _number(member: Any) -> float | None:
-    if isinstance(member, str):
-        try:
-            member = float(member.replace("_", "?"))  # Python's digit groups are no data format
-        except ValueError:
-            return None
+    member = unquoted(member)
     if not isinstance(member, (bool, int, float)) or not math.isfinite(member):
         return None
     return float(member)

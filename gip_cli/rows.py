@@ -280,6 +280,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def unquoted(value: Any) -> Any:
+    """The number that a text is, as converters of tables leave them; any other value as it is."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value.replace("_", "?"))  # Python's digit groups are no data format
+    return value
+
+
 def _breaks_off(raw: bytes) -> bool:
     """Whether a line is how a JSON text begins; it can end amid a character."""
     text = raw.decode(errors="ignore")

@@ -172,7 +172,7 @@ def test_a_row_without_an_embedding_is_refused_or_left_aside(gather: Gather) -> 
 
 
 def test_tokens_of_a_field_are_whole_numbers_rounded_up_and_nothing_else(gather: Gather) -> None:
-    counts = [0, 2.1, 7, -1, "3", 2**53]
+    counts = [0, 2.1, "7", -1, "3 each", 2**53]
     pool = [row([1, n, 0, 0], n=count) for n, count in enumerate(counts)]
     budget = Budget(tokens=9, token_field="n")
     rows = gather(pool, Plan(budget, skip_bad=True))
@@ -182,6 +182,9 @@ def test_tokens_of_a_field_are_whole_numbers_rounded_up_and_nothing_else(gather:
     assert gather(pool[:3], Plan(budget)).tokens.tolist() == [0, 3, 7]
     with pytest.raises(InputError, match="pool:4: no number of tokens in field 'n'; mend the row"):
         gather(pool, Plan(budget))
+    for large in (2**32, "1e400"):
+        with pytest.raises(InputError, match="the number of tokens in field 'n' is too large"):
+            gather([row(AXES[0], n=large)], Plan(budget))
     with pytest.raises(UsageError, match="--token-field"):
         gather(pool, Plan(Budget(tokens=9, token_field="m")))
 
