@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ def importing() -> Iterator[None]:
 
     Raises UsageError for a package that is not there, or that its environment keeps from it.
     """
+    if sys.flags.optimize > 1:  # transformers reads its own, and prints a page before it fails
+        raise UsageError(
+            "Python leaves out docstrings (-OO or PYTHONOPTIMIZE), and transformers needs them",
+            "run it with -O at most",
+        )
     temporary_folder()  # they ask for it, and would fail for another reason
     with put_off():  # a signal amid the first import of torch aborts the process (SIGABRT)
         try:

