@@ -69,6 +69,14 @@ def test_what_is_missing_or_begun_is_said(arguments: str, message: str) -> None:
     assert message in error_of(run)
 
 
+def test_an_option_before_its_command_is_told_where_it_goes() -> None:
+    for option in ("-q", "--quiet"):
+        run = gip(option, "select", "x")
+        place = f"No such option: {option}; it goes after the command: gip select {option}"
+        assert (run.returncode, error_of(run)) == (2, place)
+    assert error_of(gip("--no-such", "select", "x")) == "No such option: --no-such"
+
+
 def test_a_file_that_looks_like_an_option_is_named_as_it_must_be_given(tmp_path: Path) -> None:
     write_rows(tmp_path / "-dash.jsonl", [{"text": "a"}])
     run = gip("select", "-dash.jsonl", "-k", 1, cwd=tmp_path)

@@ -32,6 +32,19 @@ class Commands(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _untyped(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Errors say of a command's option where it goes."""
+        given = [*args]  # parsing uses them up
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            option = getattr(error, "option_name", None)
+            for name in filter(self.commands.__contains__, given):
+                if any(option in one.opts for one in self.commands[name].params):
+                    error.message += f"; it goes after the command: gip {name} {option}"
+                    break
+            raise
+
 
 class Command(TyperCommand):
     """A command that takes no empty value, which is what a shell makes of an unset variable.
