@@ -51,7 +51,8 @@ class Stream:
         self._reread = reread
         with ExitStack() as opened, storage_errors(self.name):
             plain = _stdin() if shown == "-" else opened.enter_context(Path(path).open("rb"))
-            self.packed = packed = plain.peek(2)[:2] == b"\x1f\x8b"
+            # A pipe may have given one byte so far; no text of rows begins with that.
+            self.packed = packed = plain.peek(2)[:2] in (b"\x1f\x8b", b"\x1f")
             file: io.BufferedReader | gzip.GzipFile = plain
             if packed:
                 file = opened.enter_context(gzip.open(plain))
