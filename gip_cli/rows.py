@@ -28,13 +28,15 @@ _BETWEEN = re.compile(r"[ \t\r\n]*")
 _OPENS_ARRAY = re.compile(rb"\[[ \t\r]*([{\]]|\Z)")  # of rows: a log's "[INFO]" does not
 _NO_NUMBERS = ("NaN", "Infinity")  # but Python writes them
 _UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16 = "UTF-16 text", "convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)"
-_UTF32 = "UTF-32 text", "convert it to UTF-8 (iconv -f UTF-32 -t UTF-8)"
+_ENCODED = {  # how JSON begins in other encodings, with a byte order mark and without
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "UTF-32",
+    rb"\xff\xfe|\xfe\xff": "UTF-16",
+    rb"\0\0\0[^\0]": "UTF-32BE",
+    rb"[^\0]\0\0\0": "UTF-32LE",
+    rb"\0[^\0]\0[^\0]": "UTF-16BE",
+    rb"[^\0]\0[^\0]": "UTF-16LE",
+}
 _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
-    b"\xff\xfe\0\0": _UTF32,
-    b"\0\0\xfe\xff": _UTF32,
-    b"\xff\xfe": _UTF16,
-    b"\xfe\xff": _UTF16,
     b"\x93NUMPY": ("a NumPy array, not rows", "give the file of rows it was made of"),
     LFS_POINTER: ("a Git LFS pointer, not the file", "fetch that: git lfs pull"),
     b"PAR1": ("a Parquet file, not rows", "write it as JSONL"),
@@ -156,8 +158,12 @@ class RowFile(Stream):
                 for start_of, (what, remedy) in _NO_ROWS.items():
                     if raw.startswith(start_of):
                         raise InputError(what, remedy, path=self.name)
-                if raw.startswith(_UTF8_BOM):
-                    raw, start = raw[3:], 3
+                for start_of, encoding in _ENCODED.items():
+                    if re.match(start_of, raw):
+                        remedy = f"convert it to UTF-8 (iconv -f {encoding} -t UTF-8)"
+                        raise InputError(f"{encoding[:6]} text", remedy, path=self.name)
+            while raw.startswith(_UTF8_BOM):  # also where `cat` has joined files that have one each
+                raw, start = raw[3:], start + 3
             text = raw.strip(_BLANK)
             if not text:
                 continue

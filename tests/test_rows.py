@@ -38,6 +38,7 @@ HOLDERS = {
     "no final newline": b"\n".join(ROWS),
     "CRLF": b"\r\n".join(ROWS) + b"\r\n",
     "BOM": b"\xef\xbb\xbf" + b"\n".join(ROWS),
+    "BOM amid": b"".join(b"\xef\xbb\xbf%s\n" % row for row in ROWS) + b"\xef\xbb\xbf",
     "blank lines": b"\n \t\n" + b"\n\n\r\n".join(ROWS) + b"\n  \n",
     "indented": b"".join(b"  " + row + b"\t \n" for row in ROWS),
     "gzip": gzip.compress(b"\n".join(ROWS)),
@@ -139,8 +140,13 @@ REFUSED = {
     b"[" * 100_000: ":1: not JSON: depth limit exceeded",
     b'[{"a": ' + b"[" * 100_000: ":1: a row of the JSON array is nested too deeply",
     b'[{"a": 1}]\n{"a": 2}': ":1: text after the end of the JSON array",
-    '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it",
-    '{"a": 1}'.encode("utf-32"): ": UTF-32 text; convert it",
+    '{"a": 1}'.encode("utf-16"): ": UTF-16 text; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)",
+    '{"a": 1}'.encode("utf-32"): ": UTF-32 text; convert it to UTF-8 (iconv -f UTF-32 -t UTF-8)",
+    **{
+        text.encode(encoding): f": {encoding[:6]} text; convert it to UTF-8 (iconv -f {encoding} -t"
+        for encoding in ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
+        for text in ('{"a": 1}\n', '[\n{"a": 1}]', '{\n"a": 1}')
+    },
     gzip.compress(
         gzip.compress(b'{"a": 1}', mtime=0), mtime=0
     ): ": gzipped twice; give gip what gzip -dc",
@@ -248,6 +254,18 @@ def test_a_pipe_can_be_read_twice(tmp_path: Path) -> None:
     with RowFile(f"/dev/fd/{reading}", BadRows(), reread=True) as rows:
         assert [row.raw for row in rows] == [row.raw for row in rows] == ROWS
         assert rows.read(0, 8) == ROWS[0]
+    os.close(reading)
+
+
+def test_gzip_from_a_pipe_is_told_by_its_first_byte() -> None:
+    """All that has come when it is looked at, where whatever writes it is slow."""
+    reading, writing = os.pipe()
+    packed = gzip.compress(HOLDERS["lines"])
+    os.write(writing, packed[:1])
+    with RowFile(f"/dev/fd/{reading}", BadRows()) as rows:
+        os.write(writing, packed[1:])
+        os.close(writing)
+        assert [row.raw for row in rows] == ROWS
     os.close(reading)
 
 
