@@ -17,7 +17,7 @@ import filelock
 
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.interrupts import put_off
-from gip_cli.printable import Tell, agreeing
+from gip_cli.printable import Tell, agreeing, file_name, printable
 
 LFS_POINTER = b"version https://git-lfs"  # how Git's stand-in for a large file begins
 
@@ -38,9 +38,17 @@ def storage_errors(name: str | Path, remedy: str = "") -> Iterator[None]:
         if error.errno == errno.ELOOP:
             what = "too many levels of symbolic links, as a loop has"
             raise UsageError(what, "name the file itself", path=name) from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise too_long(name) from None
         if error.errno == errno.EBUSY:
             remedy = "if it is mounted by itself, mount its folder"
         raise StorageError((error.strerror or str(error)).lower(), remedy, path=name) from None
+
+
+def too_long(name: str | Path) -> UsageError:
+    """The error for a path that the system does not take for its length."""
+    what = "a longer name than there can be"
+    return UsageError(what, "give a shorter one", path=printable(file_name(name)))
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}

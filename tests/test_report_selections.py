@@ -257,6 +257,14 @@ def test_a_receipt_that_names_what_never_ends_is_refused(pipe: str, tmp_path: Pa
         Receipt.beside(str(tmp_path / "s.jsonl"))
 
 
+def test_a_file_of_a_name_too_long_is_one_that_is_not_there(tmp_path: Path) -> None:
+    named = RECEIPT | {"options": RECEIPT["options"] | {"targets": ["x" * 300]}}
+    (tmp_path / "s.receipt.json").write_text(json.dumps(named))
+    receipt = Receipt.beside(str(tmp_path / "s.jsonl"))
+    assert receipt is not None
+    assert receipt.files["targets"] == ["x" * 300]
+
+
 def test_a_receipt_of_the_least_that_is_needed_is_read(tmp_path: Path) -> None:
     (tmp_path / "s.receipt.json").write_text(json.dumps(RECEIPT))
     assert Receipt.beside(str(tmp_path / "s.jsonl")) is not None

@@ -247,28 +247,29 @@ def test_where_no_file_can_be_made(pool: Path) -> None:
     assert error_of(run) == "/dev/fd/9999: no such file or directory"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "embed loop.npy -o new.npy",
-        "score pool.jsonl --metadata s=up -o loop",
-        "select pool.jsonl -k 1 -o loop",
-        "embed pool.jsonl -o new.npy --vectors loop.npy",
-        "embed pool.jsonl -o new.npy --reuse loop.npy",
-        "score loop.npy --metadata s=up",
-        "score pool.jsonl -o new.jsonl --judge-model m --rubric loop.npy",
-        "score pool.jsonl -o new.jsonl --judge-model m --judge-url http://[::1] --journal loop.npy",
-        "select loop.npy -k 3",
-        "select pool.jsonl -k 3 -e loop.npy",
-        "select pool.jsonl -k 3 --given loop.npy",
-        "select pool.jsonl -k 3 --target loop.npy",
-        "select pool.jsonl -k 3 --exclude loop.npy",
-        "report loop.npy -s pool.jsonl -o new.html",
-        "report pool.jsonl -s loop.npy -o new.html",
-        "compare loop.npy --pool pool.jsonl",
-        "compare pool.jsonl --pool pool.jsonl -e loop.npy",
-    ],
-)
+# Of every command, each file that it reads or writes.
+OF_A_PATH = [
+    "embed loop.npy -o new.npy",
+    "score pool.jsonl --metadata s=up -o loop",
+    "select pool.jsonl -k 1 -o loop",
+    "embed pool.jsonl -o new.npy --vectors loop.npy",
+    "embed pool.jsonl -o new.npy --reuse loop.npy",
+    "score loop.npy --metadata s=up",
+    "score pool.jsonl -o new.jsonl --judge-model m --rubric loop.npy",
+    "score pool.jsonl -o new.jsonl --judge-model m --judge-url http://[::1] --journal loop.npy",
+    "select loop.npy -k 3",
+    "select pool.jsonl -k 3 -e loop.npy",
+    "select pool.jsonl -k 3 --given loop.npy",
+    "select pool.jsonl -k 3 --target loop.npy",
+    "select pool.jsonl -k 3 --exclude loop.npy",
+    "report loop.npy -s pool.jsonl -o new.html",
+    "report pool.jsonl -s loop.npy -o new.html",
+    "compare loop.npy --pool pool.jsonl",
+    "compare pool.jsonl --pool pool.jsonl -e loop.npy",
+]
+
+
+@pytest.mark.parametrize("command", OF_A_PATH)
 def test_links_that_lead_to_each_other_are_no_path_that_can_be_used(
     command: str, tmp_path: Path
 ) -> None:
@@ -281,6 +282,18 @@ def test_links_that_lead_to_each_other_are_no_path_that_can_be_used(
     assert run.returncode == 2, run.stderr.decode()
     assert re.search(r"loop(\.npy)?: too many levels of symbolic links", error_of(run))
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("long", ["x" * 300, "x/" * 3000 + "x"], ids=["name", "path"])
+@pytest.mark.parametrize("command", OF_A_PATH)
+def test_a_name_too_long_is_no_path_that_can_be_used(
+    command: str, long: str, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "pool.jsonl", ["a row"], up=1)
+    run = gip(*command.replace("loop", long).split(), cwd=tmp_path)
+    assert run.returncode == 2, run.stderr.decode()
+    assert re.match(r"[x/]+…: a longer name than there can be; give a shorter", error_of(run))
+    assert names(tmp_path) == ["pool.jsonl"]
 
 
 def test_rows_without_permission(pool: Path, tmp_path: Path) -> None:

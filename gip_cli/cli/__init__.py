@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -19,7 +20,8 @@ from gip_cli.cli.interruption import Interruption
 from gip_cli.cli.report import report
 from gip_cli.cli.score import score
 from gip_cli.cli.select import select
-from gip_cli.errors import GipError
+from gip_cli.errors import GipError, UsageError
+from gip_cli.storage import too_long
 
 HELP = """Pick the few instruction-tuning rows that carry the information.
 
@@ -113,6 +115,8 @@ def run(arguments: list[str] | None = None) -> int:
             return 141
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG and error.filename:
+            return fail(too_long(error.filename), UsageError.exit_code)
         what = "working directory" if isinstance(error, FileNotFoundError) else "system"
         return fail(f"{error.filename or what}: {(error.strerror or str(error)).lower()}", 6)
     except MemoryError:

@@ -114,7 +114,7 @@ class Receipt:
         if named["path"] is None:
             return None
         for place in _places(named["path"], self.path):
-            with suppress(GipError):
+            with suppress(GipError, OSError):
                 store = open_embeddings(place)
                 if store.digest == named.get("keys") and self.was_by(store):
                     return place
@@ -136,7 +136,10 @@ def _found(named: str, receipt: Path, digests: list[str], store: dict[str, Any])
 
     Rows are those that the `store` of the receipt reads, as a selection did.
     """
-    there = [place for place in _places(named, receipt) if Path(place).exists()]
+    there = []
+    for place in _places(named, receipt):
+        with suppress(OSError):  # a name can be too long here
+            there += [place] * Path(place).exists()
     # A pipe or a device, whose reading might never end.
     if not all(place.is_file() or place.is_dir() for place in map(Path, there)):
         what = f"names {printable(named)}, which is no file that can be read again"
