@@ -36,9 +36,9 @@ class Reason(IntEnum):
 
     OPEN = 0
     NO_EMBEDDING = 1
-    NO_TOKEN_COUNT = 2
-    GIVEN = 3
-    EXCLUDED = 4  # before the lack of a signal: of a leak all such rows are to be told
+    GIVEN = 2
+    EXCLUDED = 3  # before what a row lacks beside its text: of a leak all rows are to be told
+    NO_TOKEN_COUNT = 4
     NO_SIGNAL = 5
     DUPLICATE_OF_GIVEN = 6
     DUPLICATE = 7

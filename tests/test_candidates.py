@@ -73,6 +73,18 @@ def test_a_row_of_an_excluded_text_is_excluded_whatever_the_threshold(gather: Ga
     assert rows.reasons.tolist() == [Reason.EXCLUDED] * 2 + [Reason.OPEN] * 2
 
 
+def test_of_a_leak_all_rows_are_told_whatever_else_they_lack(gather: Gather) -> None:
+    unit = {"gip": {"signals": {"q": 1.0}}}
+    pool = [row(AXES[0], n=1, **unit), row(AXES[1], **unit), row(AXES[2], n=1)]
+    for lacking in (pool[1], pool[2]):
+        rows = gather(
+            [*pool, row(AXES[3], n=1, **unit)],
+            Plan(Budget(tokens=3, token_field="n"), skip_bad=True),
+            exclude=[lacking],
+        )
+        assert rows.reasons[pool.index(lacking)] == Reason.EXCLUDED
+
+
 def test_a_query_without_energy_is_wrong_use(gather: Gather) -> None:
     with pytest.raises(UsageError, match="no query source has a positive weight; see --signal, "):
         gather([row(AXES[0])], Plan(Budget(rows=1), Sources(self_weight=0.0)))
@@ -98,7 +110,7 @@ def test_the_signals_used_are_told_with_their_weights(gather: Gather) -> None:
 
 def test_every_reason_has_words_of_its_own() -> None:
     assert [reason.words for reason in Reason] == [
-        "open", "no embedding", "no token count", "given", "excluded", "no signal",
+        "open", "no embedding", "given", "excluded", "no token count", "no signal",
         "duplicate of given", "duplicate", "group full", "budget", "no gain",
     ]  # fmt: skip
 

@@ -17,9 +17,9 @@ _SHOWN, _NAMED = 5, 3  # groups named before the rest is only counted: a line ea
 _BEFORE_EXCLUDED = {reason.words for reason in Reason if reason < Reason.EXCLUDED}
 _CLOSED = {
     Reason.NO_EMBEDDING.words: "have no embedding",
-    Reason.NO_TOKEN_COUNT.words: "have no token count",
     Reason.GIVEN.words: "are given",
     Reason.EXCLUDED.words: "are too close to an excluded one",
+    Reason.NO_TOKEN_COUNT.words: "have no token count",
     Reason.NO_SIGNAL.words: "lack a signal",
     Reason.DUPLICATE_OF_GIVEN.words: "are too close to a row given",
 }
