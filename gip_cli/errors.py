@@ -7,6 +7,7 @@
     │   └── LinkedStoreError 2  (of gip_cli.embedding_commit) a store with links among its files
     ├── InputError           3  a row, or a file of rows, that cannot be read as told
     │   ├── NoRowsError      3  a file without a row that can be used
+    │   ├── BeyondRangeError 3  (of gip_cli.metadata) values outside the range that was declared
     │   └── NotOfFormatError 3  (of gip_cli.formats) a row of another format than it is read by
     ├── MismatchError        4  embeddings and rows do not belong together
     │   ├── NewerFormatError 4  (of gip_cli.embedding_files) a store that a newer gip wrote

@@ -6,7 +6,8 @@ import math
 import statistics
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from gip_cli.errors import InputError, UsageError
 from gip_cli.formats import lookup, members_shown
-from gip_cli.printable import exact, printable
+from gip_cli.printable import agreeing, counted, exact, printable
 from gip_cli.rows import Row, unquoted
 from gip_cli.signals import LARGEST, attach, outside, refuse_present
 
@@ -115,6 +116,21 @@ def parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
+class BeyondRangeError(InputError):
+    """A value outside its range: of the first row, and of how many others."""
+
+    def __init__(
+        self, row: Row, source: Metadata, ends: tuple[float, float], values: list[float]
+    ) -> None:
+        self.row, self.source, self.ends, self.values = row, source, ends, values
+        what, more = f"{source.name} is {outside(values[0], *ends)}", len(values) - 1
+        if more:
+            others = f"{agreeing(more, 'are')} {counted(more, 'more row')}"
+            what += f" (so {others}, from {exact(min(values))} to {exact(max(values))})"
+        remedy = "widen --range or mend the row" + "s" * bool(more)
+        super().__init__(what, remedy, path=row.source, line=row.line)
+
+
 class MetadataScorer:
     """Attaches metadata signals to rows, one at a time.
 
@@ -191,15 +207,25 @@ class MetadataScorer:
                 if source.name not in self._odd and lookup(row.value, source.field) is not None:
                     self._odd[source.name] = row
             elif source.name in self._ranges:
-                low, high = self._ranges[source.name]
+                low, high = ends = self._ranges[source.name]
                 if not low <= value <= high:
-                    raise row.error(
-                        f"{source.name} is {outside(value, low, high)}",
-                        "widen --range or mend the row",
-                    )
+                    raise BeyondRangeError(row, source, ends, [value])
             else:
                 self._undeclared[source.name].append(value)
         return attach(row, signals, self._ranges, self._lower, replaced=self._replaced)
+
+    @contextmanager
+    def counting_beyond(self, rest: Iterable[Row]) -> Iterator[None]:
+        """Within it the error of a value outside its range counts those of the `rest`, too."""
+        try:
+            yield
+        except BeyondRangeError as first:
+            (low, high), values = first.ends, first.values
+            with suppress(InputError):  # what else is wrong there has its turn once this is mended
+                for value in map(first.source.value, rest):
+                    if value is not None and not low <= value <= high:
+                        values.append(value)
+            raise BeyondRangeError(first.row, first.source, first.ends, values) from None
 
     def check(self) -> None:
         """Raise InputError for a field in which no row at all had a number."""

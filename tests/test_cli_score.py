@@ -74,6 +74,24 @@ def test_what_is_refused_leaves_the_old_file(
     assert out.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("judged", [[], ["--judge-url", "http://[::1]:9/v1", "--judge-model", "m"]])
+def test_of_values_outside_their_range_all_are_counted(judged: list[str], tmp_path: Path) -> None:
+    """So that the range, or the rows, can be mended at once; what else is wrong has its turn."""
+    pool, out = tmp_path / "pool", tmp_path / "out"
+    for ups, told in (
+        ((3, 6, 1), "; widen --range or mend the row"),
+        ((3, 6, 1, 0.5), " (so is 1 more row, from 0.5 to 6); widen --range or mend the rows"),
+        ((3, 6, None, 9, 5, 7.5), " (so are 2 more rows, from 6 to 9); widen"),
+    ):
+        rows = [json.dumps({"text": "a", "up": up}) for up in ups]
+        for lines in (rows, [*rows, "7", '{"text": "a", "up": 99}']):
+            pool.write_text("\n".join(lines))
+            run = gip("score", pool, "-o", out, "--metadata", "s=up", "--range", "s=1:5", *judged)
+            assert run.returncode == 3
+            assert error_of(run).startswith(f"{pool}:2: s is 6, outside its range 1:5{told}")
+            assert not out.exists()
+
+
 def test_a_field_that_no_row_has_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "scored.jsonl"
     run = gip("score", POOL, "-o", out, "--metadata", "q=meta.ratin")

@@ -117,9 +117,10 @@ def score(
             path = judge.journal_path(input, output)
             note(f"{rows.name}: {renderer.format} rows")
             if signals.metadata:  # now: later it would be found when the judge has been paid
-                trial = signals.scorer(beside)
-                for one in renderer.read(rows):
-                    trial.line(one.row)
+                trial, every = signals.scorer(beside), (one.row for one in renderer.read(rows))
+                with trial.counting_beyond(every):
+                    for row in every:
+                        trial.line(row)
                 trial.check()
             judge_scorer = JudgeScorer(
                 rubric,
@@ -134,10 +135,14 @@ def score(
                 tell_skipped(bad)
                 return
             lines.append(line)
-        count = 0
+        count, rest = 0, iter(usable)
         # Rows that go to the terminal are not mixed with a bar, which would wipe some out.
-        with writing(output) as out, nullcontext() if out.isatty() else reading(rows):
-            for count, row in enumerate(usable, 1):  # noqa: B007 - told below
+        with (
+            writing(output) as out,
+            nullcontext() if out.isatty() else reading(rows),
+            scorer.counting_beyond(rest),
+        ):
+            for count, row in enumerate(rest, 1):  # noqa: B007 - told below
                 out.write(rows.one_line(_scored(row, lines)) + b"\n")
             scorer.check()
     for scale in scorer.scales():
