@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gip_cli.judge.answers import (
-    ERROR_200,
     REFUSED,
     UNPARSED,
     Answer,
@@ -90,17 +89,13 @@ class Chat:
         )
 
     async def _ask(self, state: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        reply = await self._http.reply(
+        return await self._http.reply(
             self._http.client.chat.completions.with_raw_response.create(
                 model=self._model,
                 messages=[{"role": "user", "content": prompt(self._rubric, state)}],
                 **options,
             )
         )
-        choice = _first(reply.get("choices"))
-        if choice.get("error") or choice.get("finish_reason") == "error":  # of OpenRouter's source
-            raise Unanswered(ERROR_200, self._http.said(choice.get("error")))
-        return reply
 
 
 def prompt(rubric: Rubric, state: str) -> str:

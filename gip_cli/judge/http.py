@@ -32,6 +32,7 @@ from gip_cli.printable import Tell, printable
 _SHORTEST_SECRET = 4  # a shorter key is a placeholder ("x"), and may be part of any word
 _LONGEST = 8 << 20  # bytes of an answer, unpacked; a few KB are usual, a long train of thought 1 MB
 _BUSY = (429, 503, 529)  # as llama.cpp says while it loads, and Anthropic when overloaded
+_PASSING = 502  # of an upstream's failure that gives none
 _CONNECT = 30.0  # seconds at most, and half an attempt's: a host that is silent is not a slow one
 _ANSWERED = (
     httpx2.DecodingError,
@@ -102,6 +103,8 @@ def _origin(url: httpx2.URL) -> tuple[str, int | None]:
 
 def _message(body: object) -> object:
     """A server's own words in the body of an error, without what else it repeats; None if none."""
+    if isinstance(body, list) and body and isinstance(body[0], Mapping):  # as Gemini has it
+        return _message(body[0].get("error", body[0]))
     return body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
 
 
@@ -119,6 +122,17 @@ def _status_within(value: Mapping[str, Any]) -> int | None:
     error = value.get("error")
     code = error.get("code") if isinstance(error, Mapping) else None
     return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _broken_off(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The failure that OpenRouter puts beside the part of an answer that came before it."""
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, Mapping):
+        return None
+    if not (error := choice.get("error")):
+        error = "finish_reason is error" if choice.get("finish_reason") == "error" else None
+    return {"error": error} if error else None
 
 
 async def _read(response: httpx2.Response) -> httpx2.Response:
@@ -183,6 +197,9 @@ class _Client(openai.DefaultAsyncHttpxClient):
             value = _json_object(response.text)
             if value is None:
                 raise _Unusable("not JSON", request=response.request)
+            if (failure := _broken_off(value)) is not None:
+                response = httpx2.Response(_PASSING, json=failure, request=response.request)
+                value = failure
             response.status_code = _status_within(value) or response.status_code
         if response.status_code >= 500 and _will_not_pass(response):
             response.headers["x-should-retry"] = "false"

@@ -469,13 +469,53 @@ def test_what_a_server_has_not_implemented_is_not_asked_for_again(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("choice", "cause", "said"),
+    [
+        ({"error": {"code": 503, "message": "provider down"}}, "HTTP 503", "provider down"),
+        ({"error": {"code": "down", "message": "provider down"}}, "HTTP 502", "provider down"),
+        ({"error": "provider down"}, "HTTP 502", "provider down"),
+        ({"finish_reason": "error"}, "HTTP 502", "finish_reason is error"),
+    ],
+)
+def test_an_answer_that_a_provider_breaks_off_is_asked_for_again(
+    choice: dict[str, object], cause: str, said: str, tmp_path: Path
+) -> None:
+    """OpenRouter puts the failure beside what there is of the answer, with status 200."""
+    whole = {"content": '{"helpfulness": 1, "accuracy": 1}'}
+
+    def upstream(handler: Handler, asked: Asked) -> bool:
+        if asked.before < 2:
+            handler.json({"choices": [{"message": whole} | choice]})
+        return asked.before < 2
+
+    with JudgeServer(upstream) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_retries=1, max_failure_rate=0.0)
+        with pytest.raises(JudgeError, match=rf"\(1 {cause}\); the last: {said}"):
+            run(items(1))
+        assert len(server.requests) == 2
+        assert causes(run(items(1))) == [[None, None]]
+
+
+def test_the_message_of_an_error_is_shown_also_where_it_stands_in_a_list(tmp_path: Path) -> None:
+    """As in what Google's OpenAI-compatible endpoint answers."""
+
+    def refused(handler: Handler, asked: Asked) -> bool:
+        error = {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}
+        handler.json([{"error": error}], 400)
+        return True
+
+    with JudgeServer(refused) as server:
+        run = Run(server.url, tmp_path / "j", max_failure_rate=0.0)
+        with pytest.raises(JudgeError, match=r"; the last: API key not valid\.; "):
+            run(items(1))
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {"error": {"code": "down", "message": "provider down"}},
         {"error": {"code": 600, "message": "provider down"}},  # the provider's own, no status
         {"error": "provider down"},
-        {"choices": [{"error": {"code": 502, "message": "provider down"}, "message": {}}]},
-        {"choices": [{"finish_reason": "error", "message": {"content": '{"helpfulness": 1'}}]},
     ],
 )
 def test_an_error_with_status_200_is_no_answer(body: dict[str, object], tmp_path: Path) -> None:
