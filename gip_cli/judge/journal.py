@@ -209,7 +209,7 @@ class Journal:
             line = self._reader.readline()
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             entry = json.loads(line)
-            asked = (entry["key"], entry["rubric"]) == (key.hex(), self._rubric.digest)
+            asked = bytes.fromhex(entry["key"]) == key and entry["rubric"] == self._rubric.digest
             if asked and same_judge(entry["model"], self._model):
                 return verdicts_in(entry, self._rubric)
         raise InputError("was changed while it was in use", "run again", path=self.path)

@@ -201,6 +201,17 @@ def test_a_journal_that_another_tool_has_written_anew_is_one(tmp_path: Path, end
         Journal(path, "m", RUBRIC, ["chat"])
 
 
+def test_a_key_is_the_same_however_its_digits_are_written(tmp_path: Path) -> None:
+    """As a database that has bytes for it may write them anew."""
+    path, known = tmp_path / "j", key(0xABCDEF)
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        journal.append(known, "chat", answer(1), 0.25)
+    path.write_text(path.read_text().replace("abcdef", "ABCDEF"))
+    with Journal(path, "m", RUBRIC, ["chat"]) as journal:
+        assert known in journal
+        assert journal.get(known) == answer(1).verdicts
+
+
 @pytest.mark.parametrize(
     "damage", ["{}", "[]", "3", "null", '"model"', "x", '{"key": "zz"}', "\0\0\0"]
 )
