@@ -301,12 +301,17 @@ class _Run:
 
     def remedy_of_many(self) -> str:
         """What to do where more rows failed than may, though none of them ended the run."""
-        if self._last and self._journal.api is None:  # no answer, of an earlier run either
-            return self._remedy(self._last)
+        last, advice = self._last, ""
+        if last and self._journal.api is None:  # no answer, of an earlier run either
+            return self._remedy(last)
+        # Of refusals beside answers there is no more to say than that they are of those rows.
+        if last and last.status not in _OF_THE_ROW + _CLOSED * bool(self._answers):
+            advice = self._advice(last)
         # A verdict without a score is an answer all the same: the journal would give it again.
         unread = self.tally.failures > len(self.failed)
         return (
-            f"answers are kept in {self._journal.path}: "
+            f"{advice}; " * bool(advice)
+            + f"answers are kept in {self._journal.path}: "
             + 'delete its lines with "score": null, else they stay as they are, and ' * unread
             + "allow for rows that are refused as they are, or cut them by --max-judge-chars, and "
             * bool(self._refused)
@@ -315,18 +320,23 @@ class _Run:
 
     def _remedy(self, failure: Unanswered) -> str:
         kept = f"answers are kept in {self._journal.path}: run again to go on"
-        if failure.cause == MODEL_ERROR:
-            advice = "see to the model's chat template, and to memory"
-        elif failure.status in _OF_THE_ROW and self._scored:
-            advice = "cut rows by --max-judge-chars, or allow for them by --max-failure-rate 1"
-        elif failure.wait:
-            advice = "the server is busy: run again later, or set --requests-per-minute"
-        elif failure.cause == TIMED_OUT:
-            advice = TOO_SLOW
-        elif failure.cause == NO_CONNECTION and not self._answers:
-            advice = "is the server running, and --judge-url right?"
-        elif failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:
-            advice = _SEE_TO
-        else:
+        advice = self._advice(failure)
+        if not advice:
             return kept
         return f"{advice}; {kept}" if self._answers else advice
+
+    def _advice(self, failure: Unanswered) -> str:
+        """What would help against it; empty where that is to run again."""
+        if failure.cause == MODEL_ERROR:
+            return "see to the model's chat template, and to memory"
+        if failure.status in _OF_THE_ROW and self._scored:
+            return "cut rows by --max-judge-chars, or allow for them by --max-failure-rate 1"
+        if failure.wait:
+            return "the server is busy: run again later, or set --requests-per-minute"
+        if failure.cause == TIMED_OUT:
+            return TOO_SLOW
+        if failure.cause == NO_CONNECTION and not self._answers:
+            return "is the server running, and --judge-url right?"
+        if failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:
+            return _SEE_TO
+        return ""

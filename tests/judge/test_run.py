@@ -411,6 +411,34 @@ def test_few_rows_that_all_fail_have_the_remedy_of_many(
     assert "kept in" not in told
 
 
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        (lambda handler: handler.json({}, 429), "the server is busy: run again later, or set --r"),
+        (lambda handler: handler.hang(), "a slow server wants fewer --max-concurrent-requests or"),
+        (lambda handler: handler.json({}, 500), "answers are kept in "),
+        (lambda handler: handler.json({}, 403), "answers are kept in "),  # moderation, say
+    ],
+)
+def test_few_rows_that_fail_beside_others_have_the_remedy_of_their_failure(
+    fault: Callable[[Handler], None], remedy: str, tmp_path: Path
+) -> None:
+    def some(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] not in ("question 1", "question 2"):
+            return False
+        fault(handler)
+        return True
+
+    with JudgeServer(some) as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.01, timeout=0.5)
+        with pytest.raises(JudgeError) as caught:
+            run(items(10))
+    what, _, told = str(caught.value).partition("so nothing was written; ")
+    assert "2 of 10 distinct rows (20%) lack a score" in what
+    assert told.startswith(remedy)
+    assert told.endswith(f"kept in {run.path}: run again to ask for what is missing")
+
+
 def test_few_rows_of_a_server_that_is_not_there_have_the_remedy_of_many(
     gone: str, tmp_path: Path
 ) -> None:
