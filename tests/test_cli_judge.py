@@ -282,6 +282,41 @@ def test_scores_outside_their_range_are_mended_by_scoring_again(
         assert b"signal 'order' is 99, outside its range 1:5" in done.stderr
 
 
+def test_probabilities_that_there_are_none_of_are_told_and_not_attached(
+    pool: Path, server: JudgeServer
+) -> None:
+    """Where auto falls back to chat, and of an answer that has none of one attribute."""
+    out = pool.with_name("scored.jsonl")
+    command = ("score", pool, "-o", out, *judge(server), "--keep-probabilities")
+
+    def silent(handler: Handler, asked: Asked) -> bool:
+        value = answer(asked)
+        if asked.turns[0] == "question 2":
+            del value["answers"]["accuracy"]["probabilities"]
+        handler.json(value)
+        return True
+
+    server.fault = silent
+    assert b"judge: 1 score has no probabilities to keep: systemone gave none\n" in (
+        gip(*command).stderr
+    )
+    assert members(out)[2]["judge"]["accuracy"] == {"probabilities": None, "confidence": 0.5}
+
+    def only_chat(handler: Handler, asked: Asked) -> bool:
+        if asked.path.endswith("/systemone"):
+            handler.json({}, 404)
+        return asked.path.endswith("/systemone")
+
+    server.fault = only_chat
+    for asked in (7, 0):  # also where the journal has all answers
+        said = gip(*command, "--journal", pool.with_name("chat.jsonl")).stderr
+        assert b"judge: 21 scores have no probabilities to keep: chat gave none\n" in said
+        assert (b"7 asked by chat" in said) == bool(asked)
+        assert not any("judge" in member for member in members(out))
+    done = gip(*command, "--judge-api", "chat", code=2)
+    assert b"--keep-probabilities: --judge-api chat gives none; leave it out" in done.stderr
+
+
 def test_a_dry_run_asks_nothing_and_leaves_nothing(pool: Path, server: JudgeServer) -> None:
     out = pool.with_name("scored.jsonl")
     before = sorted(pool.parent.iterdir())

@@ -116,6 +116,9 @@ def judged(
         outcome = _ask(scorer.items(rows), connect, rubric, journal, options, plan.requests)
         _tell(outcome, journal.path)
         yield lambda row: scorer.line(row, outcome)
+        if without := scorer.without.total():
+            these = f"{counted(without, 'score')} {agreeing(without, 'have')} no probabilities"
+            note(f"judge: {these} to keep: {outcome.api} gave none")
 
 
 def _check(server: Server | None, plan: Estimate, journal: Journal) -> None:

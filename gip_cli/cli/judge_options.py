@@ -153,6 +153,8 @@ class JudgeOptions:
             raise UsageError("no judge is named", "pass --judge-model or --judge-local")
         if remote:
             self._check_files()
+        if self.keep_probabilities and self.api is Api.chat:
+            raise UsageError("--keep-probabilities: --judge-api chat gives none", "leave it out")
         if self.price is not None and not self.dry_run:
             raise UsageError("--price-per-mtok goes with --dry-run")
         return named

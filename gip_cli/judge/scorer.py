@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gip_cli.formats import Renderer
 from gip_cli.judge.item import JudgeItem
@@ -26,7 +27,12 @@ class JudgeScorer:
     beside : names
         Signals that are attached, and overwritten, by another in the same run.
     keep_probabilities : bool
-        Attach a level's probabilities (lowest first) and the confidence too.
+        Attach a level's probabilities (lowest first) and the confidence too, where there are any.
+
+    Attributes
+    ----------
+    without : Counter
+        Rows so far, by attribute, that have a score and no probabilities.
     """
 
     rubric: Rubric
@@ -35,6 +41,7 @@ class JudgeScorer:
     overwrite: bool = False
     beside: Collection[str] = ()
     keep_probabilities: bool = False
+    without: Counter[str] = field(default_factory=Counter)
 
     def items(self, rows: RowFile) -> Iterator[JudgeItem]:
         """What to ask about, a row at a time.
@@ -67,9 +74,9 @@ class JudgeScorer:
         except KeyError:
             raise row.error("changed since it was judged", "run again") from None
         scores = {name: one.score for name, one in verdicts.items()}
-        kept = {
-            name: {"probabilities": one.probabilities, "confidence": one.confidence}
-            for name, one in verdicts.items()
-            if self.keep_probabilities and one.score is not None
-        }
+        kept = {}
+        for name, one in verdicts.items() if self.keep_probabilities else ():
+            if one.probabilities is not None or one.confidence is not None:
+                kept[name] = {"probabilities": one.probabilities, "confidence": one.confidence}
+            self.without[name] += one.score is not None and one.probabilities is None
         return attach(row, scores, self.rubric.ranges, judge=kept)
