@@ -337,6 +337,12 @@ class _Run:
             return TOO_SLOW
         if failure.cause == NO_CONNECTION and not self._answers:
             return "is the server running, and --judge-url right?"
+        kind = self._journal.api
+        if failure.status in NO_ENDPOINT and not self._answers and kind not in (None, "chat"):
+            return (  # as where the server behind the address is another than before
+                f"answers in {self._journal.path} came by {kind}: if the server has that no more, "
+                f"--judge-api chat asks about all rows anew; else {_SEE_TO}"
+            )
         if failure.status in (*_NO_KEY, *_CLOSED) or not self._answers:
             return _SEE_TO
         return ""

@@ -439,6 +439,33 @@ def test_few_rows_that_fail_beside_others_have_the_remedy_of_their_failure(
     assert told.endswith(f"kept in {run.path}: run again to ask for what is missing")
 
 
+def test_a_server_that_has_lost_the_endpoint_of_the_journals_answers_is_told_so(
+    tmp_path: Path,
+) -> None:
+    """Not asked by chat unless that is said: answers of different kinds are not mixed."""
+
+    def only_chat(handler: Handler, asked: Asked) -> bool:
+        if asked.path.endswith("/systemone"):
+            handler.json({"detail": "Not Found"}, 404)
+        return asked.path.endswith("/systemone")
+
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", Api.auto)
+        run(items(2))
+        server.fault = only_chat
+        with pytest.raises(JudgeError) as caught:
+            run(items(4))
+        assert (
+            f"HTTP 404 (Not Found); answers in {run.path} came by systemone: if the server has "
+            "that no more, --judge-api chat asks about all rows anew; else see to --judge-url"
+        ) in str(caught.value)
+        run.api = Api.chat
+        assert causes(run(items(4))) == [[None, None]] * 4
+        server.fault = lambda handler, asked: bool(handler.json({}, 404)) or True
+        with pytest.raises(JudgeError, match=r"HTTP 404; see to --judge-url"):
+            run(items(5))
+
+
 def test_few_rows_of_a_server_that_is_not_there_have_the_remedy_of_many(
     gone: str, tmp_path: Path
 ) -> None:
