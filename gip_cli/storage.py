@@ -114,7 +114,8 @@ class Replacements:
     """Files that take their places when the block ends well: all are whole before the first does.
 
     The file opened first is renamed first: where that fails, no old file has been replaced. A
-    signal amid it waits.
+    signal amid it waits, and so does another process that would put files beside the same first
+    one: no file of one run lies beside one of another.
     """
 
     def __init__(self) -> None:
@@ -132,6 +133,11 @@ class Replacements:
             for file in self._files:
                 leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
+                if len(self._files) > 1:
+                    first, _, target = self._files[0]
+                    with storage_errors(first):  # its name may be as long as names can be
+                        brief = target.with_name(target.name[:40])
+                        leftovers.enter_context(locked(brief, lambda text: None))
                 for done, (path, temporary, target) in enumerate(self._files):
                     try:
                         with storage_errors(path):

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -231,6 +233,36 @@ def test_a_target_may_have_the_longest_name_there_is(name: str, tmp_path: Path) 
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"whole")]
 
 
+def put_pairs(folder: Path, mark: bytes, rounds: int, meeting: Barrier) -> None:
+    """Put two files of one mark into their places, at the same time as another process does."""
+    for _ in range(rounds):
+        meeting.wait()
+        with Replacements() as together:
+            for name in ("small.jsonl", "small.receipt.json"):
+                with replacing(folder / name, together) as file:
+                    file.write(mark)
+        meeting.wait()
+
+
+def test_files_of_two_processes_at_once_are_not_mixed(tmp_path: Path) -> None:
+    spawning, rounds = get_context("spawn"), 40
+    meeting = spawning.Barrier(3)
+    writers = [
+        spawning.Process(target=put_pairs, args=(tmp_path, mark, rounds, meeting))
+        for mark in (b"one", b"two")
+    ]
+    for writer in writers:
+        writer.start()
+    pairs = []
+    for _ in range(rounds):
+        meeting.wait(60)
+        meeting.wait(60)
+        pairs.append([path.read_bytes() for path in sorted(tmp_path.iterdir())])
+    for writer in writers:
+        writer.join()
+    assert all(pair in ([b"one"] * 2, [b"two"] * 2) for pair in pairs)
+
+
 def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "scored.jsonl").symlink_to(tmp_path / "none" / "y.jsonl")
     refused(score, pool, tmp_path, 2, f"{tmp_path}/none: no such directory; make it first")
@@ -377,6 +409,7 @@ def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path)
 STORE = """
 import resource, sys
 from pathlib import Path
+from threading import Barrier
 from gip_cli.errors import GipError
 from tests.toys import embed
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
