@@ -17,7 +17,7 @@ import filelock
 
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.interrupts import put_off
-from gip_cli.printable import Tell, agreeing, file_name, printable
+from gip_cli.printable import Tell, agreeing
 
 LFS_POINTER = b"version https://git-lfs"  # how Git's stand-in for a large file begins
 
@@ -47,8 +47,7 @@ def storage_errors(name: str | Path, remedy: str = "") -> Iterator[None]:
 
 def too_long(name: str | Path) -> UsageError:
     """The error for a path that the system does not take for its length."""
-    what = "a longer name than there can be"
-    return UsageError(what, "give a shorter one", path=printable(file_name(name)))
+    return UsageError("a longer name than there can be", "give a shorter one", path=name)
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -134,9 +133,9 @@ class Replacements:
                 leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
                 if len(self._files) > 1:
-                    first, _, target = self._files[0]
-                    with storage_errors(first):  # its name may be as long as names can be
-                        brief = target.with_name(target.name[:40])
+                    named, first = self._files[0][::2]
+                    with storage_errors(named):  # its name may be as long as names can be
+                        brief = first.with_name(first.name[:40])
                         leftovers.enter_context(locked(brief, lambda text: None))
                 for done, (path, temporary, target) in enumerate(self._files):
                     try:

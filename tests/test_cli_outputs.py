@@ -50,7 +50,8 @@ def test_a_name_that_the_system_refuses_is_told_as_it_was_given(pool: Path) -> N
     name = "Small" * 60
     for check in (), ("--check",):
         run = gip("select", pool, "-k", 3, "-o", name, *check, cwd=pool.parent)
-        assert (run.returncode, error_of(run)) == (6, f"{name}: file name too long")
+        why = f"{name}: a longer name than there can be; give a shorter one"
+        assert (run.returncode, error_of(run)) == (2, why)
 
 
 def test_nothing_else_is_named_like_embeddings(pool: Path) -> None:
