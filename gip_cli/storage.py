@@ -132,11 +132,12 @@ class Replacements:
             for file in self._files:
                 leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
+                # Without a lock where there is none to be had: another user's, of a run that was
+                # killed, a file system without locks, a name as long as names can be.
                 if len(self._files) > 1:
-                    named, first = self._files[0][::2]
-                    with storage_errors(named):  # its name may be as long as names can be
-                        brief = first.with_name(first.name[:40])
-                        leftovers.enter_context(locked(brief, lambda text: None))
+                    with suppress(OSError, StorageError, NotImplementedError):
+                        target = self._files[0][2]
+                        leftovers.enter_context(locked(target, lambda text: None))
                 for done, (path, temporary, target) in enumerate(self._files):
                     try:
                         with storage_errors(path):

@@ -263,6 +263,15 @@ def test_files_of_two_processes_at_once_are_not_mixed(tmp_path: Path) -> None:
     assert all(pair in ([b"one"] * 2, [b"two"] * 2) for pair in pairs)
 
 
+def test_files_take_their_places_where_no_lock_is_to_be_had(tmp_path: Path) -> None:
+    (tmp_path / ".small.jsonl.lock").mkdir()
+    with Replacements() as together:
+        for name in ("small.jsonl", "small.receipt.json"):
+            with replacing(tmp_path / name, together) as file:
+                file.write(b"whole")
+    assert {path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {b"whole"}
+
+
 def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "scored.jsonl").symlink_to(tmp_path / "none" / "y.jsonl")
     refused(score, pool, tmp_path, 2, f"{tmp_path}/none: no such directory; make it first")
