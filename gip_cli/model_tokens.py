@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 WORD_MODULES = {"BoW", "WordEmbeddings"}  # they split texts into words by means of their own
-_UNLIMITED = 1 << 40  # tokens; tokenizers without a limit say 10^30, or infinity
+_UNLIMITED = 1 << 40  # tokens; tokenisers without a limit say 10^30, or infinity
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def token_reader(name: str, model: SentenceTransformer) -> TokenReader:
         raise reads_words(name, kind)
     if not isinstance(first.tokenizer, Tokenizer):
         return TokenReader(first.tokenizer, first.tokenizer.unk_token_id, _adds_special=True)
-    # StaticEmbedding has one of tokenizers alone. A copy: to be called as transformers' are takes
-    # its limit away.
+    # StaticEmbedding has one of the tokenizers library. A copy of it: to be called as those of
+    # transformers are takes its limit away.
     described = first.tokenizer.to_str()
     rules = json.loads(described)["model"]
     unknown = rules.get("unk_id")  # of a unigram model; others name it
@@ -115,5 +115,5 @@ def _first_module(model: SentenceTransformer) -> Any:
 
 
 def _is_static(module: Any) -> bool:
-    """Whether its tokenizer alone knows a limit: StaticEmbedding says that it has none."""
+    """Whether its tokeniser alone knows a limit: StaticEmbedding says that it has none."""
     return type(module).__name__ == "StaticEmbedding"

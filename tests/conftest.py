@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with RowFile(ROOT / "sample_data/alpaca.jsonl", BadRows(), reread=True) as rows:
         write_embeddings(rows, target, load_encoder(), Renderer.sniff(rows))
     return target
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """``m``, a copy of the packaged model, to be changed; its weights are a link."""
+    from tests.test_encoder import packaged_model
+
+    folder = tmp_path / "m"
+    ignored = shutil.ignore_patterns("model.safetensors")
+    shutil.copytree(packaged_model(), folder, ignore=ignored)
+    (folder / "model.safetensors").symlink_to(packaged_model() / "model.safetensors")
+    return folder
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,6 @@ from tests.toys import error_of, process, write_rows
 DENSE = "sentence_transformers.models.Dense"
 POOLING = "sentence_transformers.models.Pooling"
 WHOLE = "sentence_transformers.SentenceTransformer"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A copy of the packaged model, to be changed; its weights are a link."""
-    folder = tmp_path / "m"
-    ignored = shutil.ignore_patterns("model.safetensors")
-    shutil.copytree(packaged_model(), folder, ignore=ignored)
-    (folder / "model.safetensors").symlink_to(packaged_model() / "model.safetensors")
-    return folder
 
 
 def put(file: Path, value: Any) -> None:
