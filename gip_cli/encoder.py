@@ -108,15 +108,21 @@ class SentenceEncoder:
                 prompt=self.card.prompt_prefix or None,
                 batch_size=len(texts),
                 show_progress_bar=False,
-                normalize_embeddings=True,
             ).astype(np.float32, copy=False)
         except Exception as error:  # noqa: BLE001 - as where it is loaded
             raise UsageError(
                 f"model {self.card.model} failed on {counted(len(texts), 'text')} ({cause(error)})",
                 "if memory ran out, give gip embed a smaller --batch-size or --device cpu",
             ) from None
-        if not np.isfinite(vectors).all():
-            raise MismatchError(f"model {self.card.model} gave a vector that is not finite")
+        if not (finite := np.isfinite(vectors).all(axis=1)).all():
+            text = texts[int(np.argmin(finite))]
+            raise MismatchError(
+                f"model {self.card.model} gave a vector that is not finite for {text[:60]!r}",
+                "leave that row out, or choose another --model",
+            )
+        # Here, not by the model: half precision would leave them as far from unit as it rounds.
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / np.where(norms > 0, norms, 1)
         return Encoded(vectors, tokens, unread)
 
 

@@ -243,8 +243,31 @@ def test_a_vector_that_is_not_finite_is_refused_whatever_shares_its_batch(tmp_pa
     save_file(tensors, model / "model.safetensors", {"format": "pt"})
     encoder = load_encoder(str(model), device="cpu")
     assert np.isfinite(encoder.encode(["a", "b"]).vectors).all()
-    with pytest.raises(MismatchError, match="gave a vector that is not finite"):
+    with pytest.raises(
+        MismatchError, match="gave a vector that is not finite for 'elephants'; leave"
+    ):
         encoder.encode(["a", "elephants"])
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_a_store_of_a_model_in_half_precision_is_known_again(half: str, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    model = shutil.copytree(packaged_model(), tmp_path / "model")
+    dtype = getattr(torch, half)
+    tensors = load_file(model / "model.safetensors")
+    tensors = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    config = orjson.loads((model / "config.json").read_bytes())
+    (model / "config.json").write_bytes(orjson.dumps(config | {"torch_dtype": half}))
+    pool = write_rows(tmp_path / "pool.jsonl", [f"{'some words ' * n}" for n in range(1, 9)])
+    store = tmp_path / "pool.npy"
+    for found in (b"; 8 texts encoded, 0 rows reused", b"; 0 texts encoded, 8 rows reused"):
+        done = gip("embed", pool, "-o", store, "--model", model, "--device", "cpu")
+        assert found in done.stderr, done.stderr.decode()
+    np.testing.assert_allclose(np.linalg.norm(np.load(store), axis=1), 1, atol=1e-6)
+    assert len(np.unique(np.load(store), axis=0)) == 8
 
 
 def test_an_absent_device_is_a_wrong_use() -> None:
