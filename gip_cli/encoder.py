@@ -105,7 +105,7 @@ class SentenceEncoder:
             tokens, unread = self._tokens.read(texts)
             vectors = self._model.encode(
                 list(texts),
-                prompt=self.card.prompt_prefix or None,
+                prompt=self.card.prompt_prefix,  # if empty, not the model's default either
                 batch_size=len(texts),
                 show_progress_bar=False,
             ).astype(np.float32, copy=False)
@@ -122,7 +122,7 @@ class SentenceEncoder:
             )
         # Here, not by the model: half precision would leave them as far from unit as it rounds.
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.where(norms > 0, norms, 1)
+        vectors /= np.where(norms > 0, norms, 1)
         return Encoded(vectors, tokens, unread)
 
 
@@ -132,12 +132,13 @@ def load_encoder(
     revision: str | None = None,
     device: str = "auto",
     max_length: int | None = None,
-    prompt_prefix: str = "",
+    prompt_prefix: str | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceEncoder:
     """Load a model by directory, by sentence-transformers name, or the packaged default.
 
-    Only safetensors weights are read: pickled ones can run code.
+    Only safetensors weights are read: pickled ones can run code. Without a `prompt_prefix` the
+    model's own default prompt is before each text, if it has one.
 
     Raises
     ------
@@ -179,6 +180,8 @@ def load_encoder(
             raise ValueError(f"its file lacks weights, {lacking[0]} first")
         loaded.eval()
         tokens, longest = token_reader(model, loaded), longest_text(loaded)
+        if prompt_prefix is None:
+            prompt_prefix = str(loaded.prompts.get(loaded.default_prompt_name or "") or "")
         if max_length is not None:
             cut_texts(loaded, max_length)
         overhead = tokens.overhead(prompt_prefix)

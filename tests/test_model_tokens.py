@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -153,6 +154,32 @@ def test_a_model_that_reads_any_number_of_tokens_has_no_limit(tmp_path: Path) ->
     assert cut.card.max_length == 2
     vectors = cut.encode(["a b", "a b a a a"]).vectors
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_a_models_default_prompt_is_told_counted_and_a_setting_of_its_store(
+    static: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(static, tmp_path / "m")
+    prompts = {"prompts": {"query": "ask this: ", "document": ""}, "default_prompt_name": "query"}
+    file = folder / "config_sentence_transformers.json"
+    file.write_bytes(orjson.dumps(orjson.loads(file.read_bytes()) | prompts))
+    prompted, without = (load_encoder(str(folder), prompt_prefix=one) for one in (None, ""))
+    assert (prompted.card.prompt_prefix, prompted.card.overhead) == ("ask this: ", 3)
+    plain = load_encoder(str(static))
+    for encoder, text in ((prompted, "ask this: a b"), (without, "a b")):
+        vectors = encoder.encode(["a b"]).vectors
+        np.testing.assert_allclose(vectors, plain.encode([text]).vectors, atol=1e-6)
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a b", "c"]), tmp_path / "pool.npy"
+    command = ("embed", pool, "-o", store, "--model", folder)
+    told = gip(*command).stderr.decode()
+    assert f"gip: {folder} has 'ask this: ' before each text (--prompt-prefix '' has not)" in told
+    target = write_rows(tmp_path / "target.jsonl", ["a b d"])
+    for given in ([], ["--prompt-prefix", "ask this: "]):
+        assert "; 0 texts encoded, 2 rows reused" in gip(*command, *given).stderr.decode()
+        assert gip("select", pool, "-e", store, "-k", 1, "--target", target).returncode == 0
+    told = gip(*command, "--prompt-prefix", "").stderr.decode()
+    assert "with other settings (overhead, prompt_prefix): encoding every row anew" in told
+    assert "before each text" not in told
 
 
 @pytest.mark.parametrize("trust", [[], ["--trust-remote-code"]])

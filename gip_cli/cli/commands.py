@@ -14,6 +14,7 @@ from gip_cli.interrupts import put_off
 
 # How the help calls a file or folder: only their names may be of any bytes.
 _FILES = re.compile(r"INPUT|POOL|OUT|PATH|DIR|(NAME|OTHER)\.npy|SHARES|FILE.*")
+_MAY_BE_EMPTY = "prompt_prefix"  # so it leaves out the model's own
 _LARGEST = 2**40  # beyond all rows and tokens there are, and floats still divide it exactly
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # what Python makes of an argument's other bytes
 
@@ -82,7 +83,7 @@ class Command(TyperCommand):
             value = ctx.params.get(parameter.name or "")
             values = value if isinstance(value, list | tuple) else [value]
             name = parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
-            if "" in values and value != parameter.default:
+            if "" in values and parameter.name != _MAY_BE_EMPTY:
                 remedy = "give it a value" if parameter.required else "leave it out or give it one"
                 raise UsageError(f"{name} is empty", remedy)
             texts = [] if _FILES.fullmatch(parameter.metavar or "") else values

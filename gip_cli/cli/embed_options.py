@@ -48,8 +48,12 @@ class EncodingOptions:
     """How the model encodes a text."""
 
     prompt_prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="An instruction that the model wants before a text.")
-    ] = ""
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="An instruction that the model wants before a text; default: the model's own.",
+        ),
+    ] = None
     max_length: Annotated[
         int | None,
         typer.Option(min=1, metavar="TOKENS", help="Cut texts here; default: the model's."),

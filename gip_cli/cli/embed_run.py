@@ -75,6 +75,10 @@ def _encode(
             prompt_prefix=encoding.prompt_prefix,
             trust_remote_code=model.trust_remote_code,
         )
+        if encoding.prompt_prefix is None and (prompt := encoder.card.prompt_prefix):
+            note(
+                f"{encoder.card.model} has {prompt!r} before each text (--prompt-prefix '' has not)"
+            )
         written = write_embeddings(
             rows,
             output,
