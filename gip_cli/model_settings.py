@@ -23,6 +23,7 @@ _WITH_WEIGHTS = {"CNN", "Dense", "LSTM", "LayerNorm", "StaticEmbedding", "Weight
 _MODULE = re.compile(r"sentence_transformers(\.\w+)*\.(\w+)", re.ASCII)
 _ACTIVATION = re.compile(r"torch\.nn\.(modules\.\w+\.)?\w+", re.ASCII)
 _ELSEWHERE = {"cache_dir", "device_map", "offload_folder", "tokenizer_name_or_path"}
+_KERNELS = {"allow_all_kernels", "kernel_config", "use_kernels"}  # of the hub's, fetched and run
 _NAME = re.compile(r"[\w.-]*", re.ASCII)  # of a mode or a type: no path, no repository
 
 
@@ -89,6 +90,11 @@ def _asked_for(model: str, folder: Path) -> Iterator[tuple[Path, str]]:
             if not _ACTIVATION.fullmatch(activation):
                 yield path / "config.json", f"the activation function {activation}"
         places[path] = None
+    for place in places:
+        if (adapter := _read(file := place / "adapter_config.json")) is not None:
+            yield file, f"an adapter of another model, {adapter.get('base_model_name_or_path')}"
+        for name, value in _kernels(_read(file := place / "config.json")):
+            yield file, f"{name} {value}"
     for file in (file for place in places for file in place.glob("sentence_*_config.json")):
         for name, value in (_read(file) or {}).items():
             if name == "trust_remote_code" or (name in _ELSEWHERE and value):
@@ -97,10 +103,21 @@ def _asked_for(model: str, folder: Path) -> Iterator[tuple[Path, str]]:
                 yield file, f"{name} {value}"
 
 
+def _kernels(config: Any) -> Iterator[tuple[str, str]]:
+    """What of a transformer's settings, or of a part's within it, names code of the hub's.
+
+    `org/kernel` is fetched and run where the package `kernels` is installed.
+    """
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if name.endswith("_implementation") and not _is_plain(value):
+            yield name, value
+        yield from _kernels(value)
+
+
 def _is_plain(value: Any) -> bool:
     """Whether options only choose among what the libraries have."""
     if isinstance(value, dict):
-        return value.keys().isdisjoint({*_ELSEWHERE, "trust_remote_code"}) and all(
+        return value.keys().isdisjoint({*_ELSEWHERE, *_KERNELS, "trust_remote_code"}) and all(
             map(_is_plain, value.values())
         )
     if isinstance(value, list):

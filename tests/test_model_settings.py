@@ -82,6 +82,18 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
          "asks for model_args {'cache_dir': 'x'}"),
         (POOLING, {"sentence_bert_config": {"model_args": {"offload_folder": "x"}}},
          "asks for model_args {'offload_folder': 'x'}"),
+
+
+        (POOLING, {"sentence_bert_config": {"model_kwargs": {"use_kernels": True}}},
+         "asks for model_kwargs {'use_kernels': True}"),
+        (POOLING, {"sentence_bert_config": {"model_kwargs": {"attn_implementation": "o/k"}}},
+         "asks for model_kwargs {'attn_implementation': 'o/k'}"),
+        (POOLING, {"config": {"attn_implementation": "org/kernel:f"}},
+         "9_X/config.json asks for attn_implementation org/kernel:f"),
+        (POOLING, {"config": {"text_config": {"_attn_implementation": {"": "paged|org/kernel"}}}},
+         "asks for _attn_implementation {'': 'paged|org/kernel'}"),
+        (POOLING, {"adapter_config": {"base_model_name_or_path": "org/base"}},
+         "9_X/adapter_config.json asks for an adapter of another model, org/base"),
         (POOLING, {"sentence_roberta_config": {"tokenizer_name_or_path": "/x"}},
          "asks for tokenizer_name_or_path /x"),
     ],
@@ -123,6 +135,16 @@ def test_settings_of_a_model_that_lists_no_modules_are_looked_at(model: Path) ->
     "activation",
     ["os.abort", "torch.utils.model_dump.__main__.X", "torch.nn.utils.prune.Identity", "m.E"],
 )
+
+
+def test_an_adapter_of_a_folder_without_modules_is_looked_at(model: Path) -> None:
+    (model / "modules.json").unlink()
+    put(model / "adapter_config.json", {"base_model_name_or_path": "x"})
+    with pytest.raises(UsageError, match=r"not loaded: adapter_config.json asks for an adapter of"):
+        load_encoder(str(model))
+
+
+@pytest.mark.parametrize("activation", ["os.abort", "torch.utils.model_dump.__main__.X", "m.E"])
 def test_only_torchs_own_activations_are_called(activation: str, model: Path) -> None:
     add(model, DENSE, config={"activation_function": activation})
     (model / "9_X/model.safetensors").touch()
@@ -140,6 +162,8 @@ def test_only_torchs_own_activations_are_called(activation: str, model: Path) ->
 )
 def test_options_of_what_the_libraries_have_are_fine(options: Any, model: Path) -> None:
     put(model / "sentence_bert_config.json", {"max_seq_length": 256} | options)
+    config = {"attn_implementation": "sdpa", "vision": {"_attn_implementation": {"": "eager"}}}
+    put(model / "config.json", orjson.loads((model / "config.json").read_bytes()) | config)
     add(model, DENSE, config={"activation_function": "torch.nn.modules.linear.Identity"})
     (model / "9_X/model.safetensors").touch()
     check_settings("m", model)
