@@ -67,16 +67,13 @@ def token_reader(name: str, model: SentenceTransformer) -> TokenReader:
         raise reads_words(name, kind)
     if not isinstance(first.tokenizer, Tokenizer):
         return TokenReader(first.tokenizer, first.tokenizer.unk_token_id, _adds_special=True)
-    # StaticEmbedding has one of the tokenizers library. A copy of it: to be called as those of
-    # transformers are takes its limit away.
-    described = first.tokenizer.to_str()
-    rules = json.loads(described)["model"]
+    # StaticEmbedding has one of the tokenizers library. That is copied here: to be called as those
+    # of transformers are takes its limit away.
+    whole = PreTrainedTokenizerFast(tokenizer_object=first.tokenizer)  # type: ignore[no-untyped-call]
+    rules = json.loads(first.tokenizer.to_str())["model"]
     unknown = rules.get("unk_id")  # of a unigram model; others name it
     if rules.get("unk_token") is not None:
         unknown = first.tokenizer.token_to_id(rules["unk_token"])
-    whole = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=Tokenizer.from_str(described)
-    )
     return TokenReader(whole, unknown, _adds_special=False)
 
 

@@ -182,6 +182,26 @@ def test_a_models_default_prompt_is_told_counted_and_a_setting_of_its_store(
     assert "before each text" not in told
 
 
+def test_of_several_routes_texts_are_read_by_the_one_that_they_take(
+    static: Path, tmp_path: Path
+) -> None:
+    """It is not the first: queries are short, and often read by a smaller model."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    other = static_model(tmp_path / "query", word_pieces({"?": 0, "a": 1, "b": 2}))
+    query, document = (list(SentenceTransformer(str(one), device="cpu")) for one in (other, static))
+    router = Router.for_query_document(query, document)
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "m"))
+    with pytest.raises(UsageError, match=r"asks for the module .*Router; gip embed --trust-rem"):
+        load_encoder(str(tmp_path / "m"))
+    encoder = load_encoder(str(tmp_path / "m"), trust_remote_code=True, max_length=3)
+    encoded, alone = (one.encode(["a-b c", "a"]) for one in (encoder, load_encoder(str(static))))
+    assert encoded.tokens.tolist() == [4, 1]
+    np.testing.assert_allclose(encoded.vectors[1], alone.vectors[1], atol=1e-6)
+    assert encoded.vectors[0] @ alone.vectors[0] < 0.9999  # cut
+
+
 @pytest.mark.parametrize("trust", [[], ["--trust-remote-code"]])
 def test_a_model_of_words_is_refused_with_a_remedy_that_works(
     trust: list[str], tmp_path: Path
