@@ -82,8 +82,6 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
          "asks for model_args {'cache_dir': 'x'}"),
         (POOLING, {"sentence_bert_config": {"model_args": {"offload_folder": "x"}}},
          "asks for model_args {'offload_folder': 'x'}"),
-
-
         (POOLING, {"sentence_bert_config": {"model_kwargs": {"use_kernels": True}}},
          "asks for model_kwargs {'use_kernels': True}"),
         (POOLING, {"sentence_bert_config": {"model_kwargs": {"attn_implementation": "o/k"}}},
@@ -131,12 +129,6 @@ def test_settings_of_a_model_that_lists_no_modules_are_looked_at(model: Path) ->
         check_settings("m", model)
 
 
-@pytest.mark.parametrize(
-    "activation",
-    ["os.abort", "torch.utils.model_dump.__main__.X", "torch.nn.utils.prune.Identity", "m.E"],
-)
-
-
 def test_an_adapter_of_a_folder_without_modules_is_looked_at(model: Path) -> None:
     (model / "modules.json").unlink()
     put(model / "adapter_config.json", {"base_model_name_or_path": "x"})
@@ -144,7 +136,10 @@ def test_an_adapter_of_a_folder_without_modules_is_looked_at(model: Path) -> Non
         load_encoder(str(model))
 
 
-@pytest.mark.parametrize("activation", ["os.abort", "torch.utils.model_dump.__main__.X", "m.E"])
+@pytest.mark.parametrize(
+    "activation",
+    ["os.abort", "torch.utils.model_dump.__main__.X", "torch.nn.utils.prune.Identity", "m.E"],
+)
 def test_only_torchs_own_activations_are_called(activation: str, model: Path) -> None:
     add(model, DENSE, config={"activation_function": activation})
     (model / "9_X/model.safetensors").touch()
