@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,9 @@ def test_options_of_what_the_libraries_have_are_fine(options: Any, model: Path) 
     check_settings("m", model)
 
 
-@pytest.mark.parametrize("cache", ["HF_HUB_CACHE", "SENTENCE_TRANSFORMERS_HOME"])
-@pytest.mark.parametrize("trusting", [True, False])
+@pytest.mark.parametrize(
+    ("trusting", "cache"), [(True, "SENTENCE_TRANSFORMERS_HOME"), (False, "HF_HUB_CACHE")]
+)
 def test_settings_of_a_hubs_model_are_looked_at_where_its_client_keeps_them(
     trusting: bool, cache: str, tmp_path: Path, model: Path
 ) -> None:
@@ -179,7 +181,9 @@ def test_settings_of_a_hubs_model_are_looked_at_where_its_client_keeps_them(
     model.rename(place / "snapshots" / commit)
     pool = write_rows(tmp_path / "pool.jsonl", ["a"])
     away = {cache: str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    done = process("embed", pool, "-o", tmp_path / "p.npy", "--model", "org/m", env=away)
+    done = process(
+        "embed", pool, "-o", tmp_path / "p.npy", "--model", "org/m", env={**os.environ, **away}
+    )
     if not trusting:
         assert done.returncode == 0, done.stderr
         return

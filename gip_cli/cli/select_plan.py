@@ -81,7 +81,7 @@ class SelectOptions:
         }
         weights = {"self_weight", "signal_weight", "target_weight"}
         elsewhere = {"signal", "no_signals", "target", *weights}
-        for options in (self.budget, query, self.groups, self.rows):
+        for options in (self.budget, query, self.groups, self.text, self.rows):
             for one in fields(options):
                 value = getattr(options, one.name)
                 if one.name not in said.keys() | elsewhere and value != one.default:
