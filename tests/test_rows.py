@@ -222,6 +222,7 @@ TOLD_ROWS = b'{"a": 1}\n' * (2 * TOLD)
         (gzip.compress(TOLD_ROWS), True, 2 * TOLD),
         (gzip.compress(TOLD_ROWS), False, None),  # its bytes are not those of the rows
     ],
+    ids=["lines", "lines reread", "gzip reread", "gzip"],  # its bytes hold the time
 )
 def test_how_many_rows_are_read_is_told_and_of_how_many_if_that_is_known(
     data: bytes, reread: bool, total: int | None, tmp_path: Path
