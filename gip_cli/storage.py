@@ -52,6 +52,7 @@ def too_long(name: str | Path) -> UsageError:
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40  # that lead to one another, as Linux has it
+_RENAMING = 2.0  # seconds at most; no signal is heard while another process is waited for
 
 
 def descriptor(path: str | Path) -> int | None:
@@ -133,11 +134,11 @@ class Replacements:
                 leftovers.callback(file[1].unlink, missing_ok=True)
             if kind is None:
                 # Without a lock where there is none to be had: another user's, of a run that was
-                # killed, a file system without locks, a name as long as names can be.
+                # killed, or is stopped, a file system without locks, a name as long as can be.
                 if len(self._files) > 1:
                     with suppress(OSError, StorageError, NotImplementedError):
                         target = self._files[0][2]
-                        leftovers.enter_context(locked(target, lambda text: None))
+                        leftovers.enter_context(locked(target, lambda text: None, _RENAMING))
                 for done, (path, temporary, target) in enumerate(self._files):
                     try:
                         with storage_errors(path):
@@ -221,11 +222,12 @@ def temporary_folder() -> str:
 
 
 @contextmanager
-def locked(path: Path, note: Tell) -> Iterator[None]:
-    """One writer of `path` at a time; who has to wait is told.
+def locked(path: Path, note: Tell, longest: float = -1) -> Iterator[None]:
+    """One writer of `path` at a time; who has to wait, for so many seconds at the longest, is told.
 
     The lock dies with its process. Its file, beside `path`, is removed while it is still held,
-    which waiters notice (filelock opens the path anew when the file it locked is gone).
+    which waiters notice (filelock opens the path anew when the file it locked is gone). A wait
+    that has been the longest ends in TimeoutError; a negative one has no end.
     """
     place = path.with_name(f".{path.name}.lock")
     lock = filelock.FileLock(place)
@@ -236,7 +238,7 @@ def locked(path: Path, note: Tell) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         note(f"another gip is writing {path}; waiting for it")
-        lock.acquire()
+        lock.acquire(timeout=longest)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StorageError("a link, where a lock is to be", "remove it", path=place) from None

@@ -26,7 +26,7 @@ from gip_cli.embedding_journal import EmbeddingJournal
 from gip_cli.embeddings import open_embeddings
 from gip_cli.errors import GipError, StorageError, UsageError
 from gip_cli.formats import key_of
-from gip_cli.storage import Replacements, descriptor, replacing, storage_errors
+from gip_cli.storage import Replacements, descriptor, locked, replacing, storage_errors
 from tests.toys import embed, error_of, gip, powerless, store_given, write_rows
 
 ROWS = 1200
@@ -272,6 +272,16 @@ def test_files_take_their_places_where_no_lock_is_to_be_had(tmp_path: Path) -> N
     assert {path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {b"whole"}
 
 
+def test_nobody_is_waited_for_who_keeps_a_lock_for_good(pool: Path) -> None:
+    """As a process that was stopped, or a server's of one that is gone: signals are not heard."""
+    out = pool.with_name("small.jsonl")
+    before = names(pool.parent)
+    with locked(out, print):
+        run = gip("select", pool, "-k", 2, "-o", out)
+        assert run.returncode == 0, run.stderr.decode()
+    assert names(pool.parent) == sorted([*before, "small.jsonl", "small.receipt.json"])
+
+
 def test_a_link_to_no_directory_names_the_one_that_is_missing(pool: Path, tmp_path: Path) -> None:
     (tmp_path / "scored.jsonl").symlink_to(tmp_path / "none" / "y.jsonl")
     refused(score, pool, tmp_path, 2, f"{tmp_path}/none: no such directory; make it first")
@@ -420,7 +430,6 @@ def test_nor_need_one_whose_first_commit_was_cut_off(pool: Path, tmp_path: Path)
 STORE = """
 import resource, sys
 from pathlib import Path
-from threading import Barrier
 from gip_cli.errors import GipError
 from tests.toys import embed
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
