@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 POOLER = re.compile(r"(^|\.)pooler\.")  # the original's, of no use beside other pooling
 _EMPTY: tuple[Any, ...] = ([], {})
+_UNSET_MAY_BE_TRUE = "strip_accents"  # unset it is as `lowercase`
 # Of bert-base-uncased, which the default model and many others have: it goes without saying, and
 # stores that were made before tokenisers counted are known.
 _USUAL_TOKENIZER = "f8a854308402694d7b132c256677b6a24fcbe64d65a3f19a7a556ae61690df1d"
@@ -91,4 +92,10 @@ def _without_unset(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: _without_unset(one) for name, one in value.items()}
-    return {n: v for n, v in kept.items() if v is not None and v is not False and v not in _EMPTY}
+    return {
+        name: one
+        for name, one in kept.items()
+        if one is not None
+        and (one is not False or name == _UNSET_MAY_BE_TRUE)
+        and one not in _EMPTY
+    }

@@ -43,15 +43,17 @@ def test_stores_of_the_default_model_stay_known(model: Path) -> None:
 
 def other_words(folder: Path) -> None:
     """Two words change places in every file that has them."""
-    for file, (one, two) in {
-        "tokenizer.json": ('"[PAD]":0', '"[unused0]":1'),
-        "vocab.txt": ("[PAD]\n", "[unused0]\n"),
+    for file, changes in {
+        "tokenizer.json": {
+            '"[PAD]":0,': '"[PAD]":1,',
+            '"[unused0]":1,': '"[unused0]":0,',
+        },
+        "vocab.txt": {"[PAD]\n[unused0]\n": "[unused0]\n[PAD]\n"},
     }.items():
         text = (folder / file).read_text()
-        assert one in text
-        assert two in text
-        swapped = (one.split(":")[0] + ":1", two.split(":")[0] + ":0") if ":" in one else (two, one)
-        text = text.replace(one, "\0").replace(two, swapped[1]).replace("\0", swapped[0])
+        for one, other in changes.items():
+            assert one in text
+            text = text.replace(one, other)
         (folder / file).write_text(text)
 
 
@@ -62,11 +64,20 @@ def cased(folder: Path) -> None:
     change(folder / "tokenizer_config.json", do_lower_case=False)
 
 
+def accented(folder: Path) -> None:
+    """As set and as unset it is written down, and unset it follows another setting."""
+    rules = orjson.loads((folder / "tokenizer.json").read_bytes())
+    assert rules["normalizer"]["strip_accents"] is None
+    rules["normalizer"]["strip_accents"] = False
+    put(folder / "tokenizer.json", rules)
+    change(folder / "tokenizer_config.json", strip_accents=False)
+
+
 def from_the_left(folder: Path) -> None:
     change(folder / "tokenizer_config.json", truncation_side="left")
 
 
-@pytest.mark.parametrize("changed", [other_words, cased, from_the_left])
+@pytest.mark.parametrize("changed", [other_words, cased, accented, from_the_left])
 def test_a_model_whose_tokenizer_is_changed_in_place_is_another(
     changed: Callable[[Path], None], model: Path
 ) -> None:
