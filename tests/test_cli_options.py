@@ -70,7 +70,7 @@ def test_what_is_missing_or_begun_is_said(arguments: str, message: str) -> None:
 
 
 def test_an_option_before_its_command_is_told_where_it_goes() -> None:
-    for option in ("-q", "--quiet"):
+    for option in ("-q", "--quiet", "--json"):  # the last of which is somewhat like --version
         run = gip(option, "select", "x")
         place = f"No such option: {option}; it goes after the command: gip select {option}"
         assert (run.returncode, error_of(run)) == (2, place)

@@ -42,8 +42,8 @@ class Commands(TyperGroup):
             option = getattr(error, "option_name", None)
             for name in filter(self.commands.__contains__, given):
                 if any(option in one.opts for one in self.commands[name].params):
-                    error.message += f"; it goes after the command: gip {name} {option}"
-                    break
+                    remedy = f"it goes after the command: gip {name} {option}"
+                    raise UsageError(error.message, remedy) from None
             raise
 
 
