@@ -149,7 +149,8 @@ def embed_command(name: str, settings: Settings, store: Path, format: str | None
         return shlex.join([*words, "--vectors", "VECTORS.npy"])
     words += [] if card.model == DEFAULT_MODEL else ["--model", card.model]
     words += ["--revision", card.revision] if card.revision else []
-    words += ["--prompt-prefix", card.prompt_prefix] if card.prompt_prefix else []
+    if card.prompt_prefix or card.model != DEFAULT_MODEL:  # which may have a prompt of its own
+        words += ["--prompt-prefix", card.prompt_prefix]
     if card.max_length and (card.model, card.max_length) != (DEFAULT_MODEL, DEFAULT_LENGTH):
         words += ["--max-length", str(card.max_length)]
     words += [] if target == store else ["--reuse", no_option(store)]

@@ -718,8 +718,9 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     run = gip("select", more, "-k", 5, "-o", out, *store)
     assert run.code == 4
     assert f"{more}:61: no embedding in {store[1]}; run gip embed {more} -o" in run.error
-    own = f"{more.with_suffix('.npy')} --model words --reuse {store[1]}"  # not the pool's
-    assert f"-o {own} and take it by -e" in run.error
+    words = "--model words --prompt-prefix ''"
+    own = more.with_suffix(".npy")  # not the pool's
+    assert f"-o {own} {words} --reuse {store[1]} and take it by -e" in run.error
     spaced = shutil.copy(more, out.parent / "more rows.jsonl")
     run = gip("select", spaced, "-k", 5, "-o", out, *store)
     assert f"run gip embed '{spaced}' -o '{out.parent / 'more rows.npy'}' --model" in run.error
@@ -728,7 +729,10 @@ def test_rows_without_an_embedding_are_an_error_or_told(
     with ThreadPoolExecutor(1) as threads:
         threads.submit(pipe.write_bytes, more.read_bytes())
         run = gip("select", pipe, "-k", 5, "-o", out, *store)
-    assert "run gip embed FILE.jsonl -o FILE.npy --model words --reuse " in run.error
+    assert (
+        "run gip embed FILE.jsonl -o FILE.npy --model words --prompt-prefix '' --reuse "
+        in run.error
+    )
     rejects = out.parent / "rejects.jsonl"
     said = select(more, out, "-k", 5, *store, "--no-signals", "--skip-bad", "--rejects", rejects)
     assert "1 of 61 rows has no embedding and cannot be picked" in said

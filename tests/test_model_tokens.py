@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,6 +181,11 @@ def test_a_models_default_prompt_is_told_counted_and_a_setting_of_its_store(
     told = gip(*command, "--prompt-prefix", "").stderr.decode()
     assert "with other settings (overhead, prompt_prefix): encoding every row anew" in told
     assert "before each text" not in told
+    write_rows(pool, ["a b", "c", "d"])
+    wanting = error_of(gip("select", pool, "-k", 1, cwd=tmp_path))
+    _, _, remedy = wanting.partition("; run gip ")
+    done = gip(*shlex.split(remedy.partition(" and take")[0]), cwd=tmp_path)
+    assert b"1 text encoded, 2 rows reused" in done.stderr, done.stderr.decode()
 
 
 def test_of_several_routes_texts_are_read_by_the_one_that_they_take(

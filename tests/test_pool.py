@@ -130,7 +130,7 @@ def test_a_row_without_an_embedding_is_named_or_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "remedy"),
     [
-        ({"model": "m"}, r" --model m --max-length 9 --reuse \S+pool\.npy"),
+        ({"model": "m"}, r" --model m --prompt-prefix '' --max-length 9 --reuse \S+pool\.npy"),
         (
             {"model": "m", "revision": "r", "prompt_prefix": "q: ", "max_length": 0},
             r" --model m --revision r --prompt-prefix 'q: ' --reuse \S+pool\.npy",
@@ -177,7 +177,7 @@ def test_a_format_that_would_not_be_found_is_to_be_said(tmp_path: Path) -> None:
     members = {"instruction": "i", "output": "o"}  # by which it is found to be of another format
     for others, option in (({}, ""), (members, " --format text"), ({"a": 1}, "")):
         path = write_rows(tmp_path / "more.jsonl", [row([0, 1, 0], **others), row([1, 0, 0])])
-        said = rf"run gip embed {path} -o \S+{option} --model words --reuse"
+        said = rf"run gip embed {path} -o \S+{option} --model words --prompt-prefix '' --reuse"
         with opened(path) as pool, pytest.raises(MismatchError, match=said):
             pool.located(store)
 
