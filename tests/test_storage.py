@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -233,34 +232,28 @@ def test_a_target_may_have_the_longest_name_there_is(name: str, tmp_path: Path) 
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"whole")]
 
 
-def put_pairs(folder: Path, mark: bytes, rounds: int, meeting: Barrier) -> None:
-    """Put two files of one mark into their places, at the same time as another process does."""
-    for _ in range(rounds):
-        meeting.wait()
-        with Replacements() as together:
-            for name in ("small.jsonl", "small.receipt.json"):
-                with replacing(folder / name, together) as file:
-                    file.write(mark)
-        meeting.wait()
-
-
-def test_files_of_two_processes_at_once_are_not_mixed(tmp_path: Path) -> None:
-    spawning, rounds = get_context("spawn"), 40
-    meeting = spawning.Barrier(3)
-    writers = [
-        spawning.Process(target=put_pairs, args=(tmp_path, mark, rounds, meeting))
-        for mark in (b"one", b"two")
-    ]
-    for writer in writers:
-        writer.start()
+def test_files_of_two_writers_at_once_are_not_mixed(tmp_path: Path) -> None:
+    """Of two threads, which have no more in common here than two processes."""
+    meeting = Barrier(2, timeout=60)
     pairs = []
-    for _ in range(rounds):
-        meeting.wait(60)
-        meeting.wait(60)
-        pairs.append([path.read_bytes() for path in sorted(tmp_path.iterdir())])
-    for writer in writers:
-        writer.join()
-    assert all(pair in ([b"one"] * 2, [b"two"] * 2) for pair in pairs)
+
+    def put_pairs(mark: bytes) -> None:
+        for _ in range(20):
+            with Replacements() as together:
+                for name in ("small.jsonl", "small.receipt.json"):
+                    with replacing(tmp_path / name, together) as file:
+                        file.write(mark)
+                meeting.wait()
+            if not meeting.wait():
+                pairs.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
+            meeting.wait()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(put_pairs, (b"one", b"two")))
+    assert len(pairs) == 20
+    for pair in pairs:
+        assert sorted(pair) == ["small.jsonl", "small.receipt.json"]
+        assert len({*pair.values()}) == 1
 
 
 def test_files_take_their_places_where_no_lock_is_to_be_had(tmp_path: Path) -> None:
