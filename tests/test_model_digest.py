@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from gip_cli.encoder import ModelCard, load_encoder
 from gip_cli.model_digest import tokenizer_digest
 from tests.test_model_settings import DENSE, add, put
-from tests.test_model_tokens import static_model, word_pieces
+from tests.test_model_tokens import static_model, word_level
 from tests.toys import gip, write_rows
 
 # Of 0.1.0's stores: if it is another one, every store of the default model is made anew.
@@ -88,12 +88,12 @@ def test_a_model_whose_tokenizer_is_changed_in_place_is_another(
 
 
 def test_a_store_is_made_anew_where_a_word_was_added(tmp_path: Path) -> None:
-    folder = static_model(tmp_path / "m", word_pieces({"?": 0, "a": 1, "b": 2}))
+    folder = static_model(tmp_path / "m", word_level({"?": 0, "a": 1, "b": 2}))
     pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b", "c"]), tmp_path / "pool.npy"
     command = ("embed", pool, "-o", store, "--model", folder)
     assert gip(*command).returncode == 0
     other = np.load(store)
-    word_pieces({"?": 0, "a": 2, "b": 1}).save(str(folder / "tokenizer.json"))
+    word_level({"?": 0, "a": 2, "b": 1}).save(str(folder / "tokenizer.json"))
     again = gip(*command).stderr.decode()
     assert "was made with other settings (weights): encoding every row anew" in again
     np.testing.assert_array_equal(np.load(store), other[[1, 0, 2]])
@@ -102,7 +102,7 @@ def test_a_store_is_made_anew_where_a_word_was_added(tmp_path: Path) -> None:
 
 def test_what_is_unset_makes_no_tokenizer_another() -> None:
     """Versions of the library write down more or less of it; merges were texts once."""
-    tokenizer = word_pieces({"?": 0, "a": 1})
+    tokenizer = word_level({"?": 0, "a": 1})
     digest = tokenizer_digest(tokenizer)
     tokenizer.enable_truncation(3)
     tokenizer.enable_padding()

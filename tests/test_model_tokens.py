@@ -35,7 +35,7 @@ def static_model(folder: Path, tokenizer: Tokenizer | None = None) -> Path:
     return folder
 
 
-def word_pieces(vocabulary: dict[str, int]) -> Tokenizer:
+def word_level(vocabulary: dict[str, int]) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return tokenizer
@@ -47,7 +47,7 @@ def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_static_models_vectors_are_the_means_of_its_tokens(tmp_path: Path) -> None:
-    folder = static_model(tmp_path / "m", word_pieces({"?": 0, "a": 1, "b": 2}))
+    folder = static_model(tmp_path / "m", word_level({"?": 0, "a": 1, "b": 2}))
     encoder = load_encoder(str(folder))
     assert (encoder.card.dimension, encoder.card.max_length, encoder.card.overhead) == (4, 0, 0)
     a, b, both, twice = encoder.encode(["a", "b", "a b", "b b"]).vectors
@@ -141,7 +141,7 @@ def test_a_model_that_reads_any_number_of_tokens_has_no_limit(tmp_path: Path) ->
     sizes = T5Config(vocab_size=3, d_model=4, d_kv=2, d_ff=4, num_layers=1, num_heads=2)
     T5EncoderModel(sizes).save_pretrained(tmp_path / "t5")
     PreTrainedTokenizerFast(
-        tokenizer_object=word_pieces({"?": 0, "a": 1, "b": 2}), unk_token="?", pad_token="?"
+        tokenizer_object=word_level({"?": 0, "a": 1, "b": 2}), unk_token="?", pad_token="?"
     ).save_pretrained(tmp_path / "t5")
     modules = [Transformer(str(tmp_path / "t5")), Pooling(4)]
     SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "m"))
@@ -195,7 +195,7 @@ def test_of_several_routes_texts_are_read_by_the_one_that_they_take(
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
-    other = static_model(tmp_path / "query", word_pieces({"?": 0, "a": 1, "b": 2}))
+    other = static_model(tmp_path / "query", word_level({"?": 0, "a": 1, "b": 2}))
     query, document = (list(SentenceTransformer(str(one), device="cpu")) for one in (other, static))
     router = Router.for_query_document(query, document)
     SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "m"))
