@@ -31,10 +31,10 @@ _UTF8_BOM = b"\xef\xbb\xbf"
 _ENCODED = {  # how JSON begins in other encodings, with a byte order mark and without
     rb"\xff\xfe\0\0|\0\0\xfe\xff": "UTF-32",
     rb"\xff\xfe|\xfe\xff": "UTF-16",
-    rb"\0\0\0[^\0]": "UTF-32BE",
-    rb"[^\0]\0\0\0": "UTF-32LE",
-    rb"\0[^\0]\0[^\0]": "UTF-16BE",
-    rb"[^\0]\0[^\0]": "UTF-16LE",
+    rb"\0\0\0[\s[{]": "UTF-32BE",
+    rb"[\s[{]\0\0\0": "UTF-32LE",
+    rb"\0[\s[{]\0[^\0]": "UTF-16BE",
+    rb"[\s[{]\0[^\0]": "UTF-16LE",
 }
 _NO_ROWS = {  # how files begin that hold no rows, or hide them: what they are, and the remedy
     b"\x93NUMPY": ("a NumPy array, not rows", "give the file of rows it was made of"),

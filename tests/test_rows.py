@@ -147,6 +147,7 @@ REFUSED = {
         for encoding in ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
         for text in ('{"a": 1}\n', '[\n{"a": 1}]', '{\n"a": 1}')
     },
+    b"\x16\0\0\0\x02a\0": ":1: not JSON: ",  # BSON, whose length comes first
     gzip.compress(
         gzip.compress(b'{"a": 1}', mtime=0), mtime=0
     ): ": gzipped twice; give gip what gzip -dc",
