@@ -24,7 +24,7 @@ from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.trial import try_out
 from gip_cli.pursuit.verify import LEAST_MARGIN, Closures, contenders, first_twin, verify
 from tests import reference
-from tests.pools import POOLS, duplicated, random, self_query
+from tests.pools import POOLS, duplicated, random, self_query, unit
 
 # In one thread: several wait busily for each other, and other tests run beside it.
 plain = threadpool_limits.wrap(limits=1, user_api="blas")(reference.plain)
@@ -295,7 +295,9 @@ def test_rates_are_off_by_no_more_than_is_allowed_for(pursuit, precision, s2, te
         gains = block.columns.gains[: greedy.drafter.sound(pool, block)]
         rivals = exact >= 0.9 * gains.min()
         off = np.abs(kept[rivals] / exact[rivals] - 1).max()
-        one = greedy.rounding(pool, after.objective, block)
+        one = greedy.rounding(
+            pool, after.objective, block, greedy.largest_now(pool, after.objective)
+        )
         assert pool.dtype is precision
         assert off <= max(LEAST_MARGIN[precision], ROUNDINGS * one)
         beyond_one += off > max(LEAST_MARGIN[precision], one)
@@ -509,6 +511,51 @@ def test_a_residual_that_may_be_positive_hides_no_row_that_is(seed):
     picks, won = reference.greedy(reference.residual(scores, s2, False), F, k, s2, fill=False)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [2, 10, 23, 25, 27, 36])
+def test_rates_that_rise_count_for_how_inexact_those_after_them_are(seed):
+    """A pick lifts a large residual's sum above 0, whose own pick leaves little of its twin's.
+
+    The twin is then a rival of ordinary rows, whose own picks drift by next to nothing.
+    """
+    rng = np.random.default_rng(seed)
+    size, s2, d, m = 1e4, 0.1, 48, 500
+    F = np.eye(d)[rng.integers(d - 3, size=m)]
+    F[:, :-3] += np.abs(rng.standard_normal((m, d - 3))) * (rng.random((m, d - 3)) < 0.1)
+    scores = rng.uniform(0.5, 1, (m, 2))
+    for i in range(2):
+        one, other = 2 * i, 2 * i + 1
+        F[one] = np.eye(d)[d - 3 + i]
+        F[one, :-3] = -rng.uniform(0, 0.3, d - 3) / size
+        F[other] = F[one] + 0.1 * np.eye(d)[d - 2 + i]
+    F = unit(F)
+    for one, other in (0, 1), (2, 3):
+        scores[one] = [size, -size - 0.2 * rng.random() / size]
+        scores[other] = scores[one] * (F[one] @ F[other]) / (1 + s2)
+        scores[other] += rng.uniform(0.3, 0.8, 2) * [1, -1]
+        scores[other, 0] -= max(0.0, scores[other].sum()) + 0.2 * rng.random() / size
+    order = rng.permutation(m)
+    F, scores = F[order].astype(np.float32), scores[order]
+    got = select(F, 45, noise=s2, pursuit="residual", scores=scores)
+    picks, _ = reference.greedy(reference.residual(scores, s2, False), F, 45, s2, fill=False)
+    np.testing.assert_array_equal(got.indices, picks)
+
+
+@pytest.mark.parametrize(("signed", "largest"), [(False, 32.0), (True, 8.0)])
+def test_rows_that_gain_nothing_as_yet_count_for_how_inexact_rates_are(signed, largest, team):
+    """Of residual -8, noise and norm 2 and price 1 a rate could be 32; the best there is, is 8."""
+    F, scores, price = np.eye(4), np.array([[4.0], [-8], [9], [1]]), np.array([1.0, 1, 90, 1])
+    belief = Residual(np.eye(4) / 4, 1, signed, team)
+    source, noise = Source(F, scores), np.full(4, 2.0)
+    noise[1] = np.inf if signed else 2.0
+    pool = RowStates(source, noise, price, belief.state(source.take(np.arange(4))))
+    host = Sweeper(team, belief, 5)
+    greedy = Greedy(Drafter([Level(256, 64, 1)], host.sweep, None), host.sweep, host)
+    step = greedy.advance(pool, Belief(belief, None), 1)
+    assert (step.block.rows.tolist(), greedy.largest) == ([0], largest)
+    greedy.advance(pool, step.after, 1)
+    assert greedy.largest == largest
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, -1e-18), (-1e-18, 1e-18)])

@@ -43,8 +43,9 @@ class Greedy:
     since : int
         Picks since then.
     largest : float or None
-        Rate that no row's was above when its state was last worked out: what is subtracted since
-        is rounded beside that. None while states are as they were worked out in float64.
+        Rate that no row's has been above since its state was last worked out, nor would have been
+        if every row gained something: what is subtracted is rounded beside that. None while states
+        are as they were worked out in float64.
     spread : float
         Largest |f|^2 / noise of a row, which bounds v / noise.
     near_ties, refreshes, seconds
@@ -73,7 +74,9 @@ class Greedy:
             proposal = drafter.propose(pool, belief, most)
             proposed = perf_counter()
             is_exact = self.largest is None
-            rounding = self.rounding(pool, belief.objective, proposal.block) if proposal else 0.0
+            largest, rounding = self.largest_now(pool, belief.objective), 0.0
+            if proposal:
+                rounding = self.rounding(pool, belief.objective, proposal.block, largest)
             margin = max(drafter.margin, ROUNDINGS * rounding)
             # Of one rounding: a margin of four at WIDEST costs less than working states out anew.
             can_tell = max(drafter.margin, rounding) <= WIDEST or (
@@ -105,8 +108,8 @@ class Greedy:
             elif not (step := self.pick_one(pool, belief)):
                 return None
         drafter.margin = step.verdict.margin
-        if is_exact:
-            self.largest = pool.rates(step.block.columns.gains, pool.located(step.block.rows))[0]
+        rates = pool.rates(step.block.columns.gains, pool.located(step.block.rows))
+        self.largest = max(largest, float(rates.max()))
         self.near_ties += step.verdict.settled
         self.since += len(step.block)
         # A pick dropped has cost the products with its columns, a row settled its d x d product
@@ -148,22 +151,33 @@ class Greedy:
                 return step
         return None
 
-    def rounding(self, pool: RowStates, objective: Objective, block: Block) -> float:
+    def largest_now(self, pool: RowStates, objective: Objective) -> float:
+        """`largest` with the present states: no pick tells of rows that gain nothing as yet."""
+        potential = objective.potential(pool.state, pool.noise)
+        now = 0.0 if potential is None else float(pool.rates(potential, slice(None)).max())
+        return now if self.largest is None else max(now, self.largest)
+
+    def rounding(
+        self, pool: RowStates, objective: Objective, block: Block, largest: float
+    ) -> float:
         """Relative error that one rounding makes in the rates of a block's rivals.
 
-        What blocks subtract from a state is rounded beside what was there when it was last worked
-        out. That is at most `largest` (noise + v) of n, whose rate now has the lesser noise + v
-        below it, and `spread` noise of v. Picks orthogonal to all before them lose nothing, so
-        that their own drift can hide what their rivals have lost. And gains that are differences
-        of states are as inexact as those.
+        What blocks subtract from a state is rounded beside what has been there since it was last
+        worked out. That is at most `largest` (noise + v) of n, whose rate now has the lesser
+        noise + v below it, and `spread` noise of v. Picks orthogonal to all before them lose
+        nothing, so that their own drift can hide what their rivals have lost. And gains that are
+        differences of states are as inexact as those.
+
+        Parameters
+        ----------
+        largest : float
+            As the attribute, before the block.
         """
         sound = self.drafter.sound(pool, block)
         if not sound:
             return 0.0
         rates = pool.rates(block.columns.gains, pool.located(block.rows))[:sound]
-        largest = rates[0] if self.largest is None else self.largest
-        if objective.cancels:
-            largest = self.spread
+        largest = self.spread if objective.cancels else max(largest, rates.max())
         fall = largest / rates.min()
         return float(np.finfo(pool.dtype).eps * (fall * (1 + self.spread) + self.spread))
 

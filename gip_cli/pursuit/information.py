@@ -62,6 +62,9 @@ class Information:
     def gain(self, state: Floats, noise: Floats) -> Floats:
         return excess(state, state, noise)
 
+    def potential(self, state: Array, noise: Array) -> None:
+        """None: what a row would gain it does gain."""
+
     def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
         return state * (noise / (noise + times * state))
 

@@ -117,6 +117,10 @@ class Objective(Protocol):
         """
         ...
 
+    def potential(self, state: Array, noise: Array) -> Array | None:
+        """(p,) what rows would gain if none gained nothing; None if the best gain is no less."""
+        ...
+
     def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
         """(s, p) states of rows (s, p) once so many copies of each (p,) have been picked."""
         ...

@@ -62,6 +62,9 @@ class Projection:
         gain: Floats = n / (noise + v)
         return gain
 
+    def potential(self, state: Array, noise: Array) -> None:
+        """None: what a row would gain it does gain."""
+
     def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
         v, n = state
         left = noise / (noise + times * v)

@@ -111,6 +111,10 @@ class Residual:
         slack: Floats = doubt * namespace(n).sqrt(n.clip(0.0))
         return slack
 
+    def potential(self, state: Array, noise: Array) -> Array | None:
+        """Of rows of any sum: picks can make it positive, and leave little of a large residual."""
+        return None if self.signed else state[0] / noise
+
     def repeated(self, state: Array, noise: Array, times: Ids) -> Array:
         """As of rows of unit norm."""
         left = np.maximum(1 - 1 / noise, 0.0) ** times
