@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 
 import numpy as np
 
 from gip_cli.pursuit import check
 from gip_cli.pursuit.device import DeviceRows, torch_device
-from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
+from gip_cli.pursuit.draft import Belief, Drafter, Level
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
+from gip_cli.pursuit.rest import remaining
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules
@@ -20,7 +22,7 @@ from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Buffers, Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
-from gip_cli.pursuit.verify import Block, Sweep, closing, impose
+from gip_cli.pursuit.verify import Block, Sweep
 
 FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
@@ -163,25 +165,8 @@ def blocks(
         yield step.block, step.closures.duplicates
     if not left or not instance.fill:
         return
-    rest = pool.named(np.flatnonzero(np.isfinite(pool.noise)))
-    for row in rest[np.argsort(np.isin(rest, zero), kind="stable")][:, None]:
-        if not left:
-            return
-        if np.isfinite(pool.noise[pool.located(row)]):
-            last = observe(pool, belief, row)
-            duplicates = np.zeros(1, np.int64)
-            if instance.max_cosine is None:  # states are of no more use: no sweep
-                closed, _ = closing(pool, last.block, pool.located(row))
-                pool.noise[closed] = np.inf
-            else:
-                closures = impose(
-                    pool, belief.objective, last.block, instance.max_cosine, greedy.drafter.sweep
-                )
-                pool.accept(closures.rows)
-                duplicates = closures.duplicates
-            belief = last.after
-            left -= 1
-            yield last.block, duplicates
+    rest = remaining(pool, belief, zero, greedy.host, instance.max_cosine)
+    yield from islice(rest, left)
 
 
 def prepare(pool: RowStates, instance: Instance, host: Sweeper) -> Array:
