@@ -89,6 +89,26 @@ def test_a_row_whose_scores_sum_to_nothing_is_not_picked(weight):
     assert select(np.eye(4), 4, **options, signed=True).indices.tolist() == [0, 1, 3, 2]
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 199])
+def test_nor_is_one_of_which_picks_of_larger_scores_leave_nothing_but_rounding(seed):
+    """Axes turned at random, whose cosines are not quite 0 or 1: the picks are as of the axes."""
+    rng = np.random.default_rng(seed)
+    d, m = int(rng.integers(3, 12)), 100
+    axes = np.append([0, 0], rng.integers(d, size=m))
+    turned, _ = np.linalg.qr(rng.standard_normal((d, d)))
+    scores = rng.integers(-8, 9, (len(axes), 3)).astype(float)
+    scores[:, -1] -= scores.sum(axis=1)
+    gaining = rng.random(len(axes)) < 0.4
+    scores[gaining] = rng.uniform(1, 8, (np.count_nonzero(gaining), 3))
+    scores[:2] = rng.uniform(1, 8, (2, 3)) * 2.0 ** rng.integers(10, 21)
+    options = {"noise": 1.0, "pursuit": "residual", "scores": scores}
+    want, got = (select(F, 12, **options) for F in (np.eye(d)[axes], turned[axes]))
+    largest = np.abs(scores).max()
+    clear = want.gains > 1e-13 * largest**2
+    assert np.count_nonzero(clear) > 1
+    np.testing.assert_array_equal(got.indices[: clear.sum()], want.indices[clear])
+
+
 def test_scores_over_a_tiny_weight_have_no_say_in_the_norm_of_a_row():
     """Of weight 1e-12 and score 1 the gain is 1e24 / (1e19 + 1), of weight 1 about 1."""
     weights, scores = [1.0, 1e-12, 1.0], np.ones((3, 1))

@@ -48,7 +48,8 @@ class Residual:
             self.R = (directions * np.sqrt(np.maximum(energy, 0.0))) @ directions.T
         q = self.R.shape[1]
         self.signed, self.doubt = signed, DOUBT * np.sqrt(q)
-        self.rounding = q * np.sqrt(q) * np.finfo(float).eps  # a sum's, beside the residual's norm
+        self.rounding = q * np.sqrt(q) * np.finfo(float).eps  # a sum's, beside what is summed
+        self.subtracted = 0.0  # most that picks may have taken of a unit row's residual
         self.states = 1 if signed else 2
         self.products: tuple[tuple[int, int], ...] = (
             ((0, 1), (0, 0), (1, 1)) if signed else ((0, 1), (0, 2), (0, 0), (1, 1), (2, 2))
@@ -74,6 +75,7 @@ class Residual:
         CC = C @ C.T
         H = C @ self.R.T - (np.tril(CC, -1) / noise) @ F
         self.R -= F.T @ (C / noise[:, None])
+        self.subtracted = max(self.subtracted, float(np.linalg.norm(self.R[:d])))
         n, total, root = np.diagonal(CC), C.sum(axis=1), np.sqrt(noise)
         theta = n / noise
         left = F / root[:, None]
@@ -103,8 +105,13 @@ class Residual:
         return gain
 
     def is_positive(self, total: Floats, n: Floats) -> Any:
-        """Whether residuals of squared norm n sum to more than rounding leaves of a sum of 0."""
-        return total > self.slack(n, self.rounding)
+        """Whether residuals of squared norm n sum to more than rounding leaves of a sum of 0.
+
+        What picks subtract is a product of d terms, whose rounding is beside the largest of them,
+        whatever is left.
+        """
+        rounded = self.rounding * np.sqrt(len(self.K)) * self.subtracted
+        return total > self.slack(n, self.rounding) + rounded
 
     def slack(self, n: Floats, doubt: float) -> Floats:
         """How far the sum of a residual of squared norm n may be off."""
