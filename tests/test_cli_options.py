@@ -58,7 +58,8 @@ def test_what_all_commands_take_comes_last_in_one_order(command: str) -> None:
         ("x -k", "Option '-k' requires an argument."),
         (
             "a b -k 1",
-            "(b); an option takes one value; rows of several files: cat FILES | gip select -",
+            "(b); an option takes one value, the output goes to -o; rows of several files: "
+            "cat FILES | gip select -",
         ),
         ("-k 1", "Missing argument 'INPUT'. Rows: JSONL, gzipped JSONL or a JSON array; - is "),
     ],

@@ -73,7 +73,7 @@ class Command(TyperCommand):
                     error.message += f" (for the file of such a name, give ./{files[0]})"
             elif "extra argument" in error.message and "INPUT" in metavars:
                 several = f"rows of several files: cat FILES | gip {ctx.info_name} -"
-                error.message += f"; an option takes one value; {several}"
+                error.message += f"; an option takes one value, the output goes to -o; {several}"
             elif not error.message and (missing := getattr(error, "param", None)):
                 error.message = missing.help
             raise
