@@ -126,7 +126,8 @@ class BeyondRangeError(InputError):
         what, more = f"{source.name} is {outside(values[0], *ends)}", len(values) - 1
         if more:
             others = f"{agreeing(more, 'are')} {counted(more, 'more row')}"
-            what += f" (so {others}, from {exact(min(values))} to {exact(max(values))})"
+            low, high = exact(min(values)), exact(max(values))
+            what += f" (so {others}" + f", from {low} to {high}" * (low != high) + ")"
         remedy = "widen --range or mend the row" + "s" * bool(more)
         super().__init__(what, remedy, path=row.source, line=row.line)
 

@@ -82,6 +82,7 @@ def test_of_values_outside_their_range_all_are_counted(judged: list[str], tmp_pa
         ((3, 6, 1), "; widen --range or mend the row"),
         ((3, 6, 1, 0.5), " (so is 1 more row, from 0.5 to 6); widen --range or mend the rows"),
         ((3, 6, None, 9, 5, 7.5), " (so are 2 more rows, from 6 to 9); widen"),
+        ((3, 6, 2, 6), " (so is 1 more row); widen"),
     ):
         rows = [json.dumps({"text": "a", "up": up}) for up in ups]
         for lines in (rows, [*rows, "7", '{"text": "a", "up": 99}']):
