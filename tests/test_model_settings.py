@@ -15,7 +15,7 @@ from gip_cli.encoder import load_encoder
 from gip_cli.errors import UsageError
 from gip_cli.model_settings import check_settings, settings_folder
 from tests.test_encoder import packaged_model
-from tests.toys import error_of, process, write_rows
+from tests.toys import error_of, gip, process, write_rows
 
 DENSE = "sentence_transformers.models.Dense"
 POOLING = "sentence_transformers.models.Pooling"
@@ -56,7 +56,7 @@ def test_a_module_that_trusts_on_its_own_runs_no_code(tmp_path: Path, model: Pat
     for path in ("0_C", "0_D"):
         save_file(weights, model / path / "model.safetensors")
     pool = write_rows(tmp_path / "pool.jsonl", ["a"])
-    done = process("embed", pool, "-o", tmp_path / "p.npy", "--model", "m", cwd=tmp_path)
+    done = gip("embed", pool, "-o", tmp_path / "p.npy", "--model", "m", cwd=tmp_path)
     assert done.returncode == 2
     assert error_of(done).startswith("model 'm' is not loaded: 0_C/config.json asks for ")
     assert not ran.exists()
