@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import filelock
 import pytest
 from hypothesis import settings
 
@@ -27,16 +28,24 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``alpaca.npy`` of the sample pool by the default model; read it, do not change it."""
+    """``alpaca.npy`` of the sample pool by the default model; read it, do not change it.
+
+    It takes seconds of both cores, so all workers of `pytest -n` have the one of the first.
+    """
     from gip_cli.encoder import load_encoder
     from gip_cli.formats import Renderer
     from gip_cli.rows import BadRows, RowFile
     from gip_cli.store import write_embeddings
 
-    target = tmp_path_factory.mktemp("store") / "alpaca.npy"
-    with RowFile(ROOT / "sample_data/alpaca.jsonl", BadRows(), reread=True) as rows:
-        write_embeddings(rows, target, load_encoder(), Renderer.sniff(rows))
-    return target
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "store"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            target = tmp_path_factory.mktemp("store") / "alpaca.npy"
+            with RowFile(ROOT / "sample_data/alpaca.jsonl", BadRows(), reread=True) as rows:
+                write_embeddings(rows, target, load_encoder(), Renderer.sniff(rows))
+            target.parent.rename(folder)
+    return folder / "alpaca.npy"
 
 
 @pytest.fixture
