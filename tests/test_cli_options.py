@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import subprocess
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -17,10 +18,14 @@ from tests.toys import GIP, error_of, gip, write_rows
 COMMANDS = ("embed", "score", "select", "report", "compare")
 
 
+@cache
+def help_at_80_columns(*command: str) -> str:
+    return gip(*command, "--help", env={**os.environ, "COLUMNS": "80"}).stdout.decode()
+
+
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
 def test_the_help_is_whole_at_80_columns(command: list[str]) -> None:
-    run = gip(*command, "--help", env={**os.environ, "COLUMNS": "80"})
-    shown = run.stdout.decode()
+    shown = help_at_80_columns(*command)
     assert max(map(len, shown.splitlines())) == 80
     assert "…" not in shown
     assert "<bool>" not in shown
@@ -29,7 +34,7 @@ def test_the_help_is_whole_at_80_columns(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_and_remarks_in_the_help_keep_their_lines_at_80_columns(command: str) -> None:
-    shown = gip(command, "--help", env={**os.environ, "COLUMNS": "80"}).stdout.decode()
+    shown = help_at_80_columns(command)
     text = inspect.getdoc(getattr(import_module(f"gip_cli.cli.{command}"), command)) or ""
     lines = [line.strip() for line in text.splitlines()[1:]]
     assert not {line for line in lines if line not in {*map(str.strip, shown.splitlines()), "\b"}}
