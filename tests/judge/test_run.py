@@ -737,6 +737,17 @@ def test_a_judge_that_never_gives_a_score_is_given_up_on(rate: float, tmp_path: 
             assert run.tally.failures == 80
 
 
+def test_a_judge_that_gives_one_score_of_two_is_asked_about_all_rows(tmp_path: Path) -> None:
+    def half(handler: Handler, asked: Asked) -> bool:
+        handler.json(completion('{"accuracy": 4}'))
+        return True
+
+    with JudgeServer(half) as server:
+        run = Run(server.url, tmp_path / "j", Api.chat, max_concurrent=1, max_failure_rate=0.5)
+        with pytest.raises(JudgeError, match=r"30 of 30 distinct rows \(100%\) lack a score"):
+            run(items(30))
+
+
 def test_a_judge_that_is_given_up_on_is_told_by_its_answers_of_this_run(tmp_path: Path) -> None:
     def prose(handler: Handler, asked: Asked) -> bool:
         if len(server.requests) % 3:
