@@ -439,6 +439,21 @@ def test_few_rows_that_fail_beside_others_have_the_remedy_of_their_failure(
     assert told.endswith(f"kept in {run.path}: run again to ask for what is missing")
 
 
+def test_few_rows_that_are_all_refused_beside_a_journals_have_the_remedy_of_many(
+    tmp_path: Path,
+) -> None:
+    def closed(handler: Handler, asked: Asked) -> bool:
+        handler.json({}, 403)
+        return True
+
+    with JudgeServer() as server:
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.01)
+        run(items(5))
+        server.fault = closed
+        with pytest.raises(JudgeError, match=r"written; see to --judge-url .*; answers are kept"):
+            run(items(8))
+
+
 def test_a_server_that_has_lost_the_endpoint_of_the_journals_answers_is_told_so(
     tmp_path: Path,
 ) -> None:
@@ -539,6 +554,25 @@ def test_a_dead_server_is_given_up_on(gone: str, tmp_path: Path) -> None:
         run(items(1000))
     run.max_failure_rate = 1.0
     assert causes(run(items(30))) == [["no connection"] * 2] * 30
+
+
+@pytest.mark.parametrize("fault", [Handler.drop, lambda handler: handler.json({}, 500)])
+def test_of_a_server_that_breaks_down_amid_the_rows_no_more_is_asked_than_to_run_again(
+    fault: Callable[[Handler], None], tmp_path: Path
+) -> None:
+    def later(handler: Handler, asked: Asked) -> bool:
+        if asked.turns[0] == "question 0":
+            return False
+        fault(handler)
+        return True
+
+    with JudgeServer(later) as server:
+        run = Run(server.url, tmp_path / "j", max_concurrent=1, max_retries=0, max_failure_rate=0.5)
+        with pytest.raises(JudgeError) as caught:
+            run(items(30))
+    what, _, remedy = str(caught.value).partition("; ")
+    assert what.startswith("20 requests in a row had no answer, the last: ")
+    assert remedy == f"answers are kept in {run.path}: run again to go on"
 
 
 @pytest.mark.parametrize("answers", [0, 1])
