@@ -192,7 +192,7 @@ def test_an_empty_value_is_refused(
     [
         ("select chat.jsonl -k 3 -o", "."),
         ("select chat.jsonl -k 3 -o", "/"),
-        ("select chat.jsonl -k 3 -o", "new/"),
+        ("score chat.jsonl --metadata q=up -o", "new/"),  # without what lies beside it
         ("select chat.jsonl -k 3 -o small.jsonl --receipt", "none/x.json"),
         ("select chat.jsonl -k 3 -o small.jsonl --rejects", "folder"),
         ("report chat.jsonl -s chat.jsonl -o", "folder/"),
