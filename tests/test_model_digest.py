@@ -41,6 +41,11 @@ def test_stores_of_the_default_model_stay_known(model: Path) -> None:
         assert card(name).weights == DEFAULT
 
 
+def test_a_model_that_pools_without_the_prompt_is_another(model: Path) -> None:
+    change(model / "1_Pooling/config.json", include_prompt=False)
+    assert card(model).weights != DEFAULT
+
+
 def other_words(folder: Path) -> None:
     """Two words change places in every file that has them."""
     for file, changes in {
