@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Counts, Rows, Vectors
+from gip_cli.arrays import Counts, Rows, Vectors, row_norms
 from gip_cli.embedding_files import Paths, Settings, read_description
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import KEY_BYTES
@@ -87,14 +87,6 @@ class Embeddings:
                 )
             zero += int(np.count_nonzero(norms == 0))
         return zero
-
-
-def row_norms(block: Vectors) -> Array:
-    """Euclidean norms (n,) of the rows (n, d), summed in float64; not finite where they are."""
-    # What is not finite is looked for here, not a surprise.
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms: Array = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
-    return norms
 
 
 def as_keys(data: bytes | bytearray) -> Keys:

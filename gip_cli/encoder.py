@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Counts
+from gip_cli.arrays import Counts, unit_rows
 from gip_cli.errors import MismatchError, UsageError, install
 from gip_cli.foreign_models import (
     cause,
@@ -121,9 +121,7 @@ class SentenceEncoder:
                 "leave that row out, or choose another --model",
             )
         # Here, not by the model: half precision would leave them as far from unit as it rounds.
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors /= np.where(norms > 0, norms, 1)
-        return Encoded(vectors, tokens, unread)
+        return Encoded(unit_rows(vectors), tokens, unread)
 
 
 def load_encoder(

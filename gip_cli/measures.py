@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gip_cli.arrays import Array, Mask, Rows, Vectors
-from gip_cli.embeddings import row_norms
+from gip_cli.arrays import Array, Mask, Rows, Vectors, unit_rows
 from gip_cli.pursuit.source import gram
 from gip_cli.pursuit.team import Team
 
@@ -279,10 +278,7 @@ def _normalised(vectors: Vectors, dtype: type[np.floating[Any]] = np.float32) ->
     Whatever type they are of now: what was read of a store in half precision beside other rows is
     in float32.
     """
-    rows = vectors.astype(dtype)
-    norms = row_norms(rows)
-    rows /= np.where(norms > 0, norms, 1)[:, None]
-    return rows
+    return unit_rows(vectors.astype(dtype))
 
 
 def random_picks(pickable: Rows, count: int, seed: int) -> Rows:

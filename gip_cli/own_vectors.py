@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gip_cli.arrays import Array, Rows, Vectors
+from gip_cli.arrays import Array, Rows, Vectors, row_norms, unit_rows
 from gip_cli.embedding_commit import commit, writing_store
 from gip_cli.embedding_files import Settings
-from gip_cli.embeddings import join_keys, open_embeddings, read_array, row_norms
+from gip_cli.embeddings import join_keys, open_embeddings, read_array
 from gip_cli.encoder import OWN_VECTORS, ModelCard
 from gip_cli.errors import MismatchError, UsageError
 from gip_cli.formats import Part, Renderer
@@ -154,7 +154,4 @@ def _unit(vectors: Vectors, at: Rows, source: Path) -> Array:
         row = at[np.argmin(finite)]
         raise MismatchError(f"row {row + 1} is not finite", "mend it", path=source)
     # By a power of two, which rounds nothing, so that no square overflows or vanishes.
-    block = np.ldexp(block, -np.frexp(largest)[1][:, None])
-    norms = row_norms(block)
-    unit: Array = block / np.where(norms > 0, norms, 1)[:, None]
-    return unit
+    return unit_rows(np.ldexp(block, -np.frexp(largest)[1][:, None]))
