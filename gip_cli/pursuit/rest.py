@@ -15,7 +15,7 @@ from gip_cli.pursuit.objective import Floats, Ids
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep import Buffers, Sweeper, neighbours
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH, Found
-from gip_cli.pursuit.verify import Block, closing, too_near
+from gip_cli.pursuit.verify import Block, closing
 
 MOST_PAIRS = 1 << 24  # of rows whose cosines are compared at a time: all may be near
 
@@ -54,15 +54,16 @@ def remaining(
 
 def neighbourhoods(pool: RowStates, batch: Ids, host: Sweeper, max_cosine: float) -> list[Ids]:
     """Rows of the pool that lie too near to each row of the whole pool in `batch`."""
-    picks, found = pool.exact(pool.located(batch)), list[Found]()
-    columns, bar = picks[:, : pool.d].T.astype(pool.dtype), max_cosine - pool.slack
+    picks, found = pool.located(batch), list[Found]()
+    columns = pool.exact(picks)[:, : pool.d].T.astype(pool.dtype)
+    bar = max_cosine - pool.slack
 
     def work(X: Floats, rows: slice, buffers: Buffers) -> None:
         found.append(neighbours(columns, bar, X, rows.start, buffers))
 
     host.each_chunk(pool, LONGEST, work)
     rows, by, cosines = (np.concatenate(column) for column in zip(*found, strict=True))
-    is_near = too_near(pool, rows, cosines, picks, by, max_cosine)
+    is_near = pool.are_near(rows, picks[by], cosines, max_cosine)
     rows, by = rows[is_near], by[is_near]
     order = np.argsort(by, kind="stable")
     ends = np.cumsum(np.bincount(by, minlength=len(batch)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gip_cli.pursuit.copies import BATCH, Copies, fingerprints
-from gip_cli.pursuit.objective import Array, Ids, Objective, Precision
+from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
 from gip_cli.pursuit.source import Source, Subset
 
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
@@ -188,9 +188,23 @@ class RowStates:
         """(n, D) rows in float64, from the embeddings as they were given."""
         return self.whole.take(self.named(ids))
 
-    def exact_cosines(self, ids: Ids, X: Array) -> Array:
-        """(n,) cosines in float64 of the embeddings of rows `ids` with those of X (n, D)."""
-        F, G = self.exact(ids)[:, : self.d], X[:, : self.d]
+    def are_near(
+        self, rows: Ids, others: Ids, cosines: Floats, max_cosine: float
+    ) -> NDArray[np.bool_]:
+        """(x,) pairs of rows closer than `max_cosine`, by their cosines (x,).
+
+        Rounding's doubt in those is settled in float64.
+        """
+        are_near: NDArray[np.bool_] = cosines > max_cosine
+        unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= self.slack)
+        for start in range(0, len(unsure), BATCH):
+            batch = unsure[start : start + BATCH]
+            are_near[batch] = self.exact_cosines(rows[batch], others[batch]) > max_cosine
+        return are_near
+
+    def exact_cosines(self, rows: Ids, others: Ids) -> Array:
+        """(n,) cosines in float64 of the embeddings of pairs of rows."""
+        F, G = (self.exact(ids)[:, : self.d] for ids in (rows, others))
         inner, *squares = (np.einsum("ij,ij->i", *pair) for pair in ((F, G), (F, F), (G, G)))
         norms = np.sqrt(np.multiply(*squares))
         cosines: Array = np.divide(inner, norms, out=np.zeros_like(inner), where=norms > 0)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Floats, Ids, Objective
+from gip_cli.pursuit.objective import Ids, Objective
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules, close
 from gip_cli.pursuit.source import Source
@@ -57,14 +56,7 @@ def try_out(
         if rules is not None:
             closed[pool.located(close(rules, named[i]))] = -np.inf
         if max_cosine is not None:
-            closed[near(pool, i, F @ F[i], max_cosine)] = -np.inf
+            every = np.arange(len(pool))
+            near = pool.are_near(every, np.full(len(pool), i), F @ F[i], max_cosine)
+            closed[near] = -np.inf
     return np.array(chosen, np.int64)
-
-
-def near(pool: RowStates, i: int, cosines: Floats, max_cosine: float) -> NDArray[np.bool_]:
-    """(p,) rows closer to row i than `max_cosine`, rounding's doubt settled in float64."""
-    above = cosines > max_cosine
-    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= pool.slack)
-    if len(unsure):
-        above[unsure] = pool.exact_cosines(unsure, pool.exact(np.array([i]))) > max_cosine
-    return above

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective
+from gip_cli.pursuit.objective import Array, Columns, Ids, Objective
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep_plan import NEVER, Contest, Hits, SweepPlan, earliest, lookup
 
@@ -265,25 +264,10 @@ def closures_of(
         return Closures(*closed, duplicates=np.zeros(len(block), np.int64))
     rows, since = closed
     near, by = hits.near_rows, hits.near_steps
-    is_near = too_near(pool, near, hits.cosines, block.X, by, max_cosine)
+    is_near = pool.are_near(near, pool.located(block.rows)[by], hits.cosines, max_cosine)
     near, by = near[is_near], by[is_near]
     fresh = np.isfinite(pool.noise[near]) & (lookup(rows, since, near) > by + 1)
     return Closures(
         *earliest(np.concatenate([rows, near]), np.concatenate([since, by + 1])),
         duplicates=np.bincount(earliest(near[fresh], by[fresh])[1], minlength=len(block)),
     )
-
-
-def too_near(
-    pool: RowStates, rows: Ids, cosines: Floats, X: Array, by: Ids, max_cosine: float
-) -> NDArray[np.bool_]:
-    """(x,) pairs of a row and one of X (n, D), `by`, closer than `max_cosine`.
-
-    Rounding's doubt in their cosines (x,) is settled in float64.
-    """
-    is_near = cosines > max_cosine
-    unsure = np.flatnonzero(np.abs(cosines - max_cosine) <= pool.slack)
-    for start in range(0, len(unsure), BATCH):
-        batch = unsure[start : start + BATCH]
-        is_near[batch] = pool.exact_cosines(rows[batch], X[by[batch]]) > max_cosine
-    return is_near
