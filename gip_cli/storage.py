@@ -115,7 +115,7 @@ class Replacements:
 
     The file opened first is renamed first: where that fails, no old file has been replaced. A
     signal amid it waits, and so does another process that would put files beside the same first
-    one: no file of one run lies beside one of another.
+    one, as far as a lock is to be had: no file of one run lies beside one of another.
     """
 
     def __init__(self) -> None:

@@ -89,12 +89,7 @@ class JudgeOptions:
     ] = False
     price: Annotated[
         float | None,
-        _limits(
-            "--price-per-mtok",
-            min=0,
-            metavar="USD",
-            help="For a million input tokens.",
-        ),
+        _limits("--price-per-mtok", min=0, metavar="USD", help="For a million input tokens."),
     ] = None
     max_concurrent: Annotated[
         int,
