@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
+from gip_cli.pursuit.deferral import Deferral
 from gip_cli.pursuit.draft import Belief, Drafter, Step, gains_nothing, observe
 from gip_cli.pursuit.objective import Objective
 from gip_cli.pursuit.row_states import RowStates
@@ -48,6 +49,8 @@ class Greedy:
         are as they were worked out in float64.
     spread : float
         Largest |f|^2 / noise of a row, which bounds v / noise.
+    deferral : Deferral or None
+        Which rows are left out; None if none may be.
     near_ties, refreshes, seconds
         As in `Diagnostics`.
     """
@@ -59,6 +62,7 @@ class Greedy:
     since: int = 0
     largest: float | None = None
     spread: float = 0.0
+    deferral: Deferral | None = None
     near_ties: int = 0
     refreshes: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -71,12 +75,13 @@ class Greedy:
             if pool.aside is not None:
                 most = 1  # after it those rows may gain something
             began = perf_counter()
-            proposal = drafter.propose(pool, belief, most)
+            rows = self.deferral.contenders(pool) if self.deferral else pool
+            proposal = drafter.propose(rows, belief, most)
             proposed = perf_counter()
             is_exact = self.largest is None
-            largest, rounding = self.largest_now(pool, belief.objective), 0.0
+            largest, rounding = self.largest_now(rows, belief.objective), 0.0
             if proposal:
-                rounding = self.rounding(pool, belief.objective, proposal.block, largest)
+                rounding = self.rounding(rows, belief.objective, proposal.block, largest)
             margin = max(drafter.margin, ROUNDINGS * rounding)
             # Of one rounding: a margin of four at WIDEST costs less than working states out anew.
             can_tell = max(drafter.margin, rounding) <= WIDEST or (
@@ -85,9 +90,14 @@ class Greedy:
             length = len(proposal.block) if proposal else 0
             if proposal and can_tell:
                 widest = np.inf if is_exact and length == 1 else WIDEST
-                step = drafter.confirm(pool, belief, proposal, margin, self.sweep, widest=widest)
+                if self.deferral and self.deferral.call_up(pool, belief.objective, proposal.block):
+                    rows = self.deferral.contenders(pool)
+                step = drafter.confirm(rows, belief, proposal, margin, self.sweep, widest=widest)
             self.seconds["draft"] += proposed - began
             self.seconds["verify"] += perf_counter() - proposed
+            if self.deferral and rows is not pool:
+                self.deferral.rejoin(pool, rows, belief, step)
+                continue
             if step or (pool.aside is not None and most > 1):
                 continue
             # The states have drifted too far to tell, or those within the block, which are
@@ -119,6 +129,8 @@ class Greedy:
         self.waste += step.verdict.settled * (d + drafter.levels[0].longest) / d / m
         if self.waste > 1:
             self.refresh(pool, step.after.objective)
+        if self.deferral:
+            self.deferral.defer(pool, step)
         return step
 
     def look_again(self, pool: RowStates, belief: Belief) -> None:

@@ -52,6 +52,11 @@ class Projection:
         right += (2 * np.triu(S) - np.diag(theta)) @ U
         return Columns(np.stack([U, right]), theta, theta)
 
+    def smoothed_query(self) -> Array:
+        """(d, d) Sigma K Sigma, of which n is the quadratic form."""
+        product = self.team.product
+        return self.posterior.smoothed(self.posterior.smoothed(self.K, product).T, product)
+
     def state(self, X: Floats) -> Floats:
         Z = self.posterior.smoothed(X)
         v = np.einsum("ij,ij->i", Z, X)

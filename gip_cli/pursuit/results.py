@@ -26,6 +26,8 @@ class Diagnostics:
         Rows whose gain came within rounding of the best and was settled in float64.
     refreshes : int
         Times that all rows' states were worked out anew.
+    deferred : int
+        Rows that were left out of a sweep for their gain's bound, at most.
     seconds : mapping of str to float
         Wall-clock time by stage.
     """
@@ -35,6 +37,7 @@ class Diagnostics:
     accepted: int
     near_ties: int
     refreshes: int
+    deferred: int
     seconds: Mapping[str, float]
 
     @property

@@ -103,7 +103,10 @@ class RowStates:
         is_open = np.isfinite(self.noise)
         if not 0 < 2 * np.count_nonzero(is_open) < len(self):
             return self
-        ids = np.flatnonzero(is_open)
+        return self.subset(np.flatnonzero(is_open))
+
+    def subset(self, ids: Ids) -> RowStates:
+        """A copy of what is known of some rows, which are left where they are."""
         return self.part(ids, Subset(self.whole, self.named(ids)))
 
     def part(self, ids: Ids, rows: Source | Subset) -> RowStates:
@@ -126,8 +129,12 @@ class RowStates:
         sample = suspects[:BATCH]
         if 2 * len(np.unique(fingerprints(sample, self.traits))) > len(sample):
             return False
-        self.copies = Copies.among(np.flatnonzero(np.isfinite(self.noise)), len(self), self.traits)
+        self.know_copies()
         return True
+
+    def know_copies(self) -> None:
+        """Find all copies among the open rows."""
+        self.copies = Copies.among(np.flatnonzero(np.isfinite(self.noise)), len(self), self.traits)
 
     def traits(self, ids: Ids) -> Array:
         """(n, D + 1 or 2) all that tells rows from each other."""

@@ -10,10 +10,12 @@ from time import perf_counter
 import numpy as np
 
 from gip_cli.pursuit import check
+from gip_cli.pursuit.deferral import Deferral
 from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
+from gip_cli.pursuit.projection import Projection
 from gip_cli.pursuit.rest import remaining
 from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, Stopped
 from gip_cli.pursuit.row_states import RowStates
@@ -119,6 +121,8 @@ def run(
     greedy.spread = float(np.max(squares / pool.noise))
     if instance.starts_in_float32:
         greedy.largest = greedy.spread
+    if isinstance(objective, Projection) and device == "cpu" and instance.max_cosine is None:
+        greedy.deferral = Deferral(squares, host)
     greedy.seconds["prepare"] = perf_counter() - began
 
     def outcome(stopped: Stopped) -> Selection:
@@ -128,6 +132,7 @@ def run(
             levels[0].accepted,
             greedy.near_ties,
             greedy.refreshes,
+            greedy.deferral.most if greedy.deferral else 0,
             dict(greedy.seconds),
         )
         return record.selection(stopped, work)
@@ -156,7 +161,8 @@ def blocks(
     """
     belief, left = Belief(instance.objective, instance.rules), instance.k
     while left:
-        if on_host:  # a device holds the rows of the whole pool
+        # A device holds the rows of the whole pool, and rows that are deferred are of this one.
+        if on_host and not (greedy.deferral and greedy.deferral.deferred):
             pool = pool.narrowed()
         if not (step := greedy.advance(pool, belief, left)):
             break

@@ -111,7 +111,12 @@ class Subset:
 
     def block(self, rows: slice, out: Floats) -> Floats:
         """As `Source.block`, always a copy."""
-        return self.whole.take(self.index[rows], out.dtype.type)
+        index, whole = self.index[rows], self.whole
+        if whole.extra is not None or whole.embeddings.dtype != out.dtype:
+            return whole.take(index, out.dtype.type)
+        gathered: Floats = out[: len(index)]
+        np.take(whole.embeddings, index, axis=0, out=gathered, mode="clip")  # others buffer `out`
+        return gathered
 
 
 def gram(vectors: Floats, row_weights: Array | None = None) -> Array:

@@ -101,7 +101,7 @@ class Sweeper:
         """
         workers = min(self.team.size, max(1, isqrt(len(pool) * stretches // WAKING)))
         most = self.buffers[0].most_rows(stretches) * workers
-        size = -(-len(pool) // (-(-len(pool) // most) * workers))
+        size = max(1, -(-len(pool) // (max(1, -(-len(pool) // most)) * workers)))
         starts = count(0, size)
 
         def share(worker: int) -> None:
