@@ -12,6 +12,7 @@ def main() -> None:
         Case("gip projection", 1_000_000, 1_000, limit=600.0),
         Case("gip projection", 1_000_000, 10_000, limit=1800.0),
         Case("gip projection", 1_000_000, 1_000, dtype="float16", limit=600.0),
+        Case("gip projection, rated", 1_000_000, 1_000, limit=600.0),
         Case("gip information", 1_000_000, 1_000, limit=600.0),
         Case("gip residual", 1_000_000, 1_000, limit=600.0),
     ]

@@ -25,6 +25,12 @@ def gip(pursuit: str, **options: Any) -> Callable[[np.ndarray, int], tuple[Picks
     return run
 
 
+def weighted(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
+    """`projection` of rows rated 1 to 5, as a judge or metadata would, at random."""
+    ratings = np.random.default_rng(0).integers(1, 6, len(F))
+    return gip("projection", weights=ratings / 5)(F, k)
+
+
 def plain(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
     """`projection` as the paper's equations read: two float32 products with all rows a pick."""
     K = self_query(F)
@@ -87,6 +93,7 @@ def random(F: np.ndarray, k: int) -> tuple[Picks, Notes]:
 
 METHODS: dict[str, Callable[[np.ndarray, int], tuple[Picks, Notes]]] = {
     "gip projection": gip("projection"),
+    "gip projection, rated": weighted,
     "gip information": gip("information"),
     "gip residual": gip("residual"),
     "gip projection on a GPU": gip("projection", device="cuda"),
@@ -104,4 +111,9 @@ METHODS: dict[str, Callable[[np.ndarray, int], tuple[Picks, Notes]]] = {
 }
 
 # Floating-point operations that a method cannot do without, per row, dimension and pick.
-PRODUCTS = {"gip projection": 4, "gip information": 2, "gip residual": 4}
+PRODUCTS = {
+    "gip projection": 4,
+    "gip projection, rated": 4,
+    "gip information": 2,
+    "gip residual": 4,
+}

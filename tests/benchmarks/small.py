@@ -8,6 +8,7 @@ from tests.benchmarks.runner import Case, run
 
 LARGE = [
     "gip projection",
+    "gip projection, rated",
     "gip information",
     "gip residual",
     "plain projection",
