@@ -558,6 +558,14 @@ def test_rows_that_gain_nothing_as_yet_count_for_how_inexact_rates_are(signed, l
     assert greedy.largest == largest
 
 
+def test_no_block_is_longer_than_the_longest():
+    level = Level(2, 64, 1)
+    level.learn(60, 50, np.ones(1))
+    assert level.trusted == 64
+    level.learn(60, 20, np.ones(1))
+    assert level.trusted == 40
+
+
 @pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, -1e-18), (-1e-18, 1e-18)])
 def test_a_block_may_begin_or_end_with_a_pick_of_which_rounding_left_nothing(rates):
     level = Level(2, 64, 1)

@@ -257,9 +257,11 @@ def test_rows_near_the_best_are_not_deferred_where_rates_hardly_fall():
 
 
 def swept(F, k, **options):
-    """What is picked where all open rows are swept each time: near duplicates want that."""
-    all_rows = select(F, k, max_cosine=1 - 1e-9, **options)
-    assert all_rows.diagnostics.deferred == all_rows.duplicates == 0
+    """What is picked where all open rows are swept each time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gip_cli.pursuit.deferral.ENOUGH", 0)
+        all_rows = select(F, k, **options)
+    assert all_rows.diagnostics.deferred == 0
     return all_rows
 
 
@@ -270,6 +272,7 @@ def assert_same(F, k, *, least=2000, **options):
     np.testing.assert_allclose(got.gains, want.gains, rtol=1e-9)
     np.testing.assert_allclose(got.captured, want.captured, rtol=1e-9)
     assert got.stopped == want.stopped
+    assert got.duplicates == want.duplicates
     return got
 
 
@@ -325,6 +328,19 @@ def test_what_else_decides_picks_decides_them_as_before():
     w[rng.permutation(16000)[:4000]] = np.nan
     shorter = F * rng.uniform(0.5, 1, (16000, 1)).astype(np.float32)
     assert_same(shorter, 2000, weights=w)
+
+
+def test_rows_too_near_to_a_pick_are_closed_though_they_are_deferred():
+    """Each row has some near it, of lower weight: at their turn they would be good picks."""
+    F, rng = uneven(20, 4000, 48), np.random.default_rng(21)
+    F = unit(np.repeat(F, 4, axis=0) + rng.uniform(0, 0.3, (16000, 1)) * uneven(22, 16000, 48))
+    w = np.tile([1, 0.8, 0.6, 0.4], 4000) * rng.uniform(0.5, 1, 16000)
+    group = rng.integers(400, size=16000)
+    for options in {}, {"rules": Quota(group, 9)}, {"rules": Quota(group, 9), "price": 1 / w}:
+        got = assert_same(F.astype(np.float32), 2500, weights=w, max_cosine=0.95, **options)
+        assert got.duplicates > 1000
+        cosines = F[got.indices] @ F[got.indices].T
+        assert cosines[~np.eye(2500, dtype=bool)].max() < 0.95 + 1e-6
 
 
 def test_rules_close_deferred_rows_and_leave_none_but_those():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gip_cli.pursuit.draft import Belief, Step
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective
 from gip_cli.pursuit.projection import Projection, folded, quadratic
+from gip_cli.pursuit.rest import neighbourhoods
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep import Buffers, Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
@@ -138,8 +139,8 @@ class Deferral:
         How many times further below the best than that, as far as earlier ones were not.
     """
 
-    def __init__(self, squares: Array, host: Sweeper) -> None:
-        self.squares, self.host = squares, host
+    def __init__(self, squares: Array, host: Sweeper, max_cosine: float | None = None) -> None:
+        self.squares, self.host, self.max_cosine = squares, host, max_cosine
         self.is_deferred: NDArray[np.bool_] = np.zeros(len(squares), np.bool_)
         self.deferred = self.most = 0
         self.horizon = max(LONGEST * STRETCH, 2 * host.D / 3)
@@ -186,8 +187,7 @@ class Deferral:
         if step:
             pool.state[:, at] = contenders.state
             pool.noise[at] = contenders.noise
-            for rows in step.block.closed:
-                pool.noise[pool.located(rows)] = np.inf
+            self._close(pool, step)
             change, ids = self._change(step.block), np.flatnonzero(self.is_deferred)
             squares = self.squares[pool.named(ids)]
             v, n = pool.state[:, ids]
@@ -239,6 +239,21 @@ class Deferral:
         for rise, rate in zip(rises, least, strict=True):
             reach |= n + rise * squares >= rate * spread
         return reach
+
+    def _close(self, pool: RowStates, step: Step) -> None:
+        """Close what a step closes of the deferred rows, too; add to how many lie too near."""
+        near: list[Ids] = [np.empty(0, np.int64)] * len(step.block)
+        if self.max_cosine is not None:
+            ids = np.flatnonzero(self.is_deferred & np.isfinite(pool.noise))
+            ids = np.union1d(ids, pool.located(step.block.rows))
+            part = pool.subset(ids)
+            near = [
+                ids[at] for at in neighbourhoods(part, step.block.rows, self.host, self.max_cosine)
+            ]
+        for pick, (ruled, close_by) in enumerate(zip(step.block.closed, near, strict=True)):
+            pool.noise[pool.located(ruled)] = np.inf
+            step.closures.duplicates[pick] += np.count_nonzero(np.isfinite(pool.noise[close_by]))
+            pool.noise[close_by] = np.inf
 
     def _renew(self, pool: RowStates, ids: Ids, objective: Objective) -> None:
         """Work out n of rows `ids`, which takes half of what both states do, or an upper bound."""

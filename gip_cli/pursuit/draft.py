@@ -91,7 +91,7 @@ class Level:
         self.drafted += drafted
         self.accepted += confirmed
         if confirmed < drafted:
-            self.trusted = max(LEAST_TRUSTED, 2 * confirmed)
+            self.trusted = min(self.longest, max(LEAST_TRUSTED, 2 * confirmed))
         else:
             self.trusted = min(self.longest, 2 * max(drafted, self.trusted))
         if len(rates) > 1:

@@ -121,8 +121,8 @@ def run(
     greedy.spread = float(np.max(squares / pool.noise))
     if instance.starts_in_float32:
         greedy.largest = greedy.spread
-    if isinstance(objective, Projection) and device == "cpu" and instance.max_cosine is None:
-        greedy.deferral = Deferral(squares, host)
+    if isinstance(objective, Projection) and device == "cpu":
+        greedy.deferral = Deferral(squares, host, instance.max_cosine)
     greedy.seconds["prepare"] = perf_counter() - began
 
     def outcome(stopped: Stopped) -> Selection:
