@@ -125,6 +125,8 @@ class Deferral:
     squares : (m,)
         Squared norms of the whole pool's rows.
     host : Sweeper
+    max_cosine : float or None
+        As for `select`: rows that are too near to a pick are closed, though they are deferred.
 
     Attributes
     ----------
