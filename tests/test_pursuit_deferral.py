@@ -124,7 +124,6 @@ def test_whatever_is_deferred_is_called_up_in_time(kind, precision, priced):
             others = ~deferral.is_deferred & np.isfinite(pool.noise)
             others &= rng.random(1500) < 0.9
             deferral.is_deferred |= others
-            deferral.deferred += np.count_nonzero(others)
             step = greedy.advance(pool, belief, 40)
             belief = step.after
             picks += step.block.rows.tolist()
@@ -152,7 +151,6 @@ def test_what_contenders_turn_out_to_be_is_known_of_the_pool():
         state = pool.state.copy()
         deferral = Deferral(np.ones(40), Sweeper(team, belief.objective, 5))
         deferral.is_deferred[[0, 10, 11]] = True
-        deferral.deferred = 3
         pool.state[:, [0, 10, 11]] *= 2
         contenders = deferral.contenders(pool)
         assert len(contenders) == 37
@@ -180,7 +178,6 @@ def test_rows_that_are_due_are_called_up_only_if_what_is_known_of_them_anew_want
         order = hot[np.argsort(-rates)]
         deferral.is_deferred[:] = True
         deferral.is_deferred[order[:3]] = False
-        deferral.deferred = 2997
         pool.state *= [[0.5], [5.0]]  # as after many blocks
         block = observe(pool, belief, order[:3]).block
         assert deferral.call_up(pool, belief.objective, block)
@@ -201,7 +198,6 @@ def test_rows_that_are_due_are_called_up_only_if_what_is_known_of_them_anew_want
         # More than an eighth is wanted: the next rows to be deferred are further from the best.
         deferral.is_deferred[:] = False
         deferral.is_deferred[order[3:23]] = True
-        deferral.deferred = 20
         assert deferral.call_up(pool, belief.objective, block)
         assert deferral.caution == 2
         assert deferral.deferred < 20 * 7 / 8
@@ -230,7 +226,7 @@ def test_a_row_that_the_first_pick_makes_better_than_the_second_is_called_up(que
         host = Sweeper(team, belief.objective, 3)
         deferral = Deferral(np.ones(3), host)
         pool = RowStates(Source(F), noises, price, state(F))
-        deferral.is_deferred[2] = deferral.deferred = 1
+        deferral.is_deferred[2] = True
         block = observe(pool, belief, np.array([0, 1])).block
         assert block.columns.gains[1] / price[1] == pytest.approx(between)
         assert deferral.call_up(pool, belief.objective, block)

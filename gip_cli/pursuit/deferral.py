@@ -130,10 +130,8 @@ class Deferral:
 
     Attributes
     ----------
-    deferred : int
-        How many rows are deferred; none for as long as the pool may be narrowed.
     most : int
-        How many were, at most.
+        How many rows were deferred, at most.
     horizon : float
         For how many picks a row should stay below the best to be deferred: to work its n out anew
         takes as long as a sweep for a third as many picks as it has dimensions.
@@ -144,11 +142,16 @@ class Deferral:
     def __init__(self, squares: Array, host: Sweeper, max_cosine: float | None = None) -> None:
         self.squares, self.host, self.max_cosine = squares, host, max_cosine
         self.is_deferred: NDArray[np.bool_] = np.zeros(len(squares), np.bool_)
-        self.deferred = self.most = 0
+        self.most = 0
         self.horizon = max(LONGEST * STRETCH, 2 * host.D / 3)
         self.caution = 1.0
         self._bounds = Bounds(host.team)
         self._last: tuple[Block, Change] | None = None
+
+    @property
+    def deferred(self) -> int:
+        """How many rows are deferred; none for as long as the pool may be narrowed."""
+        return int(np.count_nonzero(self.is_deferred))
 
     def contenders(self, pool: RowStates) -> RowStates:
         """The rows that take part: those that are open and not deferred, or the pool itself."""
@@ -165,6 +168,8 @@ class Deferral:
         change = self._change(block)
         ids = np.flatnonzero(self.is_deferred & np.isfinite(pool.noise))
         due = ids[self._reach(pool, ids, change.rises, change.drop, least)]
+        if not len(due):
+            return False
         self._renew(pool, due, objective)
         due = due[self._reach(pool, due, change.rises, change.drop, least)]
         self._recall(pool, due, objective)
@@ -219,7 +224,6 @@ class Deferral:
             ids = ids[~self._reach(pool, ids, change.rises[-1:], change.drop, target)]
             if len(ids) >= least:
                 self.is_deferred[ids] = True
-                self.deferred += len(ids)
                 self.most = max(self.most, self.deferred)
 
     def _change(self, block: Block) -> Change:
@@ -244,26 +248,24 @@ class Deferral:
 
     def _close(self, pool: RowStates, step: Step) -> None:
         """Close what a step closes of the deferred rows, too; add to how many lie too near."""
-        near: list[Ids] = [np.empty(0, np.int64)] * len(step.block)
-        if self.max_cosine is not None:
-            ids = np.flatnonzero(self.is_deferred & np.isfinite(pool.noise))
-            ids = np.union1d(ids, pool.located(step.block.rows))
-            part = pool.subset(ids)
-            near = [
-                ids[at] for at in neighbourhoods(part, step.block.rows, self.host, self.max_cosine)
-            ]
-        for pick, (ruled, close_by) in enumerate(zip(step.block.closed, near, strict=True)):
+        block = step.block
+        if self.max_cosine is None:
+            pool.noise[pool.located(np.concatenate(block.closed))] = np.inf
+            return
+        ids = np.flatnonzero(self.is_deferred & np.isfinite(pool.noise))
+        ids = np.union1d(ids, pool.located(block.rows))
+        near = neighbourhoods(pool.subset(ids), block.rows, self.host, self.max_cosine)
+        for pick, (ruled, at) in enumerate(zip(block.closed, near, strict=True)):
             pool.noise[pool.located(ruled)] = np.inf
-            step.closures.duplicates[pick] += np.count_nonzero(np.isfinite(pool.noise[close_by]))
-            pool.noise[close_by] = np.inf
+            step.closures.duplicates[pick] += np.count_nonzero(np.isfinite(pool.noise[ids[at]]))
+            pool.noise[ids[at]] = np.inf
 
     def _renew(self, pool: RowStates, ids: Ids, objective: Objective) -> None:
         """Work out n of rows `ids`, which takes half of what both states do, or an upper bound."""
-        if not len(ids):
-            return
         assert isinstance(objective, Projection)
         M = objective.smoothed_query()
-        F, rounding = folded(M), 2 * pool.d * np.finfo(pool.dtype).eps * np.linalg.norm(M)
+        F: Floats = folded(M).astype(pool.dtype)
+        rounding = 2 * pool.d * np.finfo(pool.dtype).eps * np.linalg.norm(M)
 
         def work(X: Floats, rows: slice, _: Buffers) -> None:
             at = ids[rows]
@@ -278,4 +280,3 @@ class Deferral:
         self.host.recompute(part, objective)
         pool.state[:, ids] = part.state
         self.is_deferred[ids] = False
-        self.deferred -= len(ids)

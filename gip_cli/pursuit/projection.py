@@ -117,7 +117,7 @@ def folded(A: Array) -> Array:
     return folded
 
 
-def quadratic(X: Floats, folded: Array) -> Floats:
+def quadratic(X: Floats, folded: Floats) -> Floats:
     """(c,) x^T A x of rows X (c, d), in X's precision, without a third of the product X A."""
     A = folded.astype(X.dtype, copy=False)
     total, step = np.zeros(len(X), X.dtype), fold(len(A))

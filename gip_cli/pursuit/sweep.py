@@ -99,9 +99,11 @@ class Sweeper:
         workers each does 1/n of the work once n are awake: least is sqrt(work / WAKING) of them,
         which for the few rows of a draft may be the calling thread alone.
         """
+        if not len(pool):
+            return
         workers = min(self.team.size, max(1, isqrt(len(pool) * stretches // WAKING)))
         most = self.buffers[0].most_rows(stretches) * workers
-        size = max(1, -(-len(pool) // (max(1, -(-len(pool) // most)) * workers)))
+        size = -(-len(pool) // (-(-len(pool) // most) * workers))
         starts = count(0, size)
 
         def share(worker: int) -> None:
