@@ -16,7 +16,7 @@ from gip_cli.pursuit.greedy import ROUNDINGS, Greedy
 from gip_cli.pursuit.information import Information
 from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.residual import Residual
-from gip_cli.pursuit.row_states import RowStates
+from gip_cli.pursuit.row_states import RowStates, highest
 from gip_cli.pursuit.source import Source
 from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.sweep_plan import Contest, SweepPlan, earliest
@@ -230,6 +230,29 @@ def test_a_trial_knows_gains_from_rounding_as_pools_do(price, team):
     hot, _ = pool.hottest(belief, 3)
     assert hot.tolist() == [2]
     assert try_out(pool, belief, None, 3, None).tolist() == [2]
+
+
+@pytest.mark.parametrize("size", [1599, 1600, 9000, 39_999])
+@pytest.mark.parametrize(
+    "order", ["random", "ascending", "descending", "sample is high", "sample is low", "ties"]
+)
+def test_the_highest_rates_are_found_however_they_lie(order, size):
+    rng = np.random.default_rng(41)
+    rates = rng.exponential(size=40_000)
+    match order:
+        case "ascending":
+            rates.sort()
+        case "descending":
+            rates[::-1].sort()
+        case "sample is high":
+            rates[::16] += 10
+        case "sample is low":
+            rates[::16] *= 1e-9
+        case "ties":
+            rates = rng.integers(0, 3, size=40_000).astype(float)
+    found = highest(rates, size)
+    assert np.all(np.diff(found) > 0)
+    np.testing.assert_array_equal(np.sort(rates[found]), np.sort(rates)[-size:])
 
 
 @pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64])

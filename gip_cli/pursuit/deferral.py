@@ -215,9 +215,9 @@ class Deferral:
         rates = pool.rates(block.columns.gains, pool.located(block.rows))
         fall = (rates[-1] / rates[0]) ** (self.horizon / (len(block) - 1))
         target = rates[-1:] * min(fall, HIGHEST) ** self.caution
-        ids = np.flatnonzero(is_open & ~self.is_deferred)
-        gains = step.after.objective.gain(pool.state[:, ids], pool.noise[ids])
-        ids = ids[pool.rates(gains, ids) < target]
+        gains = step.after.objective.gain(pool.state, pool.noise)
+        is_low = pool.rates(gains, slice(None)) < target
+        ids = np.flatnonzero(is_low & is_open & ~self.is_deferred)
         least = LEAST_SHARE * count - self.deferred
         if len(ids) >= least:
             change = self._change(block)

@@ -7,10 +7,11 @@ from copy import copy
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, rise
+from gip_cli.pursuit.pieces import multiply
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
 
-FOLD = 96  # columns of a matrix at a time, at least
+FOLD = 64  # columns of a matrix at a time, at least
 
 
 class Projection:
@@ -123,7 +124,7 @@ def quadratic(X: Floats, folded: Floats) -> Floats:
     total, step = np.zeros(len(X), X.dtype), fold(len(A))
     for start in range(0, len(A), step):
         end = start + step
-        total += np.einsum("ij,ij->i", X[:, :end] @ A[:end, start:end], X[:, start:end])
+        total += np.einsum("ij,ij->i", multiply(X[:, :end], A[:end, start:end]), X[:, start:end])
     return total
 
 

@@ -11,6 +11,7 @@ from gip_cli.pursuit.copies import BATCH, Copies, fingerprints
 from gip_cli.pursuit.objective import Array, Floats, Ids, Objective, Precision
 from gip_cli.pursuit.source import Source, Subset
 
+SAMPLED, LEAST_SAMPLE, SPARE = 16, 100, 1.5  # every so many rates; rates; times as many as wanted
 ROUNDING = 1e-16  # energy, of a query of unit trace: a row that captures no more gains nothing
 
 
@@ -77,13 +78,12 @@ class RowStates:
             rows, before = rows[later], before[later]
             state = objective.repeated(self.state[:, rows], self.noise[rows], before)
             gain[rows] = objective.gain(state, self.noise[rows])
+        # Among thousands of equal rates, such as closed rows' zeros, the highest take 40 times as
+        # long to find: a million rows, three quarters of them closed, 44 ms.
         ids = np.flatnonzero(gain > self.floor(slice(None)))
         rate = self.rates(gain[ids], ids)
         if size < len(ids):
-            # Among thousands of equal rates, such as closed rows' zeros, it would take 40 times
-            # as long: a million rows, three quarters of them closed, 44 ms.
-            best = np.argpartition(rate, len(ids) - size)[len(ids) - size :]
-            best.sort()
+            best = highest(rate, size)
             ids, rate = ids[best], rate[best]
             if self.copies is not None:
                 ids = self.copies.lowest(ids, is_open)
@@ -236,3 +236,19 @@ class RowStates:
         """Make the states at the end of a block the present ones, and close rows."""
         self.state, self.after = self.after, self.state
         self.noise[closed] = np.inf
+
+
+def highest(rates: Array, size: int) -> Ids:
+    """Where the `size` highest rates are, ascending.
+
+    A sample tells which rates need not be looked at: a million took ten times as long without.
+    """
+    likely = np.arange(len(rates))
+    if size >= LEAST_SAMPLE * SAMPLED:
+        sample = rates[::SAMPLED]
+        above = min(len(sample), int(SPARE * size / SAMPLED))
+        enough = np.flatnonzero(rates >= np.partition(sample, -above)[-above])
+        likely = enough if len(enough) >= size else likely
+    best: Ids = likely[np.argpartition(rates[likely], len(likely) - size)[len(likely) - size :]]
+    best.sort()
+    return best

@@ -16,6 +16,7 @@ from math import isqrt
 import numpy as np
 
 from gip_cli.pursuit.objective import Floats, Ids, Objective, Precision
+from gip_cli.pursuit.pieces import multiply
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.sweep_plan import FIXED, LONGEST, STRETCH, Found, Hits, SweepPlan
 from gip_cli.pursuit.team import Team
@@ -148,7 +149,7 @@ def advance(
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)
     runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
-    np.matmul(X, plan.matrix, out=runs.reshape(c, -1))
+    multiply(X, plan.matrix, runs.reshape(c, -1))
     columns = runs.reshape(c, objective.groups, stretches, STRETCH)
     sums = buffers.sums[: len(objective.products) * stretches * c].reshape(-1, stretches, c)
     for out, (left, right) in zip(sums, objective.products, strict=True):
@@ -204,6 +205,6 @@ def neighbours(picks: Floats, bar: float, X: Floats, start: int, buffers: Buffer
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
     cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
-    np.matmul(X[:, :d], picks, out=cosines)
+    multiply(X[:, :d], picks, cosines)
     rows, steps = np.divmod(np.flatnonzero(cosines > bar), b)
     return start + rows, steps, cosines[rows, steps]
