@@ -116,7 +116,7 @@ class DeviceRows:
         X = X.to(plan.matrix.dtype)
         noise = self.put(pool.noise[rows])
         price = None if pool.price is None else self.put(pool.price[rows])
-        columns = (X @ plan.matrix).view(len(X), objective.groups, plan.stretches, STRETCH)
+        columns = (X @ plan.matrix).view(len(X), objective.groups, plan.stretches, -1)
 
         def factor(group: int) -> Any:
             return plan.fixed[None] if group == FIXED else columns[:, group]
@@ -152,7 +152,7 @@ class DeviceRows:
             if price is not None:
                 rates = rates / price[row, None]
             which, step = torch.nonzero(torch.abs(rates) >= plan.limits[at], as_tuple=True)
-            found = fetch(start + row[which], at[which] * STRETCH + step, rates[which, step])
+            found = fetch(start + row[which], at[which] * plan.stretch + step, rates[which, step])
             hits.append(plan.contest.thinned(found, near) if plan.contest else found)
         return [*map(np.concatenate, zip(*hits, strict=True)), *near]
 
@@ -167,8 +167,9 @@ class Placed:
 
     def __init__(self, rows: DeviceRows, plan: SweepPlan) -> None:
         self.objective, self.contest = plan.objective, plan.contest
-        self.stretches, self.bar = plan.stretches, plan.bar
+        self.stretches, self.stretch, self.bar = plan.stretches, plan.stretch, plan.bar
         self.matrix, self.fixed = rows.put(plan.matrix), rows.put(plan.fixed)
         self.limits, self.least = rows.put(plan.limits), rows.put(plan.least)
-        self.earlier = rows.put(np.triu(np.ones((STRETCH, STRETCH), plan.matrix.dtype), 1))
+        ones = np.ones((plan.stretch, plan.stretch), plan.matrix.dtype)
+        self.earlier = rows.put(np.triu(ones, 1))
         self.picks = None if plan.picks is None else rows.put(plan.picks)

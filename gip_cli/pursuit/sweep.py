@@ -1,7 +1,7 @@
 """One pass over a pool: what a block of picks does to every row, and who might have beaten it.
 
 Rows go by in chunks small enough for a core's cache. For each chunk one matrix product gives
-the columns of all b picks. Their products, summed over a *stretch* of 32 picks, say what the
+the columns of all b picks. Their products, summed over a *stretch* of up to 32 picks, say what the
 states are at the stretch's end, and bound how high a row's rate can have been within it. Only
 where that reaches the least rate of a pick in the stretch is the row followed pick by pick: few
 rows, once the first hundred picks are made.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
-from math import isqrt
+from math import isqrt, prod
 
 import numpy as np
 
@@ -53,9 +53,9 @@ class Buffers:
         self.cosines = np.empty(self.products.size // self.groups, dtype)
         self.sums = np.empty(len(objective.products) * runs, dtype)
         self.paths = np.empty(self.states * (runs + len(self.rows)), dtype)
-        self.columns = np.empty((self.groups, FOLLOWED, STRETCH), dtype)
-        self.term = np.empty((FOLLOWED, STRETCH), dtype)
-        self.path = np.empty((self.states, FOLLOWED, STRETCH), dtype)
+        self.columns = np.empty(self.groups * FOLLOWED * STRETCH, dtype)
+        self.term = np.empty(FOLLOWED * STRETCH, dtype)
+        self.path = np.empty(self.states * FOLLOWED * STRETCH, dtype)
         # x @ earlier: running sums of x, without the last.
         self.earlier = np.triu(np.ones((STRETCH, STRETCH), dtype), 1)
 
@@ -148,10 +148,11 @@ def advance(
 ) -> Iterator[Found]:
     """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
     objective, stretches, c = plan.objective, plan.stretches, len(X)
-    runs = buffers.products[: c * plan.matrix.shape[1]].reshape(-1, STRETCH)
+    groups, stretch = objective.groups, plan.stretch
+    runs = shaped(buffers.products, c * groups * stretches, stretch)
     multiply(X, plan.matrix, runs.reshape(c, -1))
-    columns = runs.reshape(c, objective.groups, stretches, STRETCH)
-    sums = buffers.sums[: len(objective.products) * stretches * c].reshape(-1, stretches, c)
+    columns = runs.reshape(c, groups, stretches, stretch)
+    sums = shaped(buffers.sums, len(objective.products), stretches, c)
     for out, (left, right) in zip(sums, objective.products, strict=True):
         if left == FIXED:
             out[...] = plan.fixed_squares[:, None]
@@ -159,11 +160,10 @@ def advance(
         factor = plan.fixed[None] if right == FIXED else columns[:, right]
         np.einsum("jcs,jcs->cj", columns[:, left], factor, out=out)
 
-    states = buffers.paths[: objective.states * (stretches + 1) * c].reshape(-1, stretches + 1, c)
+    states = shaped(buffers.paths, objective.states, stretches + 1, c)
     states[:, 0] = pool.state[:, rows]
-    for stretch in range(stretches):
-        change = sums[: objective.states, stretch]
-        np.subtract(states[:, stretch], change, out=states[:, stretch + 1])
+    for i in range(stretches):
+        np.subtract(states[:, i], sums[: objective.states, i], out=states[:, i + 1])
     change = sums[: objective.states].sum(axis=1, dtype=np.float64)
     np.subtract(pool.state[:, rows], change, out=pool.after[:, rows])
 
@@ -174,37 +174,45 @@ def advance(
     hot = np.flatnonzero(peak >= plan.least[:, None])
     for first in range(0, len(hot), FOLLOWED):
         at, row = np.divmod(hot[first : first + FOLLOWED], c)  # stretch, row of the chunk
-        for group, out in enumerate(buffers.columns[:, : len(row)]):
-            run = (row * objective.groups + group) * stretches + at
-            np.take(runs, run, axis=0, out=out, mode="clip")
-        rates = follow(plan, at, states[:, at, row], noise[row], buffers)
+        followed = shaped(buffers.columns, groups, len(row), stretch)
+        for group, out in enumerate(followed):
+            np.take(runs, (row * groups + group) * stretches + at, axis=0, out=out, mode="clip")
+        rates = follow(plan, at, followed, states[:, at, row], noise[row], buffers)
         if pool.price is not None:
             rates /= pool.price[rows.start + row, None]
-        which, steps = np.divmod(np.flatnonzero(np.abs(rates) >= plan.limits[at]), STRETCH)
-        yield rows.start + row[which], at[which] * STRETCH + steps, rates[which, steps]
+        which, steps = np.divmod(np.flatnonzero(np.abs(rates) >= plan.limits[at]), stretch)
+        yield rows.start + row[which], at[which] * stretch + steps, rates[which, steps]
 
 
-def follow(plan: SweepPlan, at: Ids, state: Floats, noise: Floats, buffers: Buffers) -> Floats:
-    """(h, 32) gains of h rows just before each pick of the stretches `at` (h,).
+def follow(
+    plan: SweepPlan, at: Ids, columns: Floats, state: Floats, noise: Floats, buffers: Buffers
+) -> Floats:
+    """(h, stretch) gains of h rows just before each pick of the stretches `at` (h,).
 
-    Their columns lie in `buffers.columns`. States just before each pick are running sums, which
+    Their columns are (groups, h, stretch). States just before each pick are running sums, which
     a product with a triangle of ones gives several times faster than `cumsum`.
     """
-    h = len(noise)
-    columns, term, path = buffers.columns[:, :h], buffers.term[:h], buffers.path[:, :h]
+    h, stretch = columns.shape[1:]
+    term, path = shaped(buffers.term, h, stretch), shaped(buffers.path, len(state), h, stretch)
+    earlier = buffers.earlier[:stretch, :stretch]
     for out, before, (left, right) in zip(path, state, plan.objective.products, strict=False):
         factor = plan.fixed[at] if right == FIXED else columns[right]
         np.multiply(columns[left], factor, out=term)
-        np.matmul(term, buffers.earlier, out=out)
+        np.matmul(term, earlier, out=out)
         np.subtract(before[:, None], out, out=out)
     gains: Floats = plan.objective.gain(path, noise[:, None])
     return gains
 
 
+def shaped(memory: Floats, *shape: int) -> Floats:
+    """The beginning of a worker's memory, as an array of some shape."""
+    return memory[: prod(shape)].reshape(shape)
+
+
 def neighbours(picks: Floats, bar: float, X: Floats, start: int, buffers: Buffers) -> Found:
     """Rows of X (c, D) closer to one of the picks (d, b) than the bar, the picks, how close."""
     d, b = picks.shape
-    cosines = buffers.cosines[: len(X) * b].reshape(len(X), b)
+    cosines = shaped(buffers.cosines, len(X), b)
     multiply(X[:, :d], picks, cosines)
     rows, steps = np.divmod(np.flatnonzero(cosines > bar), b)
     return start + rows, steps, cosines[rows, steps]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective, Precision
 
-STRETCH = 32  # picks whose columns' products are summed at a time
+STRETCH = 32  # picks whose columns' products are summed at a time, at most
+ROUNDED = 4  # what their number is a multiple of
 LONGEST = 8  # stretches in a block, at most
 FIXED = 2  # in `Objective.products`
 NEVER = np.iinfo(np.int64).max
@@ -93,7 +94,7 @@ def lookup(keys: Ids, values: Ids, wanted: Ids) -> Ids:
 
 
 class SweepPlan:
-    """A block of b picks as the chunks need it, padded to whole stretches.
+    """A block of b picks as the chunks need it, padded to whole stretches of the same length.
 
     Parameters
     ----------
@@ -120,14 +121,15 @@ class SweepPlan:
         groups, b, D = block.vectors.shape
         self.objective, self.contest, self.bar = objective, contest, bar
         self.stretches = -(-b // STRETCH)
-        padded = self.stretches * STRETCH
+        self.stretch = -(-b // (ROUNDED * self.stretches)) * ROUNDED
+        padded = self.stretches * self.stretch
         matrix = np.zeros((D, groups, padded), dtype)
         matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
         self.matrix = matrix.reshape(D, groups * padded)
-        self.limits = np.full((self.stretches, STRETCH), np.inf, dtype)
+        self.limits = np.full((self.stretches, self.stretch), np.inf, dtype)
         self.limits.reshape(-1)[:b] = limits
         self.least = self.limits.min(axis=1)
-        self.fixed = np.zeros((self.stretches, STRETCH), dtype)
+        self.fixed = np.zeros((self.stretches, self.stretch), dtype)
         if block.fixed is not None:
             self.fixed.reshape(-1)[:b] = block.fixed
         self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
