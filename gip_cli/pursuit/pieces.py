@@ -1,9 +1,9 @@
 """Products of many rows with few columns, in pieces so small that OpenBLAS does not pack them.
 
 Before it multiplies, OpenBLAS copies both factors into the order in which its kernels read them.
-Its kernels for AVX-512 multiply small matrices as
-they are: of rows by 384 by 64 (128, 256) columns two cores made 195 (195, 208) GFLOP/s in such
-pieces, 156 (181, 196) at once. Other kernels pack them all the same, a piece at a time.
+Its kernels for AVX-512 multiply small matrices as they are: with 64 (128, 256) columns of 384
+numbers two cores made 195 (195, 208) GFLOP/s in such pieces, 156 (181, 196) at once. Other kernels
+pack them all the same, a piece at a time.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def select(
     1e-9 are tied, which the lowest row wins (in `information` also those that float64 cannot tell
     apart: there a gain is a difference of two variances).
 
-    Time is 0.5 to 2.8 times that of a matrix product of 4 m d k operations (`information`, which
+    Time is 0.4 to 2.8 times that of a matrix product of 4 m d k operations (`information`, which
     needs half of them, up to 6.3 times); where m is not far more than d, longer, as picks ask for
     d x d products, too (of 20,000 rows of 4,096 dimensions, 12 times). Memory beyond the embeddings
     is a few (m,) vectors and (d, d) matrices, and buffers of fixed size. Meanwhile BLAS has one
