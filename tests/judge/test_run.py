@@ -430,7 +430,7 @@ def test_few_rows_that_fail_beside_others_have_the_remedy_of_their_failure(
         return True
 
     with JudgeServer(some) as server:
-        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.01, timeout=0.5)
+        run = Run(server.url, tmp_path / "j", max_retries=0, max_failure_rate=0.01, timeout=2)
         with pytest.raises(JudgeError) as caught:
             run(items(10))
     what, _, told = str(caught.value).partition("so nothing was written; ")
