@@ -133,6 +133,7 @@ class SweepPlan:
         if block.fixed is not None:
             self.fixed.reshape(-1)[:b] = block.fixed
         self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
+        # By rows, as small products go unpacked with such matrices alone.
         self.picks = None if picks is None else picks.T.astype(dtype, order="C")
 
 
