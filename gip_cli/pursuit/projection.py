@@ -119,7 +119,7 @@ def folded(A: Array) -> Array:
 
 
 def quadratic(X: Floats, folded: Floats) -> Floats:
-    """(c,) x^T A x of rows X (c, d), in X's precision, without a third of the product X A."""
+    """(c,) x^T A x of rows X (c, d), in X's precision, by little more than half of X A."""
     A = folded.astype(X.dtype, copy=False)
     total, step = np.zeros(len(X), X.dtype), fold(len(A))
     for start in range(0, len(A), step):
