@@ -97,24 +97,6 @@ def test_a_product_is_the_same_for_any_number_of_workers(precision):
         np.testing.assert_array_equal(product, products[0])
 
 
-def test_gram_matrices_of_a_draft_are_the_same_for_any_number_of_workers():
-    """They are those of the belief, and large enough to be shared."""
-    rng = np.random.default_rng(22)
-    X = random(rng, m=301, d=200).astype(np.float32)
-    K, noise, grams = self_query(X), np.ones(len(X)), []
-    for workers in (1, 2, 5):
-        with threadpool_limits(workers, user_api="blas"), Team() as team:
-            belief = Projection(K, team)
-            belief.observe(X[:40].astype(float), noise[:40])
-            local = belief.local(X, belief.state(X.astype(float)), noise, 8)
-        grams.append(local.gram)
-    Sigma = np.linalg.inv(np.eye(200) + X[:40].astype(float).T @ X[:40])
-    for gram, A in zip(grams[0].transpose(1, 0, 2), [Sigma, 2 * Sigma @ K @ Sigma], strict=True):
-        np.testing.assert_allclose(gram, X @ A @ X.T, atol=1e-5 * np.abs(gram).max())
-    for gram in grams[1:]:
-        np.testing.assert_array_equal(gram, grams[0])
-
-
 @pytest.mark.parametrize("d", [5, 64, 100, 130, 900])
 def test_half_of_a_symmetric_matrix_is_enough_for_its_form(d):
     rng = np.random.default_rng(22)

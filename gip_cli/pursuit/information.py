@@ -6,6 +6,7 @@ from copy import copy
 
 import numpy as np
 
+from gip_cli.pursuit.gram_rows import GramRows
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, namespace
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.team import Team
@@ -74,14 +75,11 @@ class Information:
         return bound
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalInformation:
-        grams = np.empty((self.states, len(X), len(X)), X.dtype)
+        def vectors(rows: Floats) -> list[Floats]:
+            return [posterior.smoothed(rows) for posterior in self.posteriors]
 
-        def work(half: slice) -> None:
-            for posterior, gram in zip(self.posteriors, grams, strict=True):
-                np.matmul(posterior.smoothed(X[half]), X.T, out=gram[half])
-
-        self.team.halve(work, len(X), X.shape[1] * X.nbytes)
-        return LocalInformation(grams, state, noise, picks)
+        gram = GramRows(X, vectors, self.groups, self.team)
+        return LocalInformation(gram, state, noise, picks)
 
 
 def excess(state: Floats, told: Floats, noise: Floats) -> Floats:
@@ -94,20 +92,20 @@ def excess(state: Floats, told: Floats, noise: Floats) -> Floats:
 class LocalInformation:
     """Picks tried on a few rows: a downdated Gram matrix F Sigma F^T for each posterior."""
 
-    def __init__(self, grams: Floats, state: Array, noise: Array, picks: int) -> None:
-        self.grams = grams
-        self.noise = noise.astype(grams.dtype)
-        self.state = state.astype(grams.dtype)
-        self.steps = np.empty((len(grams), picks, len(noise)), grams.dtype)
+    def __init__(self, gram: GramRows, state: Array, noise: Array, picks: int) -> None:
+        dtype = gram.X.dtype
+        self.gram, self.noise, self.state = gram, noise.astype(dtype), state.astype(dtype)
+        self.steps = np.empty((len(state), picks, len(noise)), dtype)
         self.done = 0
 
     def gain(self, out: Floats) -> None:
         out[...] = excess(self.state, self.state, self.noise)
 
-    def pick(self, i: int) -> None:
-        for gram, variance, steps in zip(self.grams, self.state, self.steps, strict=True):
+    def pick(self, i: int, rates: Floats) -> None:
+        rows = self.gram.row(i, rates)
+        for row, variance, steps in zip(rows, self.state, self.steps, strict=True):
             past, step = steps[: self.done], steps[self.done]
-            np.subtract(gram[i], past[:, i] @ past, out=step)
+            np.subtract(row, past[:, i] @ past, out=step)
             step /= np.sqrt(self.noise[i] + variance[i])
             variance -= step * step
         self.done += 1

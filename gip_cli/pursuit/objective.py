@@ -65,8 +65,8 @@ class Local(Protocol):
         """Write the gain of each row to `out` (p,)."""
         ...
 
-    def pick(self, i: int) -> object:
-        """Update all rows for the pick of row `i`."""
+    def pick(self, i: int, rates: Floats) -> object:
+        """Update all rows for the pick of row `i`; `rates` (p,) tell which may be next."""
         ...
 
 

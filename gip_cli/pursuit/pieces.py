@@ -40,7 +40,7 @@ def by_pieces(X: Floats, M: Floats, out: Floats, size: int) -> None:
 
 def piece(M: Floats) -> int:
     """Rows of a product with M (d, n) that is small enough; 0 if even the fewest are too many."""
-    return SMALL // (UNROLLED * M.size) * UNROLLED
+    return SMALL // (UNROLLED * max(1, M.size)) * UNROLLED
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gip_cli.pursuit.objective import Array, Floats
+from gip_cli.pursuit.pieces import multiply
 from gip_cli.pursuit.team import Team
 
 LOW_RANK = 2  # dimensions a pick, at least: with fewer, products with U cost more than with Sigma
@@ -34,11 +35,17 @@ class Posterior:
 
     def __init__(self, d: int, team: Team, Sigma: Array | None = None) -> None:
         self.Sigma, self.U, self.team = Sigma, np.empty((0, d)), team
+        self._single: Floats | None = None  # Sigma in float32, once it has been asked for
 
-    def smoothed(self, X: Floats, product: Callable[..., Floats] = np.matmul) -> Floats:
+    def smoothed(self, X: Floats, product: Callable[..., Floats] = multiply) -> Floats:
         """(c, d) X Sigma, in X's precision; `product` multiplies two matrices."""
         if self.Sigma is not None:
-            return product(X, self.Sigma.astype(X.dtype, copy=False))
+            Sigma: Floats = self.Sigma
+            if X.dtype == np.float32:
+                if self._single is None:
+                    self._single = Sigma.astype(np.float32)
+                Sigma = self._single
+            return product(X, Sigma)
         if not len(self.U):
             return X
         U = self.U.astype(X.dtype, copy=False)
@@ -79,7 +86,7 @@ class Posterior:
         if self.Sigma is None and len(self.U) + len(U) <= d // LOW_RANK:
             self.U = np.concatenate([self.U, U])
         else:
-            self.Sigma, self.U = self.reduced(U), np.empty((0, d))
+            self.Sigma, self.U, self._single = self.reduced(U), np.empty((0, d)), None
         return U, np.square(np.diagonal(L))
 
     def reduced(self, U: Array) -> Array:

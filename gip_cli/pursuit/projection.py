@@ -6,6 +6,7 @@ from copy import copy
 
 import numpy as np
 
+from gip_cli.pursuit.gram_rows import GramRows
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, rise
 from gip_cli.pursuit.pieces import multiply
 from gip_cli.pursuit.posterior import Posterior
@@ -84,21 +85,13 @@ class Projection:
         return bound
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
-        gram = np.empty((len(X), 2, len(X)), X.dtype)
-        Z, ZK = np.empty((2, *X.shape), X.dtype)
         K = self.K32 if X.dtype == np.float32 else self.K
 
-        def prepare(half: slice) -> None:
-            Z[half] = self.posterior.smoothed(X[half])
-            np.matmul(Z[half], X.T, out=gram[half, 0])
-            np.matmul(Z[half], K, out=ZK[half])
+        def vectors(rows: Floats) -> tuple[Floats, Floats]:
+            Z = self.posterior.smoothed(rows)
+            return Z, self.posterior.smoothed(multiply(2 * Z, K))
 
-        def finish(half: slice) -> None:
-            np.matmul(ZK[half], Z.T, out=gram[half, 1])
-            gram[half, 1] *= 2
-
-        for work in prepare, finish:
-            self.team.halve(work, len(X), X.shape[1] * X.nbytes)
+        gram = GramRows(X, vectors, self.groups, self.team)
         return LocalProjection(gram, noise + state[0], state[1], picks)
 
 
@@ -140,8 +133,8 @@ class LocalProjection:
 
     Parameters
     ----------
-    gram : (p, 2, p)
-        Both matrices, row by row.
+    gram : GramRows
+        Both matrices.
     spread, n : (p,)
         noise + v and n of each row.
     picks : int
@@ -151,20 +144,20 @@ class LocalProjection:
     """
 
     def __init__(
-        self, gram: Floats, spread: Array, n: Array, picks: int, *, deflate: bool = True
+        self, gram: GramRows, spread: Array, n: Array, picks: int, *, deflate: bool = True
     ) -> None:
-        p = len(gram)
+        p, dtype = len(gram.X), gram.X.dtype
         self.gram, self.deflate = gram, deflate
-        self.spread, self.n = spread.astype(gram.dtype), n.astype(gram.dtype)
-        self.steps = np.empty((2 * picks, p), gram.dtype)  # a_0, b_0, a_1, b_1, ...
-        self.mix = np.zeros((2, 2 * picks), gram.dtype)  # what to subtract of each of them
+        self.spread, self.n = spread.astype(dtype), n.astype(dtype)
+        self.steps = np.empty((2 * picks, p), dtype)  # a_0, b_0, a_1, b_1, ...
+        self.mix = np.zeros((2, 2 * picks), dtype)  # what to subtract of each of them
         self.done = 0
-        self.work = np.empty((2, p), gram.dtype)
+        self.work = np.empty((2, p), dtype)
 
     def gain(self, out: Floats) -> None:
         np.divide(self.n, self.spread, out=out)
 
-    def pick(self, i: int) -> Floats:
+    def pick(self, i: int, rates: Floats) -> Floats:
         """Update all rows for the pick of row `i`; the column a (p,) of that pick."""
         rows = 2 * self.done
         self.done += 1
@@ -176,7 +169,7 @@ class LocalProjection:
         mix[1, 0::2] = past[1::2, i]
         mix[1, 1::2] = past[0::2, i]
         np.matmul(mix, past, out=work)
-        np.subtract(self.gram[i], work, out=step)
+        np.subtract(self.gram.row(i, rates), work, out=step)
         step *= 1 / np.sqrt(spread)
         a: Floats
         a, b = step

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gip_cli.pursuit.gram_rows import GramRows
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, namespace, rise
 from gip_cli.pursuit.posterior import Posterior
 from gip_cli.pursuit.projection import LocalProjection
@@ -138,8 +139,14 @@ class Residual:
         return n
 
     def local(self, X: Floats, state: Array, noise: Array, picks: int) -> LocalProjection:
-        F, C = X[:, : len(self.K)], X @ self.R.astype(X.dtype, copy=False)
-        gram = np.stack([F @ F.T, 2 * C @ C.T], axis=1)
+        d, R = len(self.K), self.R.astype(X.dtype, copy=False)
+
+        def vectors(rows: Floats) -> tuple[Floats, Floats]:
+            F = rows.copy()
+            F[:, d:] = 0.0
+            return F, 2 * (rows @ R) @ R.T
+
+        gram = GramRows(X, vectors, self.groups, self.posterior.team)
         if self.signed:
             return LocalProjection(gram, noise, state[0], picks, deflate=False)
         return LocalResidual(gram, noise, state, picks)
@@ -148,16 +155,16 @@ class Residual:
 class LocalResidual(LocalProjection):
     """`LocalProjection` with the sum of each row's residual, which must be more than 0."""
 
-    def __init__(self, gram: Floats, noise: Array, state: Array, picks: int) -> None:
+    def __init__(self, gram: GramRows, noise: Array, state: Array, picks: int) -> None:
         super().__init__(gram, noise, state[0], picks, deflate=False)
-        self.total = state[1].astype(gram.dtype)
+        self.total = state[1].astype(gram.X.dtype)
 
     def gain(self, out: Floats) -> None:
         super().gain(out)
         out *= self.total > 0
 
-    def pick(self, i: int) -> Floats:
+    def pick(self, i: int, rates: Floats) -> Floats:
         share = self.total[i] / np.sqrt(self.spread[i])
-        a = super().pick(i)
+        a = super().pick(i, rates)
         self.total -= a * share
         return a

@@ -26,7 +26,7 @@ from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, Sweep
 
-FEW, LONGEST_DRAFT = 256, 64  # rows that picks are tried on one at a time; picks
+FEW, LONGEST_DRAFT = 384, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
 MOST_BESIDE = 4096  # or so many beside a device, which sweeps the pool faster than drafts are made
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares

@@ -51,7 +51,7 @@ def try_out(
         if pool.copies is not None:
             i = pool.copies.first(i, closed == 0)
         chosen.append(i)
-        local.pick(i)
+        local.pick(i, rate)
         closed[i] = -np.inf
         if rules is not None:
             closed[pool.located(close(rules, named[i]))] = -np.inf
