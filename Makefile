@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 BENCH := .venv/bench
 WORKERS ?= 6
-# Tests start more than a thousand processes: without bytecode each compiles the package anew.
+# Tests start many processes: without bytecode each of them compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test test-slow test-llm test-oldest fuzz check format bench bench-large bench-cuda bench-finetune clean
