@@ -35,21 +35,20 @@ class Posterior:
 
     def __init__(self, d: int, team: Team, Sigma: Array | None = None) -> None:
         self.Sigma, self.U, self.team = Sigma, np.empty((0, d)), team
-        self._single: Floats | None = None  # Sigma in float32, once it has been asked for
+        self._single: Floats | None = None  # Sigma or U in float32, once asked for
 
     def smoothed(self, X: Floats, product: Callable[..., Floats] = multiply) -> Floats:
         """(c, d) X Sigma, in X's precision; `product` multiplies two matrices."""
-        if self.Sigma is not None:
-            Sigma: Floats = self.Sigma
-            if X.dtype == np.float32:
-                if self._single is None:
-                    self._single = Sigma.astype(np.float32)
-                Sigma = self._single
-            return product(X, Sigma)
-        if not len(self.U):
+        A: Floats = self.U if self.Sigma is None else self.Sigma
+        if not len(A):
             return X
-        U = self.U.astype(X.dtype, copy=False)
-        smoothed: Floats = X - product(product(X, U.T), U)
+        if X.dtype == np.float32:
+            if self._single is None:
+                self._single = A.astype(np.float32)
+            A = self._single
+        if self.Sigma is not None:
+            return product(X, A)
+        smoothed: Floats = X - product(product(X, A.T), A)
         return smoothed
 
     def variances(self, X: Floats) -> Floats:
@@ -86,7 +85,8 @@ class Posterior:
         if self.Sigma is None and len(self.U) + len(U) <= d // LOW_RANK:
             self.U = np.concatenate([self.U, U])
         else:
-            self.Sigma, self.U, self._single = self.reduced(U), np.empty((0, d)), None
+            self.Sigma, self.U = self.reduced(U), np.empty((0, d))
+        self._single = None
         return U, np.square(np.diagonal(L))
 
     def reduced(self, U: Array) -> Array:

@@ -86,7 +86,7 @@ class Team:
             Bytes of terms in a product with all rows.
         """
         halves = slice(n // 2), slice(n // 2, n)
-        if terms < LEAST_WORK:
+        if n < 2 or terms < LEAST_WORK:
             work(slice(n))
         elif self.size == 1:
             work(halves[0])
