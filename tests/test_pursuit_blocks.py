@@ -571,6 +571,14 @@ def test_no_block_is_longer_than_the_longest():
     assert level.trusted == 40
 
 
+@pytest.mark.parametrize("trust", [2.0, 3.0])
+def test_a_draft_goes_as_far_as_its_rows_are_trusted(trust):
+    """Rows down to a tenth of the best, which falls by 1 % a pick: to its 2nd or 3rd power."""
+    level = Level(2, 1024, 1, trust=trust, trusted=1024)
+    level.learn(101, 101, np.array([1.0, *np.zeros(99), 0.99**100]))
+    assert level.ahead(np.array([1.0, 0.1])) == int(trust * np.log(10) / -np.log(0.99))
+
+
 @pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, -1e-18), (-1e-18, 1e-18)])
 def test_a_block_may_begin_or_end_with_a_pick_of_which_rounding_left_nothing(rates):
     level = Level(2, 64, 1)

@@ -1,11 +1,16 @@
-"""Which hits of a sweep decide a block of picks, where there are too many to keep."""
+"""What a sweep is told of a block of picks, and which of its hits decide the block."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gip_cli.pursuit.sweep_plan import MANY, Contest
+from gip_cli.pursuit.objective import Columns
+from gip_cli.pursuit.projection import Projection
+from gip_cli.pursuit.sweep_plan import LONGEST, MANY, STRETCH, Contest, SweepPlan, stretch_of
+from gip_cli.pursuit.team import Team
 
 RIVAL = 2  # of the second pick, which it beats by far
 
@@ -36,3 +41,48 @@ def test_a_row_proves_nothing_from_the_pick_on_that_it_can_no_longer_be(
     found = np.array([RIVAL] * len(near), np.int64), np.array(near, np.int64), np.ones(len(near))
     kept, _, _ = contest.thinned(hits, found)
     assert kept.tolist() == ([1, RIVAL] if proves else rows.tolist())
+
+
+@pytest.mark.parametrize("b", [1, 4, 5, 20, 31, 32, 33, 40, 65, 256])
+def test_rates_that_fall_steeply_within_one_stretch_are_bounded_by_halves(b: int) -> None:
+    flat, steep = np.ones(b), np.linspace(1, 0.5, b)
+    stretches = -(-b // stretch_of(flat))
+    assert stretches == -(-b // STRETCH)
+    assert -(-b // stretch_of(steep)) == (2 if 4 < b <= STRETCH else stretches)
+    assert stretch_of(flat) % 4 == 0 == stretch_of(steep) % 4
+
+
+@given(b=st.integers(1, LONGEST * STRETCH), last=st.integers(0, LONGEST * STRETCH), data=st.data())
+def test_a_shortened_plan_is_the_beginning_of_the_whole(b: int, last: int, data: st.DataObject):
+    """By the same stretches, as those that are swept with the whole plan stay as they are."""
+    rng = np.random.default_rng(b)
+    rates = np.sort(rng.uniform(data.draw(st.sampled_from([0.5, 0.99])), 1, b))[::-1]
+    fixed = data.draw(st.sampled_from([None, rng.standard_normal(b)]))
+    block = Columns(rng.standard_normal((2, b, 3)), rates, rates, fixed)
+    nothing = np.empty(0, np.int64)
+    contest = Contest(rates, 1e-5, np.arange(b), nothing, nothing, may_shorten=True)
+    with Team() as team:
+        objective = Projection(np.eye(3), team)
+    whole = SweepPlan(objective, block, rates, np.float32, contest, rng.standard_normal((b, 3)))
+    assert whole.shortened() is whole
+    contest.last = last
+    plan = whole.shortened()
+    picks = len(plan)
+    assert 1 <= picks <= max(1, last)
+    if last >= b:
+        assert plan is whole
+    elif last >= whole.stretch:
+        assert picks == last - last % whole.stretch
+        assert (plan.stretch, plan.stretches) == (whole.stretch, last // whole.stretch)
+    else:
+        assert (picks, plan.stretches) == (max(1, last), 1)
+    for part, of in ((plan.limits, whole.limits), (plan.fixed, whole.fixed)):
+        np.testing.assert_array_equal(part.ravel()[:picks], of.ravel()[:picks])
+    assert np.isinf(plan.limits.ravel()[picks:]).all()
+    vectors = plan.matrix.reshape(3, 2, -1)
+    np.testing.assert_array_equal(vectors[..., :picks], whole.matrix.reshape(3, 2, -1)[..., :picks])
+    assert not vectors[..., picks:].any()
+    np.testing.assert_array_equal(plan.picks, whole.picks[:, :picks])
+    assert plan.shortened() is plan
+    contest.may_shorten = False
+    assert whole.shortened() is whole

@@ -45,7 +45,13 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Picks made: what was proposed, put right at the first pick that was wrong."""
+    """Picks made: what was proposed, up to the first pick that was wrong, or put right there.
+
+    Attributes
+    ----------
+    dropped : int
+        Proposed picks that were not made as one of them was wrong by no more than rates are off.
+    """
 
     block: Block
     after: Belief
@@ -62,7 +68,8 @@ class Level:
     rows' rates fall along with the best: on pools mixed from real embeddings (52,000 x 384) no
     row whose rate was below the best by the factor x was picked before the best had fallen by
     x^2, x^3 by the median. So a draft on rows down to that factor x is trusted for as long as
-    the best takes to fall by x^2, at the rate it fell in the last block.
+    the best takes to fall by x^2, at the rate it fell in the last block; or by x^3, if a wrong
+    draft costs little (`trust`).
 
     Attributes
     ----------
@@ -70,6 +77,8 @@ class Level:
         Rows to draft on.
     longest, step : int
         Longest block to propose, and what its length should be a multiple of.
+    trust : float
+        By which power of x the best may fall.
     fall : float
         How much the logarithm of the best rate fell per pick, in the last block.
     trusted : int
@@ -79,6 +88,7 @@ class Level:
     size: int
     longest: int
     step: int
+    trust: float = 2.0
     fall: float = math.inf
     trusted: int = STRETCH
     blocks: int = 0
@@ -102,7 +112,7 @@ class Level:
         ahead = self.trusted
         if len(rates) == self.size and self.fall > 0:
             depth = fall(rates.max(), rates.min())
-            ahead = int(min(ahead, max(STRETCH, 2 * depth / self.fall)))
+            ahead = int(min(ahead, max(STRETCH, self.trust * depth / self.fall)))
         return ahead if ahead < self.step else ahead - ahead % self.step
 
 
@@ -192,9 +202,9 @@ class Drafter:
         if verdict is None:
             return None
         drafted, closures = len(proposal.block), verdict.closures
-        if verdict.confirmed < drafted:
+        picks = proposal.block.rows[: verdict.confirmed]
+        if verdict.right >= 0:
             right = pool.named(np.array([verdict.right]))
-            picks = proposal.block.rows[: verdict.confirmed]
             proposal = observe(pool, belief, np.append(picks, right))
             if gains_nothing(pool, proposal.block)[-1]:
                 pool.set_aside(verdict.right)
@@ -202,11 +212,14 @@ class Drafter:
                     return None
                 proposal = observe(pool, belief, picks)
             closures = impose(pool, belief.objective, proposal.block, self.max_cosine, sweep)
+        elif len(picks) < drafted:
+            proposal = observe(pool, belief, picks)
         block = proposal.block
         rates = pool.rates(block.columns.gains, pool.located(block.rows))
         self.levels[depth].learn(drafted, verdict.confirmed, rates)
         pool.accept(closures.rows)
-        return Step(block, proposal.after, drafted - verdict.confirmed, closures, verdict)
+        dropped = drafted - verdict.confirmed if verdict.in_doubt else 0
+        return Step(block, proposal.after, dropped, closures, verdict)
 
     def sound(self, pool: RowStates, block: Block) -> int:
         """How many picks of a block gain anything, and not so little that rounding tells."""

@@ -2,7 +2,7 @@
 
 A block of picks is proposed from the rows that look best now, and one sweep over the whole pool,
 but for rows that bounds rule out, confirms it: every pick must be the best of all rows at its turn.
-Where one is not, the block ends with the right one in its place.
+Where one is not, the block ends before it, or with the right one in its place.
 """
 
 from __future__ import annotations

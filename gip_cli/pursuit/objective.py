@@ -46,6 +46,15 @@ class Columns:
     energy: Array
     fixed: Array | None = None
 
+    def first(self, picks: int) -> Columns:
+        """What the first so many picks do."""
+        return Columns(
+            self.vectors[:, :picks],
+            self.gains[:picks],
+            self.energy[:picks],
+            None if self.fixed is None else self.fixed[:picks],
+        )
+
     @staticmethod
     def join(blocks: list[Columns]) -> Columns:
         """Blocks that follow one another, as one."""

@@ -232,6 +232,10 @@ class RowStates:
         located: Ids = at[self.index[at] == rows]
         return located
 
+    def rewind(self, sums: Floats) -> None:
+        """Put in `after` what is left after stretches of picks that subtract `sums` (n, s, p)."""
+        np.subtract(self.state, sums.sum(axis=0, dtype=np.float64), out=self.after)
+
     def accept(self, closed: Ids) -> None:
         """Make the states at the end of a block the present ones, and close rows."""
         self.state, self.after = self.after, self.state

@@ -103,13 +103,13 @@ def run(
 
     host = Sweeper(team, objective, D)
     whole: Sweep = host.sweep
-    most_hot = MOST_HOT
+    most_hot, trust = MOST_HOT, 3.0
     if device != "cpu":
-        most_hot = MOST_BESIDE
+        most_hot, trust = MOST_BESIDE, 2.0
         whole = DeviceRows(instance.source, torch_device(device), objective.groups).sweep
     levels = [Level(FEW, LONGEST_DRAFT, step=1)]
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
-        levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
+        levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH, trust=trust))
     greedy = Greedy(Drafter(levels, host.sweep, instance.max_cosine), whole, host)
     pool = RowStates(
         instance.source, instance.noise, instance.price, np.empty((objective.states, m))

@@ -9,8 +9,8 @@ rows, once the first hundred picks are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from math import isqrt, prod
 
 import numpy as np
@@ -90,26 +90,36 @@ class Sweeper:
         scale = min(LARGEST, max(1, self.team.size // FEW_WORKERS))
         workers = range(self.team.size)
         self.buffers = [Buffers(self.objective, self.D, dtype, scale) for _ in workers]
+        self.sums = np.empty(0, dtype)
 
     def each_chunk(
-        self, pool: RowStates, stretches: int, work: Callable[[Floats, slice, Buffers], None]
+        self,
+        pool: RowStates,
+        stretches: int,
+        work: Callable[[Floats, slice, Buffers], None],
+        starts: Iterable[int] | None = None,
     ) -> None:
         """Call `work(X, rows, buffers)` for all chunks X (c, D) of a pool, side by side.
 
         Every worker has as many chunks, all of one size, so that none waits for the last. Of n
         workers each does 1/n of the work once n are awake: least is sqrt(work / WAKING) of them,
         which for the few rows of a draft may be the calling thread alone.
+
+        Parameters
+        ----------
+        starts : iterable, optional
+            First rows of the chunks to do; all by default.
         """
         if not len(pool):
             return
         workers = min(self.team.size, max(1, isqrt(len(pool) * stretches // WAKING)))
         most = self.buffers[0].most_rows(stretches) * workers
         size = -(-len(pool) // (-(-len(pool) // most) * workers))
-        starts = count(0, size)
+        left = iter(range(0, len(pool), size) if starts is None else starts)
 
         def share(worker: int) -> None:
             buffers = self.buffers[worker]
-            while (start := next(starts)) < len(pool):
+            for start in left:
                 rows = slice(start, min(start + size, len(pool)))
                 work(pool.rows.block(rows, buffers.rows), rows, buffers)
 
@@ -124,29 +134,72 @@ class Sweeper:
         self.each_chunk(pool, LONGEST, work)
 
     def sweep(self, pool: RowStates, plan: SweepPlan) -> Hits:
-        """Write the states after the block to `pool.after`; find the rows that reach its limits."""
+        """Write the states after the block to `pool.after`; find the rows that reach its limits.
+
+        Once a pick is known to be beaten beyond doubt, the block ends before it: the rows left are
+        swept for what remains of it, and those swept before go back to there.
+        """
         nothing: Found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-        reached, near = [nothing], [nothing]
+        swept: dict[int, tuple[int, list[Found], Found]] = {}  # by chunk: picks, reached, near
+        contest, stretches, stretch, most = plan.contest, plan.stretches, plan.stretch, len(plan)
+        sums = (
+            self.room(stretches, len(pool))
+            if contest and contest.may_shorten and stretches > 1
+            else None
+        )
 
         def work(X: Floats, rows: slice, buffers: Buffers) -> None:
-            close_by = nothing
-            if plan.picks is not None:
-                close_by = neighbours(plan.picks, plan.bar, X, rows.start, buffers)
-                near.append(close_by)
-            reached.extend(
-                plan.contest.thinned(hits, close_by) if plan.contest else hits
-                for hits in advance(pool, plan, X, rows, buffers)
-            )
+            nonlocal plan
+            plan = now = plan.shortened()  # which others may do meanwhile
+            near = nothing
+            if now.picks is not None:
+                near = neighbours(now.picks, now.bar, X, rows.start, buffers)
+            reached = [
+                contest.thinned(hits, near) if contest else hits
+                for hits in advance(pool, now, X, rows, buffers, sums)
+            ]
+            swept[rows.start] = len(now), reached, near
 
-        self.each_chunk(pool, plan.stretches, work)
-        columns = [*zip(*reached, strict=True), *zip(*near, strict=True)]
-        return Hits(*(np.concatenate(column) for column in columns))
+        starts: list[int] | None = None
+        while starts is None or starts:
+            self.each_chunk(pool, stretches, work, starts)
+            plan = plan.shortened()
+            picks = min(len(plan), *(picks for picks, *_ in swept.values()))
+            if picks < len(plan):
+                plan = plan.first(picks)
+            starts = []
+            if picks < stretch:
+                starts = [start for start, (before, *_) in swept.items() if before > picks]
+        reached = [nothing, *chain.from_iterable(hits for _, hits, _ in swept.values())]
+        near = [nothing, *(near for *_, near in swept.values())]
+        columns = map(np.concatenate, [*zip(*reached, strict=True), *zip(*near, strict=True)])
+        hits = Hits(*columns, picks=picks, stretch=stretch, sums=sums)
+        if picks == most:
+            return hits
+        if sums is not None and picks >= stretch:
+            pool.rewind(sums[: picks // stretch])
+        return hits.first(picks)
+
+    def room(self, stretches: int, rows: int) -> Floats:
+        """(stretches, s, rows) for what stretches of picks subtract from states."""
+        most = LONGEST * self.objective.states * rows
+        if len(self.sums) < most:
+            self.sums = np.empty(most, self.sums.dtype)
+        return shaped(self.sums, stretches, self.objective.states, rows)
 
 
 def advance(
-    pool: RowStates, plan: SweepPlan, X: Floats, rows: slice, buffers: Buffers
+    pool: RowStates,
+    plan: SweepPlan,
+    X: Floats,
+    rows: slice,
+    buffers: Buffers,
+    kept: Floats | None = None,
 ) -> Iterator[Found]:
-    """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way."""
+    """Bring rows X (c, D) to the end of the block; yield those that reach a limit on the way.
+
+    What each stretch subtracts from their states is `kept` (stretches, s, p), if it is given.
+    """
     objective, stretches, c = plan.objective, plan.stretches, len(X)
     groups, stretch = objective.groups, plan.stretch
     runs = shaped(buffers.products, c * groups * stretches, stretch)
@@ -164,6 +217,8 @@ def advance(
     states[:, 0] = pool.state[:, rows]
     for i in range(stretches):
         np.subtract(states[:, i], sums[: objective.states, i], out=states[:, i + 1])
+    if kept is not None:
+        kept[:stretches, :, rows] = sums[: objective.states].swapaxes(0, 1)
     change = sums[: objective.states].sum(axis=1, dtype=np.float64)
     np.subtract(pool.state[:, rows], change, out=pool.after[:, rows])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,12 @@ from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective, Pr
 STRETCH = 32  # picks whose columns' products are summed at a time, at most
 ROUNDED = 4  # what their number is a multiple of
 LONGEST = 8  # stretches in a block, at most
+# Rates that fall to less within one stretch: half as long ones bound them better, and of the first
+# few hundred picks' rows a quarter fewer need following.
+STEEP = 0.95
 FIXED = 2  # in `Objective.products`
 NEVER = np.iinfo(np.int64).max
-MANY = 1024  # hits at a time, from which on those that decide nothing are dropped
+MANY = 1024  # hits at a time, from which on it pays to drop those that decide nothing
 
 Found = tuple[Ids, Ids, Floats]  # rows, picks of the block, and a rate or cosine of each pair
 
@@ -36,7 +39,9 @@ class Contest:
         block that each can no longer be; rows that are too near to a pick are not among them.
     last : int
         The first pick that is known to be beaten beyond doubt: those after it do not count. Workers
-        set it side by side; where one's is lost, more hits are kept, never fewer.
+        set it side by side; where one's is lost, more is swept and kept, never less.
+    may_shorten : bool
+        Whether a block that is wrong may end before its first wrong pick, to spare sweeps.
     """
 
     rates: Array
@@ -45,6 +50,7 @@ class Contest:
     closed: Ids
     since: Ids
     last: int = NEVER
+    may_shorten: bool = False
 
     def decisive(
         self, steps: Ids, rates: Floats, is_open: NDArray[np.bool_] | slice
@@ -69,11 +75,13 @@ class Contest:
         hits stay.
         """
         rows, steps, rates = hits
-        if len(rows) < MANY:
+        if len(rows) < MANY and not self.may_shorten:
             return hits
         is_open = (steps < lookup(self.closed, self.since, rows)) & (
             steps < lookup(*earliest(near[0], near[1] + 1), rows)
         )
+        if len(rows) < MANY and not is_open.any():
+            return hits
         keep = np.isin(rows, self.picks) | self.decisive(steps, rates, is_open)
         return rows[keep], steps[keep], rates[keep]
 
@@ -93,6 +101,14 @@ def lookup(keys: Ids, values: Ids, wanted: Ids) -> Ids:
     return np.where(keys[at] == wanted, values[at], NEVER)
 
 
+def stretch_of(limits: Array) -> int:
+    """How many picks a block's stretches have, of limits (b,)."""
+    stretches = -(-len(limits) // STRETCH)
+    if stretches == 1 and limits[-1] < STEEP * limits[0]:
+        stretches = 2
+    return -(-len(limits) // (ROUNDED * stretches)) * ROUNDED
+
+
 class SweepPlan:
     """A block of b picks as the chunks need it, padded to whole stretches of the same length.
 
@@ -106,6 +122,8 @@ class SweepPlan:
         What decides the block, if hits that do not are to be left out.
     picks : (b, d) or None
         Embeddings of the picks, if rows closer to one than the cosine `bar` are to be reported.
+    stretch : int, optional
+        Picks in a stretch; as many as suit the block by default.
     """
 
     def __init__(
@@ -115,13 +133,15 @@ class SweepPlan:
         limits: Array | float,
         dtype: Precision,
         contest: Contest | None = None,
-        picks: Array | None = None,
+        picks: Floats | None = None,
         bar: float = np.inf,
+        stretch: int | None = None,
     ) -> None:
         groups, b, D = block.vectors.shape
-        self.objective, self.contest, self.bar = objective, contest, bar
-        self.stretches = -(-b // STRETCH)
-        self.stretch = -(-b // (ROUNDED * self.stretches)) * ROUNDED
+        limits = np.broadcast_to(limits, b)
+        self.objective, self.block, self.contest, self.bar = objective, block, contest, bar
+        self.stretch = stretch or stretch_of(limits)
+        self.stretches = -(-b // self.stretch)
         padded = self.stretches * self.stretch
         matrix = np.zeros((D, groups, padded), dtype)
         matrix[:, :, :b] = block.vectors.transpose(2, 0, 1)
@@ -135,6 +155,34 @@ class SweepPlan:
         self.fixed_squares = np.einsum("cs,cs->c", self.fixed, self.fixed)
         # By rows, as small products go unpacked with such matrices alone.
         self.picks = None if picks is None else picks.T.astype(dtype, order="C")
+
+    def __len__(self) -> int:
+        return len(self.block.gains)
+
+    def shortened(self) -> SweepPlan:
+        """The plan for the picks that may still be right, as far as the contest has come.
+
+        Within the first stretch those before the first that is beaten beyond doubt, and one at
+        least: of the first pick it matters what beats it. Else whole stretches.
+        """
+        contest = self.contest
+        last = max(1, contest.last) if contest and contest.may_shorten else len(self)
+        if last >= len(self):
+            return self
+        return self.first(last if last < self.stretch else last - last % self.stretch)
+
+    def first(self, picks: int) -> SweepPlan:
+        """The plan for the first so many picks, by the same stretches or a shorter one."""
+        return SweepPlan(
+            self.objective,
+            self.block.first(picks),
+            self.limits.reshape(-1)[:picks],
+            self.matrix.dtype.type,
+            self.contest,
+            None if self.picks is None else self.picks[:, :picks].T,
+            self.bar,
+            min(self.stretch, -(-picks // ROUNDED) * ROUNDED),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +198,13 @@ class Hits:
         what negative ones mean.
     near_rows, near_steps, cosines : (x,)
         Rows, picks that they are closer to than the bar, and how close, to the working precision.
+    picks : int
+        How many of the block's picks, from the first on, `pool.after` is for.
+    stretch : int
+        Picks in a stretch.
+    sums : (stretches, s, p) or None
+        What each stretch of picks subtracts from the states: until the next sweep, which
+        overwrites it. None for a block of one stretch, and from a device.
     """
 
     rows: Ids
@@ -158,3 +213,21 @@ class Hits:
     near_rows: Ids
     near_steps: Ids
     cosines: Floats
+    _: KW_ONLY
+    picks: int
+    stretch: int
+    sums: Floats | None = None
+
+    def first(self, picks: int) -> Hits:
+        """Those of the first so many picks."""
+        reached, near = self.steps < picks, self.near_steps < picks
+        return replace(
+            self,
+            picks=picks,
+            rows=self.rows[reached],
+            steps=self.steps[reached],
+            rates=self.rates[reached],
+            near_rows=self.near_rows[near],
+            near_steps=self.near_steps[near],
+            cosines=self.cosines[near],
+        )
