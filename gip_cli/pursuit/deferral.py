@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gip_cli.pursuit.chunk import Buffers
 from gip_cli.pursuit.draft import Belief, Step
 from gip_cli.pursuit.objective import Array, Columns, Floats, Ids, Objective
 from gip_cli.pursuit.projection import Projection, folded, quadratic
 from gip_cli.pursuit.rest import neighbourhoods
 from gip_cli.pursuit.row_states import RowStates
-from gip_cli.pursuit.sweep import Buffers, Sweeper
+from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block

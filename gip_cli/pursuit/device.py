@@ -1,6 +1,6 @@
 """Sweeps on a torch device: the rows lie there, picks go there, and only hits come back.
 
-The steps are those of `gip_cli.pursuit.sweep`, on blocks of rows large enough for a GPU. What a
+The steps are those of `gip_cli.pursuit.chunk`, on blocks of rows large enough for a GPU. What a
 sweep finds is settled in float64 on the host as ever, so the picks are the same; only rates that
 agree to `verify.TIE` could be told apart differently, and those count as ties. Drafts stay on
 the host: they are many small steps.

@@ -7,7 +7,7 @@ row with vectors that the pick determines:
     a_jt = f_j . left_t,    b_jt = f_j . right_t,    state_j -= a_jt a_jt, a_jt b_jt or b_jt b_jt
 
 So a whole block of picks is one matrix product for the columns and sums of their products for
-the states. This is what `gip_cli.pursuit.sweep` does, for any `Objective`.
+the states. This is what `gip_cli.pursuit.chunk` does, for any `Objective`.
 """
 
 from __future__ import annotations

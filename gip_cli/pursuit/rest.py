@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gip_cli.pursuit.chunk import Buffers, neighbours
 from gip_cli.pursuit.draft import Belief, observe
 from gip_cli.pursuit.objective import Floats, Ids
 from gip_cli.pursuit.row_states import RowStates
-from gip_cli.pursuit.sweep import Buffers, Sweeper, neighbours
+from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH, Found
 from gip_cli.pursuit.verify import Block, closing
 

@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from gip_cli.pursuit import check
+from gip_cli.pursuit.chunk import Buffers
 from gip_cli.pursuit.deferral import Deferral
 from gip_cli.pursuit.device import DeviceRows, torch_device
 from gip_cli.pursuit.draft import Belief, Drafter, Level
@@ -21,7 +22,7 @@ from gip_cli.pursuit.results import Diagnostics, Progress, Record, Selection, St
 from gip_cli.pursuit.row_states import RowStates
 from gip_cli.pursuit.rules import Rules
 from gip_cli.pursuit.source import Source
-from gip_cli.pursuit.sweep import Buffers, Sweeper
+from gip_cli.pursuit.sweep import Sweeper
 from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block, Sweep
