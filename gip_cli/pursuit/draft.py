@@ -68,8 +68,9 @@ class Level:
     rows' rates fall along with the best: on pools mixed from real embeddings (52,000 x 384) no
     row whose rate was below the best by the factor x was picked before the best had fallen by
     x^2, x^3 by the median. So a draft on rows down to that factor x is trusted for as long as
-    the best takes to fall by x^2, at the rate it fell in the last block; or by x^3, if a wrong
-    draft costs little (`trust`).
+    the best takes to fall by x^2, at the rate it fell in the last block. By x^3 where a wrong draft
+    costs little (`trust`): 1,000 picks of a million rows are 16 blocks then, not 19, of which two
+    are wrong either way. By x^4 more are, and it took longer.
 
     Attributes
     ----------
