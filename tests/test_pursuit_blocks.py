@@ -327,6 +327,7 @@ def test_a_margin_is_as_wide_as_it_may_be_before_states_are_worked_out_anew(drif
         margin=2e-5,
         widest=1e-4,
         is_final=True,
+        may_shorten=False,
         max_cosine=None,
         sweep=Sweeper(team, belief, 24).sweep,
     )
@@ -571,12 +572,13 @@ def test_no_block_is_longer_than_the_longest():
     assert level.trusted == 40
 
 
-@pytest.mark.parametrize("trust", [2.0, 3.0])
-def test_a_draft_goes_as_far_as_its_rows_are_trusted(trust):
+@pytest.mark.parametrize("may_shorten", [False, True])
+def test_a_draft_goes_as_far_as_its_rows_are_trusted(may_shorten):
     """Rows down to a tenth of the best, which falls by 1 % a pick: to its 2nd or 3rd power."""
-    level = Level(2, 1024, 1, trust=trust, trusted=1024)
+    level = Level(2, 1024, 1, may_shorten, trusted=1024)
     level.learn(101, 101, np.array([1.0, *np.zeros(99), 0.99**100]))
-    assert level.ahead(np.array([1.0, 0.1])) == int(trust * np.log(10) / -np.log(0.99))
+    power = 3 if may_shorten else 2
+    assert level.ahead(np.array([1.0, 0.1])) == int(power * np.log(10) / -np.log(0.99))
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.0), (1.0, -1e-18), (-1e-18, 1e-18)])

@@ -37,13 +37,13 @@ class Contest:
         self.pool = RowStates(Source(self.F), np.full(M, 30.0), None, state)
         self.sweeper = Sweeper(team, self.belief, D)
 
-    def confirm(self, margin: float, depth: int = 0):
-        level = Level(M, 256, 1)
-        drafter = Drafter([level] * (depth + 1), self.sweeper.sweep, self.max_cosine)
+    def confirm(self, margin: float, *, may_shorten: bool = True):
+        level = Level(M, 256, 1, may_shorten)
+        drafter = Drafter([level], self.sweeper.sweep, self.max_cosine)
         drafted = np.delete(self.picks, self.missed)
         proposal = observe(self.pool, Belief(self.belief, None), drafted)
         step = drafter.confirm(
-            self.pool, Belief(self.belief, None), proposal, margin, self.sweeper.sweep, depth
+            self.pool, Belief(self.belief, None), proposal, margin, self.sweeper.sweep
         )
         made = len(step.block)
         np.testing.assert_array_equal(step.block.rows, self.picks[:made])
@@ -101,7 +101,7 @@ def test_a_block_of_which_float64_tells_that_it_is_wrong(missed, max_cosine, tea
 
 
 @pytest.mark.parametrize("margin", [1e-5, DRIFTED])
-def test_drafts_are_put_right(margin, team):
-    """Of few rows a sweep takes less than the picks that a shorter block would leave to draft."""
+def test_a_block_of_few_rows_is_put_right(margin, team):
+    """A sweep of them takes less than to draft again what a shorter block would leave out."""
     contest = Contest(team, 60, is_last=True, max_cosine=None)
-    assert len(contest.confirm(margin, depth=1).block) == 61
+    assert len(contest.confirm(margin, may_shorten=False).block) == 61

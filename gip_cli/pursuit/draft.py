@@ -68,9 +68,9 @@ class Level:
     rows' rates fall along with the best: on pools mixed from real embeddings (52,000 x 384) no
     row whose rate was below the best by the factor x was picked before the best had fallen by
     x^2, x^3 by the median. So a draft on rows down to that factor x is trusted for as long as
-    the best takes to fall by x^2, at the rate it fell in the last block. By x^3 where a wrong draft
-    costs little (`trust`): 1,000 picks of a million rows are 16 blocks then, not 19, of which two
-    are wrong either way. By x^4 more are, and it took longer.
+    the best takes to fall by x^2, at the rate it fell in the last block. By x^3 where wrong blocks
+    are shortened: 1,000 picks of a million rows are 16 blocks then, not 19, of which two are wrong
+    either way. By x^4 more are, and it took longer.
 
     Attributes
     ----------
@@ -78,8 +78,9 @@ class Level:
         Rows to draft on.
     longest, step : int
         Longest block to propose, and what its length should be a multiple of.
-    trust : float
-        By which power of x the best may fall.
+    may_shorten : bool
+        As for `verify`: few rows are swept again in less time than it takes to draft again the
+        picks that a shorter block leaves out.
     fall : float
         How much the logarithm of the best rate fell per pick, in the last block.
     trusted : int
@@ -89,7 +90,7 @@ class Level:
     size: int
     longest: int
     step: int
-    trust: float = 2.0
+    may_shorten: bool = False
     fall: float = math.inf
     trusted: int = STRETCH
     blocks: int = 0
@@ -113,7 +114,8 @@ class Level:
         ahead = self.trusted
         if len(rates) == self.size and self.fall > 0:
             depth = fall(rates.max(), rates.min())
-            ahead = int(min(ahead, max(STRETCH, self.trust * depth / self.fall)))
+            power = 3 if self.may_shorten else 2
+            ahead = int(min(ahead, max(STRETCH, power * depth / self.fall)))
         return ahead if ahead < self.step else ahead - ahead % self.step
 
 
@@ -197,6 +199,7 @@ class Drafter:
             margin=margin,
             widest=widest,
             is_final=not depth,
+            may_shorten=self.levels[depth].may_shorten,
             max_cosine=self.max_cosine,
             sweep=sweep,
         )

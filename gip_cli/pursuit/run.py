@@ -30,6 +30,7 @@ from gip_cli.pursuit.verify import Block, Sweep
 FEW, LONGEST_DRAFT = 384, 64  # rows that picks are tried on one at a time; picks
 HOT_SHARE, MOST_HOT = 24, 16384  # rows that drafts are first verified on: m / 24, at most 16,384,
 MOST_BESIDE = 4096  # or so many beside a device, which sweeps the pool faster than drafts are made
+LARGE = 1 << 15  # pool of which wrong blocks are shortened: 20,000 rows took as long either way
 FLOAT32_SHARE = 128  # of the pool: for fewer picks, a start in float64 costs more than it spares
 SMALL_NOISE = 200  # times the least: below it float32 is too coarse for what an observation leaves
 GIVEN_BATCH = 256
@@ -104,13 +105,14 @@ def run(
 
     host = Sweeper(team, objective, D)
     whole: Sweep = host.sweep
-    most_hot, trust = MOST_HOT, 3.0
+    most_hot = MOST_HOT
     if device != "cpu":
-        most_hot, trust = MOST_BESIDE, 2.0
+        most_hot = MOST_BESIDE
         whole = DeviceRows(instance.source, torch_device(device), objective.groups).sweep
     levels = [Level(FEW, LONGEST_DRAFT, step=1)]
     if (hot := min(m // HOT_SHARE, most_hot)) > 2 * FEW:
-        levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH, trust=trust))
+        levels.insert(0, Level(hot, LONGEST * STRETCH, step=STRETCH))
+    levels[0].may_shorten = device == "cpu" and m >= LARGE
     greedy = Greedy(Drafter(levels, host.sweep, instance.max_cosine), whole, host)
     pool = RowStates(
         instance.source, instance.noise, instance.price, np.empty((objective.states, m))

@@ -123,13 +123,14 @@ def verify(
     margin: float,
     widest: float,
     is_final: bool,
+    may_shorten: bool,
     max_cosine: float | None,
     sweep: Sweep,
 ) -> Verdict | None:
     """Find the first pick that is not the best; leave the states after the block in `pool.after`.
 
-    Where states are known that a little fewer picks leave than are right, only those count as
-    confirmed, which spares another sweep. None if the drift asks for a margin above `widest`.
+    If it may be shortened, and states are known that a little fewer picks leave than are right,
+    only those count as confirmed. None if the drift asks for a margin above `widest`.
 
     Parameters
     ----------
@@ -138,8 +139,9 @@ def verify(
     margin : float
         Relative error that rates may have.
     is_final : bool
-        Whether to make sure that the margin is wide enough, and to shorten a wrong block where
-        that spares a sweep. Drafts do without: of few rows a sweep takes less than new drafts.
+        Whether to make sure that the margin is wide enough; drafts do without.
+    may_shorten : bool
+        Whether a block that is wrong may end before its first wrong pick, to spare sweeps.
     """
     picks = pool.located(block.rows)
     rates = pool.rates(block.columns.gains, picks)
@@ -147,7 +149,7 @@ def verify(
     closed = closing(pool, block, picks)
     contesting = pool.contesting(picks, closed[0])
     while True:
-        contest = Contest(rates, margin, picks, *closed, may_shorten=is_final)
+        contest = Contest(rates, margin, picks, *closed, may_shorten=may_shorten)
         hits = sweep(contesting, plan_of(pool, block, objective, max_cosine, contest))
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(np.abs(hits.rates[own]) / rates[hits.steps[own]] - 1), initial=0.0)
