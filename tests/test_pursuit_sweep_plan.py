@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from gip_cli.pursuit.objective import Columns
 from gip_cli.pursuit.projection import Projection
-from gip_cli.pursuit.sweep_plan import LONGEST, MANY, STRETCH, Contest, SweepPlan, stretch_of
+from gip_cli.pursuit.sweep_plan import (
+    LEAST_KEPT,
+    LONGEST,
+    MANY,
+    STRETCH,
+    Contest,
+    SweepPlan,
+    stretch_of,
+)
 from gip_cli.pursuit.team import Team
 
 RIVAL = 2  # of the second pick, which it beats by far
@@ -68,14 +76,15 @@ def test_a_shortened_plan_is_the_beginning_of_the_whole(b: int, last: int, data:
     contest.last = last
     plan = whole.shortened()
     picks = len(plan)
-    assert 1 <= picks <= max(1, last)
-    if last >= b:
+    assert 1 <= picks <= max(LEAST_KEPT, last)
+    kept = max(LEAST_KEPT, last)
+    if kept >= b:
         assert plan is whole
-    elif last >= whole.stretch:
-        assert picks == last - last % whole.stretch
-        assert (plan.stretch, plan.stretches) == (whole.stretch, last // whole.stretch)
+    elif kept >= whole.stretch:
+        assert picks == kept - kept % whole.stretch
+        assert (plan.stretch, plan.stretches) == (whole.stretch, kept // whole.stretch)
     else:
-        assert (picks, plan.stretches) == (max(1, last), 1)
+        assert (picks, plan.stretches) == (kept, 1)
     for part, of in ((plan.limits, whole.limits), (plan.fixed, whole.fixed)):
         np.testing.assert_array_equal(part.ravel()[:picks], of.ravel()[:picks])
     assert np.isinf(plan.limits.ravel()[picks:]).all()
