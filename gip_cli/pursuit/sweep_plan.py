@@ -78,7 +78,7 @@ class Contest:
         hits stay.
         """
         rows, steps, rates = hits
-        if len(rows) < MANY and not self.may_shorten:
+        if len(rows) < MANY and not (self.may_shorten and self.last > LEAST_KEPT):
             return hits
         is_open = (steps < lookup(self.closed, self.since, rows)) & (
             steps < lookup(*earliest(near[0], near[1] + 1), rows)
