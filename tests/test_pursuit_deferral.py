@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from gip_cli.pursuit import select
-from gip_cli.pursuit.deferral import SPAN, Bounds, Deferral, bounding
+from gip_cli.pursuit.deferral import GUESS, LAST_SPAN, SPAN, Bounds, Deferral, bounding
 from gip_cli.pursuit.draft import Belief, Drafter, Level, observe
 from gip_cli.pursuit.greedy import Greedy
 from gip_cli.pursuit.projection import Projection
@@ -36,8 +36,9 @@ def uneven(seed, m, d):
     st.integers(2, 20),
     st.floats(-4, 20),
     st.floats(-6, 6),
+    st.sampled_from([SPAN, LAST_SPAN]),
 )
-def test_no_row_changes_more_than_its_bounds_say(seed, b, d, noise, norm):
+def test_no_row_changes_more_than_its_bounds_say(seed, b, d, noise, norm, size):
     """Neither random rows nor those along which states change most, before any of the picks."""
     rng = np.random.default_rng(seed)
     X = 10**norm * uneven(seed, b + 40, d)
@@ -48,8 +49,8 @@ def test_no_row_changes_more_than_its_bounds_say(seed, b, d, noise, norm):
         belief.observe(before, np.full(40, s2))
         Sigma = belief.posterior.smoothed(np.eye(d))
         block = belief.observe(picks, np.full(b, s2))
-        change = Bounds(team).change(block)
-    assert len(change.rises) == -(-b // SPAN)
+        change = Bounds(team).change(block, size)
+    assert len(change.rises) == -(-b // size)
     assert_tight(change, block)
     rows = np.vstack([unit(rng.standard_normal((20, d))), unit(block.vectors[0]), unit(picks)])
     M = Sigma @ K @ Sigma
@@ -58,7 +59,7 @@ def test_no_row_changes_more_than_its_bounds_say(seed, b, d, noise, norm):
     for t in range(b + 1):
         v_lost, n_rise = start_v - Sigma, Sigma @ K @ Sigma - start_n
         # The pick at the end of a span is of both: before it, it is the next one's; after, this'.
-        for span in {min(t // SPAN, len(change.rises) - 1), max(t - 1, 0) // SPAN}:
+        for span in {min(t // size, len(change.rises) - 1), max(t - 1, 0) // size}:
             most = np.linalg.eigvalsh(n_rise)[-1]
             assert most <= change.rises[span] + rounding[0]
             rise = np.einsum("ij,jk,ik->i", rows, n_rise, rows)
@@ -70,18 +71,21 @@ def test_no_row_changes_more_than_its_bounds_say(seed, b, d, noise, norm):
 
 
 def assert_tight(change, block):
-    """Rises are within a fifth of what they should be: of more, too few rows would be deferred."""
+    """They are within a fifth of what they should be: of more, too few rows would be deferred."""
     U, R = block.vectors
     scale = 1e-4 * np.linalg.norm(U) * np.linalg.norm(R)
     for span, rise in enumerate(change.rises):
-        before, picks = slice(span * SPAN), slice(span * SPAN, (span + 1) * SPAN)
+        before, picks = (
+            slice(span * change.span),
+            slice(span * change.span, (span + 1) * change.span),
+        )
         u, r = U[picks], R[picks]
         p = np.sqrt(np.linalg.norm(r) / np.linalg.norm(u))
         N = U[before].T @ R[before]
         largest = np.linalg.eigvalsh((p * u - r / p).T @ (p * u - r / p) / 4 - (N + N.T) / 2)[-1]
         assert largest - scale / 100 <= rise <= max(1.2 * largest, 0) + 1.2 * scale
-    gram = np.linalg.eigvalsh(U @ U.T)
-    assert gram[-1] <= change.drop <= 1.001 * np.linalg.norm(gram)
+    largest = np.linalg.eigvalsh(U @ U.T)[-1]
+    assert largest <= change.drop <= 1.201 * max(largest, GUESS * np.linalg.norm(U) ** 2)
 
 
 @given(st.integers(0, 1 << 32), st.integers(1, 12), st.floats(-5, 1))
@@ -140,6 +144,76 @@ def test_whatever_is_deferred_is_called_up_in_time(kind, precision, priced):
         reference.projection(K, s2), X, 160, s2, weights, 1.0 if price is None else price
     )
     assert picks[:160] == want.tolist()
+
+
+def most_at_each_pick(F, belief, block, noise, price):
+    """Gains over price of all rows before each pick of a block, the highest of each row first."""
+    after, gains = belief.copy().objective, []
+    for x, s2 in zip(block.X, noise[block.rows], strict=True):
+        gains.append(after.gain(after.state(F), noise) / price)
+        after.observe(x[None], np.array([s2]))
+    return np.array(gains)
+
+
+@pytest.mark.parametrize("deferred", [0, 500])
+def test_rows_that_cannot_beat_a_pick_of_the_last_block_are_dismissed(deferred):
+    rng = np.random.default_rng(24)
+    F = uneven(23, 4000, 12)
+    noise, price = 900 * rng.choice([1, 1.5, 3], 4000), rng.choice([1.0, 2.0, 3.0], 4000)
+    with Team() as team:
+        belief = Belief(Projection(self_query(F), team), None)
+        host = Sweeper(team, belief.objective, 12)
+        deferral = Deferral(np.ones(4000), host)
+        pool = RowStates(Source(F), noise.copy(), price, belief.objective.state(F))
+        drafter = Drafter([Level(256, 64, 1, fall=1e-3, trusted=64)], host.sweep, None)
+        proposal = drafter.propose(pool, belief, 40)
+        block = proposal.block
+        assert len(block) > 32  # more than are bounded together
+        rates = most_at_each_pick(F, belief, block, noise, price)
+        least = block.columns.gains / price[block.rows]
+        lower = np.argsort(rates[0])
+        deferral.is_deferred[lower[:deferred]] = True
+        pool.noise[lower[500:600]] = np.inf
+        assert deferral.dismiss(pool, block)
+        out = deferral.is_deferred.copy()
+        assert 1500 < np.count_nonzero(out) == deferral.deferred == deferral.most
+        assert not out[block.rows].any()
+        assert not out[lower[500:600]].any()
+        assert out[lower[:deferred]].all()
+        assert (rates[:, out] < least[:, None]).all()
+        # Where few can be, all are swept.
+        rivals = np.flatnonzero(~out & np.isfinite(pool.noise))
+        others = len(rivals) - len(block)
+        assert others >= 12**2 / 6  # fewer are not worth the bounds
+        for count, dismissed in (others // 4, 0), (others, others):
+            few = pool.subset(np.union1d(rivals, np.flatnonzero(out)[:count]))
+            other = Deferral(np.ones(4000), host)
+            assert other.dismiss(few, block) == (dismissed > 0)
+            assert other.deferred == dismissed
+
+
+@pytest.mark.parametrize(("left", "s2"), [(3, 3.0), (20, 50.0), (40, 900.0)])
+def test_any_block_may_be_the_last(left, s2):
+    """Of each, rows are dismissed; as it is not, they are called up again where they are wanted."""
+    F = uneven(25, 3000, 24).astype(np.float32)
+    K, X = self_query(F), F.astype(float)
+    dismissed = 0
+    with Team() as team:
+        belief = Belief(Projection(K, team), None)
+        host = Sweeper(team, belief.objective, 24)
+        deferral = Deferral(np.square(X).sum(axis=1), host)
+        drafter = Drafter([Level(256, 64, 1)], host.sweep, None)
+        greedy = Greedy(drafter, host.sweep, host, spread=1 / s2, deferral=deferral)
+        pool = RowStates(Source(F), np.full(3000, s2), None, belief.objective.state(X))
+        picks = []
+        while len(picks) < 200:
+            step = greedy.advance(pool, belief, left)
+            belief = step.after
+            picks += step.block.rows.tolist()
+            dismissed += deferral.deferred > 0
+    assert dismissed > 200 // left // 2
+    want, _ = reference.greedy(reference.projection(K, s2), X, len(picks), s2)
+    assert picks == want.tolist()
 
 
 def test_what_contenders_turn_out_to_be_is_known_of_the_pool():
@@ -291,6 +365,20 @@ def test_picks_without_weights_equal_one_pick_at_a_time():
     picks, won = plain(F, 6000, self_query(F), got.noise)
     np.testing.assert_array_equal(got.indices, picks)
     np.testing.assert_allclose(got.gains, won, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [100, 200])
+def test_the_last_picks_are_among_few_rows_though_none_were_deferred_before(k):
+    F = uneven(5, 16000, 48).astype(np.float32)
+    w = np.random.default_rng(26).uniform(0.5, 1, 16000)
+    for weights in None, w:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Deferral, "defer", lambda *_: None)
+            got = select(F, k, weights=weights)
+        assert got.diagnostics.deferred > 16000 / 4
+        picks, won = plain(F, k, self_query(F), got.noise, weights)
+        np.testing.assert_array_equal(got.indices, picks)
+        np.testing.assert_allclose(got.gains, won, rtol=1e-6)
 
 
 class Quota:

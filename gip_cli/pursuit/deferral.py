@@ -6,6 +6,8 @@ its v and n is bounded for all rows at once, by the largest eigenvalues of (d, d
 states of deferred rows are moved by those bounds, n upwards and v downwards, so that their gains
 are upper bounds. Where one reaches a pick's, n is worked out anew, for less than a third of what
 the block's products would have cost; where that does not settle it either, the row is swept again.
+
+Of the last block no states are needed: rows that the bounds rule out for it are left out, too.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from gip_cli.pursuit.sweep_plan import LONGEST, STRETCH
 from gip_cli.pursuit.team import Team
 from gip_cli.pursuit.verify import Block
 
-SPAN = 2 * STRETCH  # picks whose products are bounded together
+SPAN = 2 * STRETCH  # picks whose products are bounded together: fewer take longer, bound tighter
+LAST_SPAN = STRETCH  # of the last block: of a million rows 40 % are ruled out then, not 25 %
 GUESS, TIGHTER, LOOSER = 1e-4, 0.8, 1.2  # of eigenvalues; those of U^T R are 1 at most
 SHORTEST = STRETCH  # picks: a shorter block tells too little of the next
 LEAST_SHARE = 1 / 4  # of the open rows: to defer fewer is not worth gathering the others
@@ -42,12 +45,15 @@ class Change:
 
     Attributes
     ----------
+    span : int
+        Picks that are taken together.
     rises : (c,)
         How far n is above its value at the block's start, at most, during each span of picks.
     drop : float
         How far v falls, at most.
     """
 
+    span: int
     rises: Array
     drop: float
 
@@ -59,30 +65,33 @@ class Bounds:
     of picks, n has lost f^T N f, with N = sym(U^T R) of all picks before it. Within the span it
     rises no further, at any pick, than f^T W^T W f with W = (p U - R / p) / 2 of the span's picks,
     for any p > 0: -a b is (p a - b / p)^2 / 4 - (p a + b / p)^2 / 4. So the largest eigenvalue of
-    W^T W - N bounds the rise, and that of U U^T, which its Frobenius norm bounds, what v loses.
+    W^T W - N bounds the rise, and that of U U^T what v loses.
 
     Attributes
     ----------
     guesses : list of float
         What the next block's rises will be, as far as the last one's tell, span by span.
+    drop_guess : float
+        And what v will lose.
     """
 
     def __init__(self, team: Team) -> None:
         self.team = team
         self.guesses: list[float] = []
+        self.drop_guess = GUESS
 
-    def change(self, block: Columns) -> Change:
-        """What a block can do, its picks taken `SPAN` at a time."""
+    def change(self, block: Columns, size: int = SPAN) -> Change:
+        """What a block can do, its picks taken `size` at a time."""
         left, right = block.vectors
         a, b = np.linalg.norm(left), np.linalg.norm(right)
         U, R = (left / a).astype(np.float32), (right / b).astype(np.float32)
         rounding = U.shape[1] * float(np.finfo(np.float32).eps)
-        starts = range(0, len(U), SPAN)
+        starts = range(0, len(U), size)
         rises = np.empty(len(starts))
         self.guesses += [GUESS] * (len(starts) - len(self.guesses))
 
         def rise(i: int) -> None:
-            before, span = slice(starts[i]), slice(starts[i], starts[i] + SPAN)
+            before, span = slice(starts[i]), slice(starts[i], starts[i] + size)
             p = np.sqrt(np.linalg.norm(R[span]) / np.linalg.norm(U[span]))
             W = (p * U[span] - R[span] / p) / 2
             if i:
@@ -95,7 +104,9 @@ class Bounds:
             rises[i] = a * b * (bound + rounding)
 
         self.team.each(rise, range(len(starts)))
-        return Change(rises, a**2 * (float(np.linalg.norm(U @ U.T)) + rounding))
+        drop = bounding(U @ U.T, self.drop_guess)
+        self.drop_guess = TIGHTER * drop
+        return Change(size, rises, a**2 * (drop + rounding))
 
 
 def bounding(A: Floats, guess: float) -> float:
@@ -164,19 +175,34 @@ class Deferral:
         """Whether any deferred rows may beat a pick of the block: they are deferred no longer."""
         if not self.deferred:
             return False
-        rates = pool.rates(block.columns.gains, pool.located(block.rows))
-        least = np.minimum.reduceat(rates, range(0, len(rates), SPAN))
-        change = self._change(block)
         ids = np.flatnonzero(self.is_deferred & np.isfinite(pool.noise))
-        due = ids[self._reach(pool, ids, change.rises, change.drop, least)]
+        due = ids[self._rival(pool, ids, block)]
         if not len(due):
             return False
         self._renew(pool, due, objective)
-        due = due[self._reach(pool, due, change.rises, change.drop, least)]
+        due = due[self._rival(pool, due, block)]
         self._recall(pool, due, objective)
         if len(due) > MOST_RECALLED * len(ids):
             self.caution *= 2
         return len(due) > 0
+
+    def dismiss(self, pool: RowStates, block: Block) -> bool:
+        """Whether many rows cannot beat any pick of the last block: they are deferred.
+
+        Where it turns out to be wrong, and more picks follow, they are as any deferred rows.
+        """
+        is_rival = np.isfinite(pool.noise)
+        is_rival[pool.located(block.rows)] = False
+        ids = np.flatnonzero(is_rival)
+        if ENOUGH * len(ids) < pool.d**2:
+            return False
+        if not self.deferred:
+            self._last = block, self._bounds.change(block.columns, LAST_SPAN)
+        out = ids[~self._rival(pool, ids, block)]
+        if len(out) < LEAST_SHARE * len(ids):
+            return False
+        self._leave_out(pool, out)
+        return True
 
     def rejoin(
         self, pool: RowStates, contenders: RowStates, belief: Belief, step: Step | None
@@ -211,26 +237,38 @@ class Deferral:
         count, block = np.count_nonzero(is_open), step.block
         if len(block) < SHORTEST or ENOUGH * count < pool.d**2:
             return
-        if not self.deferred:
-            self.is_deferred = np.zeros(len(pool), np.bool_)
         rates = pool.rates(block.columns.gains, pool.located(block.rows))
         fall = (rates[-1] / rates[0]) ** (self.horizon / (len(block) - 1))
         target = rates[-1:] * min(fall, HIGHEST) ** self.caution
         gains = step.after.objective.gain(pool.state, pool.noise)
-        is_low = pool.rates(gains, slice(None)) < target
-        ids = np.flatnonzero(is_low & is_open & ~self.is_deferred)
+        is_low = is_open & (pool.rates(gains, slice(None)) < target)
+        if self.deferred:
+            is_low &= ~self.is_deferred
+        ids = np.flatnonzero(is_low)
         least = LEAST_SHARE * count - self.deferred
         if len(ids) >= least:
             change = self._change(block)
             ids = ids[~self._reach(pool, ids, change.rises[-1:], change.drop, target)]
             if len(ids) >= least:
-                self.is_deferred[ids] = True
-                self.most = max(self.most, self.deferred)
+                self._leave_out(pool, ids)
+
+    def _leave_out(self, pool: RowStates, ids: Ids) -> None:
+        if not self.deferred:
+            self.is_deferred = np.zeros(len(pool), np.bool_)
+        self.is_deferred[ids] = True
+        self.most = max(self.most, self.deferred)
 
     def _change(self, block: Block) -> Change:
         if self._last is None or self._last[0] is not block:
             self._last = block, self._bounds.change(block.columns)
         return self._last[1]
+
+    def _rival(self, pool: RowStates, ids: Ids, block: Block) -> NDArray[np.bool_]:
+        """Which of rows `ids` may beat a pick of a block."""
+        change = self._change(block)
+        rates = pool.rates(block.columns.gains, pool.located(block.rows))
+        least = np.minimum.reduceat(rates, range(0, len(rates), change.span))
+        return self._reach(pool, ids, change.rises, change.drop, least)
 
     def _reach(
         self, pool: RowStates, ids: Ids, rises: Array, drop: float, least: Array

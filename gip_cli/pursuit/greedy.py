@@ -67,9 +67,9 @@ class Greedy:
     refreshes: int = 0
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def advance(self, pool: RowStates, belief: Belief, most: int) -> Step | None:
-        """Make the next picks, at most `most` of them; None if no row gains anything."""
-        drafter, step = self.drafter, None
+    def advance(self, pool: RowStates, belief: Belief, left: int) -> Step | None:
+        """Make the next picks, at most the `left` ones; None if no row gains anything."""
+        drafter, step, most = self.drafter, None, left
         self.look_again(pool, belief)
         while not step:
             if pool.aside is not None:
@@ -90,8 +90,12 @@ class Greedy:
             length = len(proposal.block) if proposal else 0
             if proposal and can_tell:
                 widest = np.inf if is_exact and length == 1 else WIDEST
-                if self.deferral and self.deferral.call_up(pool, belief.objective, proposal.block):
-                    rows = self.deferral.contenders(pool)
+                if self.deferral:
+                    altered = self.deferral.call_up(pool, belief.objective, proposal.block)
+                    if length == left:
+                        altered |= self.deferral.dismiss(pool, proposal.block)
+                    if altered:
+                        rows = self.deferral.contenders(pool)
                 step = drafter.confirm(rows, belief, proposal, margin, self.sweep, widest=widest)
             self.seconds["draft"] += proposed - began
             self.seconds["verify"] += perf_counter() - proposed
