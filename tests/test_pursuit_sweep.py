@@ -21,18 +21,17 @@ DRIFTED = 0.3  # margin that leaves every rival in doubt
 
 
 @cache
-def greedy_picks(max_cosine: float | None):
+def pool_and_picks(max_cosine: float | None):
     F = random(np.random.default_rng(31), m=M, d=D).astype(np.float32)
-    return select(F, K, max_cosine=max_cosine, noise=30.0).indices
+    return F, select(F, K, max_cosine=max_cosine, noise=30.0).indices
 
 
-class Contest:
+class Missed:
     """The greedy's picks of a pool, and what becomes of a draft that has missed one of them."""
 
     def __init__(self, team: Team, missed: int, *, is_last: bool, max_cosine: float | None) -> None:
         """`is_last`: whether the missed row is the last that a sweep comes to, or the first."""
-        F = random(np.random.default_rng(31), m=M, d=D).astype(np.float32)
-        picks = greedy_picks(max_cosine)
+        F, picks = pool_and_picks(max_cosine)
         place = M - 1 if is_last else 0
         order = np.arange(M)
         order[[place, picks[missed]]] = order[[picks[missed], place]]
@@ -92,8 +91,7 @@ def team(request):
 @pytest.mark.parametrize("missed", [0, 7, 8, 20, 28, 60, 99])
 def test_a_block_ends_before_a_pick_that_is_beaten_beyond_doubt(missed, is_last, max_cosine, team):
     """There, or where its stretch of 28 picks begins; put right are the first few alone."""
-    contest = Contest(team, missed, is_last=is_last, max_cosine=max_cosine)
-    step = contest.confirm(1e-5)
+    step = Missed(team, missed, is_last=is_last, max_cosine=max_cosine).confirm(1e-5)
     assert len(step.block) == (missed + (missed < 8) if missed < 28 else missed - missed % 28)
     assert step.dropped == 0  # no sign of drift
 
@@ -102,7 +100,7 @@ def test_a_block_ends_before_a_pick_that_is_beaten_beyond_doubt(missed, is_last,
 @pytest.mark.parametrize("missed", [0, 20, 28, 60])
 def test_a_block_of_which_float64_tells_that_it_is_wrong(missed, max_cosine, team):
     """Within the first stretch it is put right; after that it ends where a stretch does."""
-    step = Contest(team, missed, is_last=False, max_cosine=max_cosine).confirm(DRIFTED)
+    step = Missed(team, missed, is_last=False, max_cosine=max_cosine).confirm(DRIFTED)
     assert len(step.block) == (missed + 1 if missed < 28 else missed - missed % 28)
     assert step.dropped == 100 - missed + missed % 28 * (missed >= 28)
 
@@ -110,5 +108,5 @@ def test_a_block_of_which_float64_tells_that_it_is_wrong(missed, max_cosine, tea
 @pytest.mark.parametrize("margin", [1e-5, DRIFTED])
 def test_a_block_of_few_rows_is_put_right(margin, team):
     """A sweep of them takes less than to draft again what a shorter block would leave out."""
-    contest = Contest(team, 60, is_last=True, max_cosine=None)
-    assert len(contest.confirm(margin, may_shorten=False).block) == 61
+    draft = Missed(team, 60, is_last=True, max_cosine=None)
+    assert len(draft.confirm(margin, may_shorten=False).block) == 61

@@ -171,6 +171,24 @@ class Deferral:
             return pool
         return pool.subset(np.flatnonzero(np.isfinite(pool.noise) & ~self.is_deferred))
 
+    def rivals(
+        self,
+        pool: RowStates,
+        contenders: RowStates,
+        objective: Objective,
+        block: Block,
+        *,
+        is_last: bool,
+    ) -> RowStates:
+        """Who takes part in a block that the contenders have drafted.
+
+        More, if rows that are deferred may beat a pick of it; fewer, if it is the last.
+        """
+        altered = self.call_up(pool, objective, block)
+        if is_last:
+            altered |= self.dismiss(pool, block)
+        return self.contenders(pool) if altered else contenders
+
     def call_up(self, pool: RowStates, objective: Objective, block: Block) -> bool:
         """Whether any deferred rows may beat a pick of the block: they are deferred no longer."""
         if not self.deferred:

@@ -108,7 +108,7 @@ class DeviceRows:
         finally:
             torch.set_float32_matmul_precision(precision)
         columns = (np.concatenate(column) for column in zip(*found, strict=True))
-        return Hits(*columns, picks=len(plan), stretch=plan.stretch)
+        return Hits(*columns, picks=len(plan))
 
     def sweep_block(self, pool: RowStates, plan: Placed, X: Any, start: int) -> list[Floats]:
         """Bring one block of rows X (c, D) to the end of the picks; its share of the hits."""

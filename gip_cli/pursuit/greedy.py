@@ -91,11 +91,9 @@ class Greedy:
             if proposal and can_tell:
                 widest = np.inf if is_exact and length == 1 else WIDEST
                 if self.deferral:
-                    altered = self.deferral.call_up(pool, belief.objective, proposal.block)
-                    if length == left:
-                        altered |= self.deferral.dismiss(pool, proposal.block)
-                    if altered:
-                        rows = self.deferral.contenders(pool)
+                    rows = self.deferral.rivals(
+                        pool, rows, belief.objective, proposal.block, is_last=length == left
+                    )
                 step = drafter.confirm(rows, belief, proposal, margin, self.sweep, widest=widest)
             self.seconds["draft"] += proposed - began
             self.seconds["verify"] += perf_counter() - proposed

@@ -44,7 +44,7 @@ def remaining(
             if np.isfinite(pool.noise[at]):
                 last = observe(pool, belief, row)
                 belief = last.after
-                closed, _ = closing(pool, last.block, at)
+                closed, _ = closing(pool, last.block)
                 pool.noise[closed] = np.inf
                 duplicates = np.isfinite(pool.noise[close_by])
                 pool.noise[close_by] = np.inf

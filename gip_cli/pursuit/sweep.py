@@ -126,7 +126,7 @@ class Sweeper:
         reached = [nothing, *chain.from_iterable(hits for _, hits, _ in swept.values())]
         near = [nothing, *(near for *_, near in swept.values())]
         columns = map(np.concatenate, [*zip(*reached, strict=True), *zip(*near, strict=True)])
-        hits = Hits(*columns, picks=picks, stretch=stretch, sums=sums)
+        hits = Hits(*columns, picks=picks, sums=sums)
         if picks == most:
             return hits
         if sums is not None and picks >= stretch:

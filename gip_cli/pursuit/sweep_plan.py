@@ -203,8 +203,6 @@ class Hits:
         Rows, picks that they are closer to than the bar, and how close, to the working precision.
     picks : int
         How many of the block's picks, from the first on, `pool.after` is for.
-    stretch : int
-        Picks in a stretch.
     sums : (stretches, s, p) or None
         What each stretch of picks subtracts from the states: until the next sweep, which
         overwrites it. None for a block of one stretch, and from a device.
@@ -218,7 +216,6 @@ class Hits:
     cosines: Floats
     _: KW_ONLY
     picks: int
-    stretch: int
     sums: Floats | None = None
 
     def first(self, picks: int) -> Hits:

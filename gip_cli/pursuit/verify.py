@@ -146,11 +146,12 @@ def verify(
     picks = pool.located(block.rows)
     rates = pool.rates(block.columns.gains, picks)
     turns = np.argsort(picks)
-    closed = closing(pool, block, picks)
+    closed = closing(pool, block)
     contesting = pool.contesting(picks, closed[0])
     while True:
         contest = Contest(rates, margin, picks, *closed, may_shorten=may_shorten)
-        hits = sweep(contesting, plan_of(pool, block, objective, max_cosine, contest))
+        plan = plan_of(pool, block, objective, max_cosine, contest)
+        hits = sweep(contesting, plan)
         own = lookup(picks[turns], turns, hits.rows) == hits.steps
         drift = np.max(np.abs(np.abs(hits.rates[own]) / rates[hits.steps[own]] - 1), initial=0.0)
         if not is_final or (np.count_nonzero(own) == hits.picks and 4 * drift <= margin):
@@ -160,23 +161,20 @@ def verify(
         margin = min(8 * margin, widest)
     if hits.picks < len(block):
         block, picks, rates = block.first(hits.picks), picks[: hits.picks], rates[: hits.picks]
-        closed = closing(pool, block, picks)
-    closures = closures_of(pool, block, closed, hits, max_cosine)
+    closures = closures_of(pool, block, hits, max_cosine)
     rivals = contenders(hits, closures, contest)
     are_many = len(rivals) > MANY_RIVALS + 2 * len(block)
     if are_many and pool.copies is None and pool.find_copies(rivals):
-        contesting = pool.contesting(picks, closed[0])
+        contesting = pool.contesting(picks, closing(pool, block)[0])
     if contesting is not pool:  # a margin of more than all of a rate finds closed rows, too
         rivals = rivals[np.isfinite(contesting.noise[rivals])]
     confirmed, right = settle(pool, objective, block, picks, rates, rivals, closures)
     in_doubt = right >= 0 and confirmed < contest.last
-    if right >= 0 and hits.sums is not None and confirmed >= hits.stretch:
-        stretches = confirmed // hits.stretch
+    if right >= 0 and hits.sums is not None and confirmed >= plan.stretch:
+        stretches = confirmed // plan.stretch
         pool.rewind(hits.sums[:stretches])
-        confirmed, right = stretches * hits.stretch, -1
-        closed = closing(pool, block.first(confirmed), picks[:confirmed])
-        hits = hits.first(confirmed)
-        closures = closures_of(pool, block.first(confirmed), closed, hits, max_cosine)
+        confirmed, right = stretches * plan.stretch, -1
+        closures = closures_of(pool, block.first(confirmed), hits.first(confirmed), max_cosine)
     margin = max(LEAST_MARGIN[pool.dtype], 8 * float(drift))
     return Verdict(confirmed, right, in_doubt, closures, len(rivals), margin)
 
@@ -192,9 +190,8 @@ def impose(
     pool: RowStates, objective: Objective, block: Block, max_cosine: float | None, sweep: Sweep
 ) -> Closures:
     """`verify` for a block known to be right."""
-    closed = closing(pool, block, pool.located(block.rows))
     hits = sweep(pool, plan_of(pool, block, objective, max_cosine))
-    return closures_of(pool, block, closed, hits, max_cosine)
+    return closures_of(pool, block, hits, max_cosine)
 
 
 def plan_of(
@@ -271,8 +268,9 @@ def first_twin(pool: RowStates, row: int, others: Ids) -> int:
     return row
 
 
-def closing(pool: RowStates, block: Block, picks: Ids) -> tuple[Ids, Ids]:
-    """Rows that the picks close, themselves and what `Rules` said, and since which pick."""
+def closing(pool: RowStates, block: Block) -> tuple[Ids, Ids]:
+    """Rows that a block's picks close, themselves and what `Rules` said, and since which pick."""
+    picks = pool.located(block.rows)
     ruled = np.concatenate(block.closed)
     since = np.repeat(np.arange(len(block)) + 1, [len(rows) for rows in block.closed])
     if pool.index is not None:
@@ -281,13 +279,11 @@ def closing(pool: RowStates, block: Block, picks: Ids) -> tuple[Ids, Ids]:
     return earliest(np.append(picks, ruled), np.append(np.arange(len(picks)), since))
 
 
-def closures_of(
-    pool: RowStates, block: Block, closed: tuple[Ids, Ids], hits: Hits, max_cosine: float | None
-) -> Closures:
-    """Add to what the picks close the rows that lie too near to one of them."""
+def closures_of(pool: RowStates, block: Block, hits: Hits, max_cosine: float | None) -> Closures:
+    """What the picks close, and the rows that lie too near to one of them."""
+    rows, since = closing(pool, block)
     if max_cosine is None:
-        return Closures(*closed, duplicates=np.zeros(len(block), np.int64))
-    rows, since = closed
+        return Closures(rows, since, duplicates=np.zeros(len(block), np.int64))
     near, by = hits.near_rows, hits.near_steps
     is_near = pool.are_near(near, pool.located(block.rows)[by], hits.cosines, max_cosine)
     near, by = near[is_near], by[is_near]
