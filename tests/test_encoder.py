@@ -10,13 +10,21 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gip_cli.encoder import OWN_VECTORS, ModelCard, SentenceEncoder, load_encoder
+from gip_cli.encoder import (
+    OWN_VECTORS,
+    ModelCard,
+    PackagedEncoder,
+    SentenceEncoder,
+    find_encoder,
+    load_encoder,
+)
 from gip_cli.errors import MismatchError, UsageError
 from tests.toys import error_of, gip, write_rows
 
@@ -289,10 +297,53 @@ def test_given_vectors_are_of_one_space_if_the_user_says_so() -> None:
     assert not model.same_space(ModelCard("m", None, "b", 8, 0, 0, ""))
 
 
-def test_a_python_without_docstrings_is_told_in_one_line(tmp_path: Path) -> None:
+def test_the_packaged_model_is_known_before_it_is_loaded(encoder: SentenceEncoder) -> None:
+    found = find_encoder()
+    assert isinstance(found, PackagedEncoder)
+    assert found.card == encoder.card
+    texts = ["a cat", "rates rose"]
+    np.testing.assert_array_equal(found.encode(texts).vectors, encoder.encode(texts).vectors)
+    as_usual = {"revision": None, "max_length": 256, "prompt_prefix": "", "device": "cpu"}
+    assert isinstance(find_encoder(**as_usual), PackagedEncoder)
+    with pytest.raises(UsageError, match="257 is more than the 256 tokens"):
+        find_encoder(max_length=257)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_length": 16}, {"prompt_prefix": "query: "}, {"model": str(packaged_model())}],
+    ids=list,
+)
+def test_a_model_that_is_not_the_packaged_one_as_it_is_is_loaded(options: Any) -> None:
+    assert find_encoder(**options).card == load_encoder(**options).card
+
+
+@pytest.fixture
+def unloadable(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no model can be loaded."""
+    return {**os.environ, "PYTHONOPTIMIZE": "2", "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
+
+
+def test_a_python_without_docstrings_is_told_in_one_line(
+    tmp_path: Path, unloadable: dict[str, str]
+) -> None:
     pool = write_rows(tmp_path / "pool.jsonl", ["a"])
-    stripped = {"PYTHONOPTIMIZE": "2", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    run = gip("embed", pool, "-o", tmp_path / "pool.npy", env={**os.environ, **stripped})
+    run = gip("embed", pool, "-o", tmp_path / "pool.npy", env=unloadable)
     assert run.returncode == 2
     assert error_of(run).endswith("and transformers needs them; run it with -O at most")
     assert run.stderr.count(b"\n") == 2  # the rows' format before it, and nothing of the library's
+
+
+def test_the_model_is_not_loaded_for_rows_that_are_embedded(
+    tmp_path: Path, unloadable: dict[str, str]
+) -> None:
+    """And where it cannot be loaded for others, everything is as it was."""
+    pool, store = write_rows(tmp_path / "pool.jsonl", ["a", "b"]), tmp_path / "pool.npy"
+    assert gip("embed", pool, "-o", store).returncode == 0
+    write_rows(pool, ["b", "a", "a"])
+    run = gip("embed", pool, "-o", store, env=unloadable)
+    assert b"3 rows x 384; 0 texts encoded, 3 rows reused" in run.stderr
+    made = {file: file.read_bytes() for file in tmp_path.glob("*.*")}
+    assert gip("embed", write_rows(pool, ["b", "a", "new"]), "-o", store, env=unloadable).returncode
+    write_rows(pool, ["b", "a", "a"])
+    assert {file: file.read_bytes() for file in tmp_path.glob("*.*")} == made

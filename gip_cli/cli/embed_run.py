@@ -12,7 +12,7 @@ from gip_cli.cli.files import same_file
 from gip_cli.embedding_commit import LinkedStoreError, check_target
 from gip_cli.embedding_files import Paths
 from gip_cli.embeddings import open_embeddings
-from gip_cli.encoder import DEFAULT_MODEL, load_encoder
+from gip_cli.encoder import DEFAULT_MODEL, find_encoder
 from gip_cli.errors import StorageError, UsageError
 from gip_cli.formats import Renderer
 from gip_cli.own_vectors import write_own_vectors
@@ -67,7 +67,7 @@ def _encode(
         lent = [open_embeddings(other) for other in store.reuse or ()]
     # The bar moves while the model is loaded, too.
     with progress("embedding", "texts") as update, _told_if_ended(update) as on_progress:
-        encoder = load_encoder(
+        encoder = find_encoder(
             model.model or DEFAULT_MODEL,
             revision=model.revision,
             device=encoding.device,

@@ -55,7 +55,7 @@ def embeddings_for(
             tell(f"{given}: {counted(zero, 'zero row')}, to be picked last if at all")
         yield store, given
         return
-    from gip_cli.encoder import load_encoder
+    from gip_cli.encoder import find_encoder
     from gip_cli.store import write_embeddings
 
     tell(f"no embeddings given for {rows.name}: making them for this run (gip embed keeps them)")
@@ -64,7 +64,7 @@ def embeddings_for(
     with tempfile.TemporaryDirectory(prefix="gip-", dir=temporary_folder()) as folder:
         target = Path(folder) / "pool.npy"
         with progress("embedding", "texts") as update:
-            encoder = load_encoder()
+            encoder = find_encoder()
             written = write_embeddings(
                 rows, target, encoder, renderer, note=tell, on_progress=update
             )
