@@ -11,8 +11,10 @@ import filelock
 import pytest
 from hypothesis import settings
 
-# The model's threads sleep while they wait: the other worker of `pytest -n` wants the processor.
+# Threads sleep while they wait, the model's and OpenBLAS's: other workers of `pytest -n` want the
+# processor. A command takes a fifth less of it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 # Also where a shell's script has started the tests in its background, and they ignore Ctrl-C: what
 # they start would, too, and never end. So would under nohup what a hang-up is to end.

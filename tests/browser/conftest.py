@@ -37,6 +37,7 @@ class Page:
     driver: webdriver.Chrome
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    untouched: Path | None = None  # what is open, as long as all tests only looked at it
 
     def open(self, path: Path, width: int = 1280, height: int = 900, *, dark: bool = False) -> Page:
         cdp = self.driver.execute_cdp_cmd
@@ -45,6 +46,7 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         cdp("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.listen()
+        self.untouched = None
         self.errors.clear()
         self.requests.clear()
         self.driver.get(path.as_uri())

@@ -44,27 +44,106 @@ def report(page: Page, sample: Sample) -> Page:
     return page.open(sample.report)
 
 
-def test_no_console_error_and_no_request(report: Page) -> None:
-    assert report.errors == []
-    assert {url.partition(":")[0] for url in report.requests} - {"data"} == {"file"}
+@pytest.fixture
+def still(page: Page, sample: Sample) -> Page:
+    """The report to look at, opened once for tests in a row, which leave it as it is."""
+    if page.untouched != sample.report:
+        page.open(sample.report)
+        page.untouched = sample.report
+    return page
 
 
-def test_first_screen_answers_with_the_receipts_numbers(report: Page, sample: Sample) -> None:
+def test_no_console_error_and_no_request(still: Page) -> None:
+    assert still.errors == []
+    assert {url.partition(":")[0] for url in still.requests} - {"data"} == {"file"}
+
+
+def test_first_screen_answers_with_the_receipts_numbers(still: Page, sample: Sample) -> None:
     captured = sample.receipt["captured"]
-    assert report.text("#headline") == "20 of 204 rows"
-    figures = report.texts(".answer .figure")
+    assert still.text("#headline") == "20 of 204 rows"
+    figures = still.texts(".answer .figure")
     assert figures[0] == f"{captured:.1%}"
     asked = "energy, which is that of the rows that their signals call good. "
-    assert asked in report.texts(".answer p")[0]
-    assert report.js("return asked({ self: 0.25, targets: 0.75 })") == (
+    assert asked in still.texts(".answer p")[0]
+    assert still.js("return asked({ self: 0.25, targets: 0.75 })") == (
         "the pool itself (25%) and the target examples (75%)"
     )
-    random = report.js("return document.getElementById('curve').data[2].y.at(-1)")
+    random = still.js("return document.getElementById('curve').data[2].y.at(-1)")
     assert figures[1] == f"+{100 * (captured - random):.1f} points"
-    knee = report.js("return document.getElementById('keep').value")
+    knee = still.js("return document.getElementById('keep').value")
     assert figures[2] == f"{knee} rows"
-    seen = report.js("return document.getElementById('answers').getBoundingClientRect().bottom")
+    seen = still.js("return document.getElementById('answers').getBoundingClientRect().bottom")
     assert seen < 900
+
+
+def test_curve_is_the_receipts(still: Page, sample: Sample) -> None:
+    line = still.js(
+        "return document.getElementById('curve').data.find((t) => t.name === arguments[0])",
+        "…" + str(sample.selection)[-31:],
+    )
+    drawn = dict(zip(line["x"], line["y"], strict=True))
+    for picks, captured in sample.receipt["captured_curve"]:
+        assert drawn[picks] == pytest.approx(captured, abs=1e-5)
+
+
+def test_a_last_bar_that_takes_a_tail_says_so(still: Page, sample: Sample) -> None:
+    (near,) = (one["near"] for one in data_of(sample.report)["selections"])
+    title = still.js("return document.getElementById('near').layout.xaxis.title.text")
+    assert title == f"cosine with the nearest other pick; last bar: {near['tail']:.3g} and more"
+
+
+def test_map_has_every_row_once_and_picks_by_rank(still: Page, sample: Sample) -> None:
+    pool, picks = (
+        still.js("return document.getElementById('map').data[arguments[0]]", trace)
+        for trace in (0, 1)
+    )
+    assert sorted(pool["customdata"] + picks["customdata"]) == list(range(204))
+    pool_rows, picked = rows_of(sample.pool), rows_of(sample.selection)
+    by_rank = dict(zip(picks["marker"]["color"], picks["customdata"], strict=True))
+    assert [shown(pool_rows[by_rank[rank]]) for rank in range(1, 21)] == [*map(shown, picked)]
+
+
+def test_table_lists_the_picks_with_their_figures(still: Page, sample: Sample) -> None:
+    picked, receipt = rows_of(sample.selection), sample.receipt
+    assert still.texts("#table td.text span") == [*map(shown, picked)]
+    cells = {
+        name: [float(text.rstrip("%")) for text in still.texts(f"#table td[data-name='{name}']")]
+        for name in ("rank", "gain", "rating")
+    }
+    assert cells["rank"] == list(range(1, 21))
+    assert sum(cells["gain"]) == pytest.approx(100 * receipt["captured"], abs=0.1)
+    assert np.mean(cells["rating"]) == pytest.approx(receipt["signals"]["rating"]["picked"])
+    assert cells["rating"] == [row["meta"]["rating"] for row in picked]
+
+
+def test_groups_and_effects(still: Page, sample: Sample) -> None:
+    topics = [row["meta"]["topic"] for row in rows_of(sample.selection)]
+    names, shares = still.js(
+        "const { data, layout } = document.querySelector('#changes .wide .chart');"
+        "return [layout.yaxis.ticktext, data[1].x]"
+    )
+    assert dict(zip(names, shares, strict=True)) == pytest.approx(
+        {name: topics.count(name) / 20 for name in names}
+    )
+    badges = dict(zip(still.texts("#changes h3"), still.texts("#changes .badge"), strict=False))
+    ratings = np.array([row["meta"].get("rating", np.nan) for row in rows_of(sample.pool)])
+    shift = (sample.receipt["signals"]["rating"]["picked"] - np.nanmean(ratings)) / np.nanstd(
+        ratings
+    )
+    assert badges["rating"] == f"+{shift:.2f} SD, {'large' if shift >= 0.8 else 'medium'}"
+
+
+def test_long_names_are_cut_between_characters(still: Page) -> None:
+    cut = "return [cut('😀😀😀😀', arguments[0]), end('😀😀😀😀', arguments[0])]"
+    assert still.js(cut, 4) == ["😀…", "…😀"]
+    assert still.js(cut, 5) == ["😀😀…", "…😀😀"]
+    assert still.js(cut, 8) == ["😀😀😀😀"] * 2
+
+
+def test_large_and_small_numbers_are_short(still: Page) -> None:
+    numbers = [None, 0, 3.14159, -1234.5, 98765432, 1e12, -1e100, 5e-324]
+    texts = ["\u2013", "0", "3.14", "-1,234", "98,765,432", "1.00e+12", "-1.00e+100", "5e-324"]
+    assert still.js("return arguments[0].map(short)", numbers) == texts
 
 
 def test_random_rows_of_a_selection_by_tokens_are_of_no_more(page: Page, sample: Sample) -> None:
@@ -78,22 +157,6 @@ def test_random_rows_of_a_selection_by_tokens_are_of_no_more(page: Page, sample:
     assert page.texts(".answer .figure")[1] == f"+{ahead:.1f} points"
     said = "Random rows of no more than 2,000 tokens capture 10.0% (5.0% to 20.0%, 10 seeds)."
     assert said in [text.strip() for text in page.texts(".answer p")]
-
-
-def test_curve_is_the_receipts(report: Page, sample: Sample) -> None:
-    line = report.js(
-        "return document.getElementById('curve').data.find((t) => t.name === arguments[0])",
-        "…" + str(sample.selection)[-31:],
-    )
-    drawn = dict(zip(line["x"], line["y"], strict=True))
-    for picks, captured in sample.receipt["captured_curve"]:
-        assert drawn[picks] == pytest.approx(captured, abs=1e-5)
-
-
-def test_a_last_bar_that_takes_a_tail_says_so(report: Page, sample: Sample) -> None:
-    (near,) = (one["near"] for one in data_of(sample.report)["selections"])
-    title = report.js("return document.getElementById('near').layout.xaxis.title.text")
-    assert title == f"cosine with the nearest other pick; last bar: {near['tail']:.3g} and more"
 
 
 def test_values_that_lie_close_have_no_tick_each(page: Page, sample: Sample) -> None:
@@ -206,30 +269,6 @@ def test_there_is_no_copy_button_where_it_cannot_work(page: Page, sample: Sample
         assert len(page.texts("#commands code")) == 2
         assert page.texts("#commands button") == []
         server.shutdown()
-
-
-def test_map_has_every_row_once_and_picks_by_rank(report: Page, sample: Sample) -> None:
-    pool, picks = (
-        report.js("return document.getElementById('map').data[arguments[0]]", trace)
-        for trace in (0, 1)
-    )
-    assert sorted(pool["customdata"] + picks["customdata"]) == list(range(204))
-    pool_rows, picked = rows_of(sample.pool), rows_of(sample.selection)
-    by_rank = dict(zip(picks["marker"]["color"], picks["customdata"], strict=True))
-    assert [shown(pool_rows[by_rank[rank]]) for rank in range(1, 21)] == [*map(shown, picked)]
-
-
-def test_table_lists_the_picks_with_their_figures(report: Page, sample: Sample) -> None:
-    picked, receipt = rows_of(sample.selection), sample.receipt
-    assert report.texts("#table td.text span") == [*map(shown, picked)]
-    cells = {
-        name: [float(text.rstrip("%")) for text in report.texts(f"#table td[data-name='{name}']")]
-        for name in ("rank", "gain", "rating")
-    }
-    assert cells["rank"] == list(range(1, 21))
-    assert sum(cells["gain"]) == pytest.approx(100 * receipt["captured"], abs=0.1)
-    assert np.mean(cells["rating"]) == pytest.approx(receipt["signals"]["rating"]["picked"])
-    assert cells["rating"] == [row["meta"]["rating"] for row in picked]
 
 
 def test_table_sorts_by_keyboard(report: Page) -> None:
@@ -362,23 +401,6 @@ def test_search_finds_texts_in_picks_and_in_the_pool(report: Page, sample: Sampl
     assert len(report.texts("#table tr.row")) == len(everywhere) > len(hits)
 
 
-def test_groups_and_effects(report: Page, sample: Sample) -> None:
-    topics = [row["meta"]["topic"] for row in rows_of(sample.selection)]
-    names, shares = report.js(
-        "const { data, layout } = document.querySelector('#changes .wide .chart');"
-        "return [layout.yaxis.ticktext, data[1].x]"
-    )
-    assert dict(zip(names, shares, strict=True)) == pytest.approx(
-        {name: topics.count(name) / 20 for name in names}
-    )
-    badges = dict(zip(report.texts("#changes h3"), report.texts("#changes .badge"), strict=False))
-    ratings = np.array([row["meta"].get("rating", np.nan) for row in rows_of(sample.pool)])
-    shift = (sample.receipt["signals"]["rating"]["picked"] - np.nanmean(ratings)) / np.nanstd(
-        ratings
-    )
-    assert badges["rating"] == f"+{shift:.2f} SD, {'large' if shift >= 0.8 else 'medium'}"
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 def test_themes_follow_the_system_and_the_button(page: Page, sample: Sample, width: int) -> None:
     def ground() -> str:
@@ -446,19 +468,6 @@ def test_a_quoted_row_has_a_direction_of_its_own(page: Page, sample: Sample) -> 
     quoted = "#pairs p :last-child, #worst p :last-child, #table .text span"
     style = f"[...document.querySelectorAll('{quoted}')].map((e) => getComputedStyle(e).direction)"
     assert set(page.js(f"return {style}")) == {"rtl"}
-
-
-def test_long_names_are_cut_between_characters(report: Page) -> None:
-    cut = "return [cut('😀😀😀😀', arguments[0]), end('😀😀😀😀', arguments[0])]"
-    assert report.js(cut, 4) == ["😀…", "…😀"]
-    assert report.js(cut, 5) == ["😀😀…", "…😀😀"]
-    assert report.js(cut, 8) == ["😀😀😀😀"] * 2
-
-
-def test_large_and_small_numbers_are_short(report: Page) -> None:
-    numbers = [None, 0, 3.14159, -1234.5, 98765432, 1e12, -1e100, 5e-324]
-    texts = ["\u2013", "0", "3.14", "-1,234", "98,765,432", "1.00e+12", "-1.00e+100", "5e-324"]
-    assert report.js("return arguments[0].map(short)", numbers) == texts
 
 
 def test_embeddings_that_were_kept_nowhere_are_called_so(page: Page, sample: Sample) -> None:
