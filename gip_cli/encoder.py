@@ -148,16 +148,8 @@ def load_encoder(
     if model.startswith(("/", "./", "../", "~")) and not Path(model).is_dir():
         raise UsageError("no such directory of a model", path=model)
     place = _place(model, revision)
-    with importing():
-        import torch
-        from sentence_transformers import SentenceTransformer
-
-        tame_transformers()
     for noisy in ("sentence_transformers", "huggingface_hub", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, True):
-        raise UsageError(f"--device {device}: this machine has none", "use --device auto")
     try:
         commit, is_hubs = revision, not Path(place).is_dir()
         offline = is_hubs and hub_is_away(place, revision)
@@ -166,6 +158,14 @@ def load_encoder(
             check_settings(model, settings)
             if is_hubs:
                 commit = settings.name  # what is loaded is what was looked at
+        with importing():
+            import torch
+            from sentence_transformers import SentenceTransformer
+
+            tame_transformers()
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not available.get(device, True):
+            raise UsageError(f"--device {device}: this machine has none", "use --device auto")
         with missing_weights() as missing:
             loaded = SentenceTransformer(
                 place,
