@@ -223,7 +223,8 @@ def load_encoder(
 class PackagedEncoder:
     """The packaged default model, loaded when a text is first encoded.
 
-    That takes seconds, and where a store has every row its card alone is asked for.
+    That takes seconds, and where a store has every row its card alone is asked for. `device` is
+    as for `load_encoder`.
     """
 
     device: str = "auto"

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_a_model_that_cannot_be_had_is_told_soon_in_one_line_with_both_remedies(
         with pytest.raises(UsageError, match=f"^{re.escape(place)}: no such directory of a model$"):
             load_encoder(place)
     with pytest.raises(UsageError, match="; a revision comes from the hub: give gip embed no --r"):
-        load_encoder(revision="main")  # the package has the one
+        find_encoder(revision="main")  # the package has the one
     assert "give gip embed a model directory (--model DIR)" in message  # other commands have none
     assert "pip install '.[offline]' in the clone of gip" in message
     assert "\n" not in message
@@ -283,8 +284,13 @@ def test_an_absent_device_is_a_wrong_use() -> None:
 
     if torch.cuda.is_available():
         pytest.skip("this machine has one")
-    with pytest.raises(UsageError, match="this machine has none; use --device auto"):
-        load_encoder(device="cuda")
+    for absent in (
+        partial(find_encoder, device="cuda"),
+        partial(find_encoder, str(packaged_model()), device="cuda"),
+        partial(PackagedEncoder("cuda").encode, ["a"]),
+    ):
+        with pytest.raises(UsageError, match="this machine has none; use --device auto"):
+            absent()
 
 
 def test_given_vectors_are_of_one_space_if_the_user_says_so() -> None:
@@ -304,7 +310,7 @@ def test_the_packaged_model_is_known_before_it_is_loaded(encoder: SentenceEncode
     texts = ["a cat", "rates rose"]
     np.testing.assert_array_equal(found.encode(texts).vectors, encoder.encode(texts).vectors)
     as_usual = {"revision": None, "max_length": 256, "prompt_prefix": "", "device": "cpu"}
-    assert isinstance(find_encoder(**as_usual), PackagedEncoder)
+    assert find_encoder(**as_usual) == PackagedEncoder("cpu")
     with pytest.raises(UsageError, match="257 is more than the 256 tokens"):
         find_encoder(max_length=257)
 
