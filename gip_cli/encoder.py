@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gip_cli.arrays import Counts, unit_rows
-from gip_cli.errors import MismatchError, UsageError, install
+from gip_cli.errors import GipError, MismatchError, UsageError, install
 from gip_cli.foreign_models import (
     cause,
     hub_is_away,
@@ -186,7 +186,7 @@ def load_encoder(
             cut_texts(loaded, max_length)
         overhead = tokens.overhead(prompt_prefix)
         weights = model_digest(loaded, without_pooler=bool(missing))
-    except UsageError:
+    except GipError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign loader raises is the user's news
         # Other commands load models, too, and have no such options.
