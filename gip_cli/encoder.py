@@ -144,6 +144,8 @@ def load_encoder(
     ------
     UsageError
         The model or the device cannot be had.
+    StorageError
+        No folder takes temporary files.
     """
     if model.startswith(("/", "./", "../", "~")) and not Path(model).is_dir():
         raise UsageError("no such directory of a model", path=model)
@@ -231,12 +233,21 @@ class PackagedEncoder:
     card = ModelCard(DEFAULT_MODEL, None, _PACKAGED_WEIGHTS, 384, DEFAULT_LENGTH, 2, "")
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """As `SentenceEncoder.encode`; raises what `load_encoder` raises, too."""
+        """As `SentenceEncoder.encode`; raises what `load_encoder` raises, too.
+
+        And a MismatchError where it loads as another model than `card` says.
+        """
         return self._loaded.encode(texts)
 
     @cached_property
     def _loaded(self) -> SentenceEncoder:
-        return load_encoder(device=self.device)
+        encoder = load_encoder(device=self.device)
+        if encoder.card != self.card:  # other versions of libraries may read its files otherwise
+            raise MismatchError(
+                f"{self.card.model} loads as another model than it is known by",
+                f"to use it as it is, give gip embed --model {_place(DEFAULT_MODEL, None)}",
+            )
+        return encoder
 
 
 def find_encoder(model: str = DEFAULT_MODEL, device: str = "auto", **options: Any) -> Encoder:

@@ -315,6 +315,14 @@ def test_the_packaged_model_is_known_before_it_is_loaded(encoder: SentenceEncode
         find_encoder(max_length=257)
 
 
+def test_a_packaged_model_that_loads_as_another_makes_no_vectors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PackagedEncoder, "card", replace(PackagedEncoder.card, weights="others"))
+    with pytest.raises(MismatchError, match="loads as another model than it is known by"):
+        find_encoder().encode(["a"])
+
+
 @pytest.mark.parametrize(
     "options",
     [{"max_length": 16}, {"prompt_prefix": "query: "}, {"model": str(packaged_model())}],
@@ -350,6 +358,7 @@ def test_the_model_is_not_loaded_for_rows_that_are_embedded(
     run = gip("embed", pool, "-o", store, env=unloadable)
     assert b"3 rows x 384; 0 texts encoded, 3 rows reused" in run.stderr
     made = {file: file.read_bytes() for file in tmp_path.glob("*.*")}
-    assert gip("embed", write_rows(pool, ["b", "a", "new"]), "-o", store, env=unloadable).returncode
+    write_rows(pool, ["b", "a", "new"])
+    assert gip("embed", pool, "-o", store, env=unloadable).returncode == 2
     write_rows(pool, ["b", "a", "a"])
     assert {file: file.read_bytes() for file in tmp_path.glob("*.*")} == made
